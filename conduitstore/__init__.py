@@ -1,0 +1,1 @@
+"""The data layer of a Matrix homeserver: an ordered key-value engine and typed parts over it."""

@@ -1,0 +1,1 @@
+"""Engines: ordered bytes kept safe. None of them has ever heard of a user."""

@@ -1,0 +1,1 @@
+"""Parts: Matrix meaning, typed in and out, over the trees of one keyspace."""

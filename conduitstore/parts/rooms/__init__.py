@@ -1,0 +1,1 @@
+"""The parts of a room: short ids, timeline, membership, receipts."""
