@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Literal, NamedTuple, Protocol, Self, TypeVar, get_args
 
 from .errors import InvalidArgumentError
 
@@ -348,6 +348,15 @@ def check_limit(limit: int | None) -> int | None:
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidArgumentError(f"a limit must be an int of 0 or more, or None, not {limit!r}")
     return limit
+
+
+def check_durability(durability: Durability | None) -> Durability | None:
+    """One of the three durabilities, or None for the store's own."""
+    if durability is not None and durability not in get_args(Durability):
+        raise InvalidArgumentError(
+            f"durability must be one of {', '.join(get_args(Durability))}, not {durability!r}"
+        )
+    return durability
 
 
 def check_tree_name(name: str) -> str:

@@ -140,8 +140,9 @@ class WriteSurface(ReadSurface):
     def compare_and_swap(
         self, key: bytes, old: bytes | None, new: bytes | None
     ) -> CompareAndSwapFailure | None:
-        if new is not None:
-            check_value(new)
+        for value in (old, new):
+            if value is not None:
+                check_value(value)
         current = self.get(key)
         if current != old:
             return CompareAndSwapFailure(current, new)

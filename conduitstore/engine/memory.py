@@ -1,0 +1,361 @@
+"""The memory engine: sorted dicts behind the whole waist; for tests, caches and as the oracle.
+
+- Committed rows change only while ``lock`` is held, by one whole commit at a time.
+- A transaction (:mod:`.memory_transaction`) writes into drafts nobody else sees.
+- Readers that outlive their call (snapshots, iterators) hold the entries they walk; whoever wants
+  to change held entries changes a copy. So a walk is stable, at O(tree) for the next write.
+- Two locks: ``writer`` is held by one transaction from first to last, ``lock`` only while commits
+  are applied and entries are handed out, never while user code runs. Point reads take neither.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import NoReturn, Self, TypeVar
+
+from conduitstore.errors import ClosedError, InvalidArgumentError, PoisonedError
+from conduitstore.kv import (
+    DEFAULT_TREE,
+    Batch,
+    Durability,
+    Event,
+    Insert,
+    MergeOperator,
+    Remove,
+    Tree,
+    check_durability,
+    check_key,
+    check_tree_name,
+)
+
+from .checksum import checksum
+from .memory_transaction import DROPPED, Transaction
+from .merge import MERGE_OPERATORS, MergeOperators
+from .rows import NOTHING, Cursor, Held, Rows, cursor
+from .subscriber import Subscriber, Subscribers
+from .surface import FrozenSurface, LiveSurface
+
+T = TypeVar("T")
+
+
+# The open store -----------------------------------------------------------------------------------
+
+
+class _LiveTree(LiveSurface):
+    """A tree of the open store."""
+
+    name = ""
+
+    def __init__(self, store: MemoryDatabase, name: str, rows: Rows) -> None:
+        self._database = store
+        self.name = name
+        self._rows = rows
+
+    @property
+    def _store(self) -> MemoryDatabase:
+        return self._database
+
+    def _check_alive(self) -> None:
+        if self._store.trees.get(self.name) is not self._rows:
+            raise InvalidArgumentError(DROPPED)
+
+    def _read(self) -> Rows:
+        self._store.check()
+        self._check_alive()
+        return self._rows
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._read().entries.get(check_key(key))
+        return value
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        wanted = [check_key(key) for key in keys]
+        with self._store.lock:
+            return [*map(self._read().entries.get, wanted)]
+
+    def range(
+        self,
+        lo: bytes | None = None,
+        hi: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Cursor:
+        with self._store.lock:
+            held = self._read().hold()
+        return cursor(held, NOTHING, (lo, hi), reverse=reverse, limit=limit)
+
+    def __len__(self) -> int:
+        return len(self._read().entries)
+
+    def _commit(self, write: Callable[[Tree], T]) -> T:
+        def run(tx: Transaction) -> T:
+            self._check_alive()
+            return write(tx.open_tree(self.name))
+
+        self._store.check()
+        return self._store.transaction(run)
+
+    def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
+        self._read()
+        self._store.operators.choose(self.name, fn, name)
+
+    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+        with self._store.lock:  # Either before a commit is published or after, never amid it.
+            self._read()
+            return self._store.subscribers.watch(self.name, prefix, capacity)
+
+
+class MemoryDatabase(_LiveTree):
+    """See :class:`conduitstore.kv.Database`. Nothing outlives it; durability has no meaning here.
+
+    The attributes without a docstring in ``kv`` belong to the engine's own handles.
+    """
+
+    was_recovered = False
+
+    def __init__(self) -> None:
+        self.writer = threading.Lock()
+        self.lock = threading.RLock()
+        self.subscribers = Subscribers()
+        self.operators = MergeOperators()
+        self.trees = {DEFAULT_TREE: Rows()}
+        self.sequence = 0
+        self.visible_count = 0
+        self.drawn_count = 0
+        self.next_id = 0
+        self.running: tuple[int, Transaction] | None = None
+        self._failure: Callable[[], Exception] | None = None
+        self.name = DEFAULT_TREE
+        self._rows = self.trees[DEFAULT_TREE]
+
+    @property
+    def _store(self) -> MemoryDatabase:
+        return self
+
+    def check(self) -> None:
+        """Whether a handle other than the running transaction's may be used here and now."""
+        if self._failure is not None:
+            raise self._failure()
+        if self.running is not None and self.running[0] == threading.get_ident():
+            raise InvalidArgumentError("inside a transaction only its own handles may be used")
+
+    def open_tree(self, name: str) -> _LiveTree:
+        self.check()
+        rows = self.trees.get(check_tree_name(name))
+        if rows is None:
+            rows = self.transaction(lambda tx: tx.open_tree(name).committed_rows())
+        return _LiveTree(self, name, rows)
+
+    def tree_names(self) -> list[str]:
+        self.check()
+        with self.lock:
+            return sorted(self.trees)
+
+    def current_count(self) -> int:
+        self.check()
+        return self.visible_count
+
+    def transaction(
+        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+    ) -> T:
+        check_durability(durability)
+        running = self.running
+        if running is not None and running[0] == threading.get_ident():
+            return running[1].transaction(fn)
+        with self.writer:
+            self.check()
+            tx = Transaction(self)
+            self.running = threading.get_ident(), tx
+            try:
+                result = fn(tx)
+            finally:
+                self.running = None
+            self._commit_writes(tx)
+            return result
+
+    def _commit_writes(self, tx: Transaction) -> None:
+        with self.lock:
+            try:
+                events = self._apply(tx)
+            except BaseException:  # An interrupt, say: half a commit must not be served.
+                self._failure = lambda: PoisonedError("a commit was interrupted: open a new store")
+                raise
+            for tree, happened in events.items():
+                self.subscribers.publish(tree, happened)
+
+    def _apply(self, tx: Transaction) -> dict[str, list[Event]]:
+        """Make the drafts the committed rows; gives the events by tree. The count comes last."""
+        events: dict[str, list[Event]] = {}
+        for name, key in dict.fromkeys((name, key) for name, key, _ in tx.writes):
+            draft = tx.drafts[name]
+            value = draft.over.entries[key]
+            if value is not None:
+                draft.base.own()[key] = value
+                events.setdefault(name, []).append(Insert(key, value))
+            elif key in draft.base.entries:
+                del draft.base.own()[key]
+                events.setdefault(name, []).append(Remove(key))
+        self.trees |= {name: tx.drafts[name].base for name in tx.created}
+        if events or tx.created or tx.count != self.visible_count:
+            self.sequence += 1
+        self.visible_count = tx.count
+        return events
+
+    def drop_tree(self, name: str) -> bool:
+        if check_tree_name(name) == DEFAULT_TREE:
+            raise InvalidArgumentError("the default tree cannot be dropped: clear it")
+        self.check()
+        with self.writer, self.lock:
+            self.check()
+            if name not in self.trees:
+                return False
+            del self.trees[name]
+            self.sequence += 1
+            names, row = self.trees.get(MERGE_OPERATORS), name.encode()
+            if names is not None and names.own().pop(row, None) is not None:
+                self.subscribers.publish(MERGE_OPERATORS, [Remove(row)])
+            self.operators.forget(name)
+            self.subscribers.close(name)
+            return True
+
+    def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None:
+        self.check()
+        self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
+
+    def generate_id(self) -> int:
+        return self.reserve_ids(1)[0]
+
+    def reserve_ids(self, total: int) -> range:
+        self.check()
+        return self.take_ids(total)
+
+    def take_ids(self, total: int) -> range:
+        """``reserve_ids`` for whoever has been checked already."""
+        if type(total) is not int or total < 0:
+            raise InvalidArgumentError(f"ids are reserved by a total of 0 or more, not {total!r}")
+        with self.lock:
+            self.next_id += total
+            return range(self.next_id - total, self.next_id)
+
+    def snapshot(self) -> MemorySnapshot:
+        with self.lock:
+            self.check()
+            return MemorySnapshot(self)
+
+    @property
+    def durable_sequence(self) -> int:
+        return self.sequence
+
+    def flush(self) -> int:
+        self.check()
+        return self.sequence
+
+    async def flush_async(self) -> int:
+        return self.flush()
+
+    async def wait_durable(self, sequence: int) -> None:  # noqa: ARG002  # all is as safe as can be
+        self.check()
+
+    def checksum(self) -> int:
+        with self.snapshot() as view:
+            return checksum(view)
+
+    def close(self) -> None:
+        if self.running is not None:
+            self.check()  # Closing inside a transaction would wait for itself.
+        with self.writer:
+            self._failure = lambda: ClosedError("the store is closed")
+            self.subscribers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+# A snapshot ---------------------------------------------------------------------------------------
+
+
+class _FrozenTree(FrozenSurface):
+    """A tree of a snapshot; empty where the snapshot has none of that name."""
+
+    name = ""
+
+    def __init__(self, snapshot: MemorySnapshot, name: str) -> None:
+        self._owner = snapshot
+        self.name = name
+
+    @property
+    def _snapshot(self) -> MemorySnapshot:
+        return self._owner
+
+    def _read(self) -> Held:
+        self._snapshot.check()
+        return self._snapshot.trees.get(self.name, NOTHING)
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._read().entries.get(check_key(key))
+        return value
+
+    def range(
+        self,
+        lo: bytes | None = None,
+        hi: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Cursor:
+        return cursor(self._read(), NOTHING, (lo, hi), reverse=reverse, limit=limit)
+
+    def __len__(self) -> int:
+        return len(self._read().entries)
+
+
+class MemorySnapshot(_FrozenTree):
+    """See :class:`conduitstore.kv.Snapshot`."""
+
+    def __init__(self, store: MemoryDatabase) -> None:
+        self._database = store
+        self.trees = {name: rows.hold() for name, rows in store.trees.items()}
+        self.sequence = store.sequence
+        self._count = store.visible_count
+        self._closed = False
+        self.name = DEFAULT_TREE
+
+    @property
+    def _snapshot(self) -> MemorySnapshot:
+        return self
+
+    def check(self) -> None:
+        """Whether this snapshot may be read here and now."""
+        self._database.check()
+        if self._closed:
+            raise ClosedError("the snapshot is closed")
+
+    def open_tree(self, name: str) -> _FrozenTree:
+        self.check()
+        return _FrozenTree(self, check_tree_name(name))
+
+    def tree_names(self) -> list[str]:
+        self.check()
+        return sorted(self.trees)
+
+    def current_count(self) -> int:
+        self.check()
+        return self._count
+
+    def transaction(self, fn: object, *, durability: Durability | None = None) -> NoReturn:
+        self._refuse(fn, durability)
+
+    def close(self) -> None:
+        self._closed = True
+        self.trees = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
