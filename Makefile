@@ -1,0 +1,62 @@
+# Bare `make` lists the targets. Each makes .venv on first use and refills it when pyproject.toml
+# changes. Another interpreter: make PYTHON=python3.12 test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := .installed-$(subst /,_,$(PYTHON))
+FOR_DEMO := $(VENV)/$(STAMP)-cli
+FOR_WORK := $(VENV)/$(STAMP)-dev
+# A Python that is too old, and one that is not there, get the same answer.
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+VERSION := import sys; print(sys.version_info[:2])
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint types bench crash fmt
+.NOTPARALLEL:
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
+
+demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
+	@$(BIN)/conduitstore demo
+
+test: $(FOR_WORK)  ## run every test
+	$(BIN)/pytest
+
+crash: $(FOR_WORK)  ## run the crash tests alone
+	$(BIN)/pytest tests/crash
+
+lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(FOR_WORK)  ## check types, strictly
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing tools
+
+bench: $(FOR_WORK)  ## compare with SQLite, side by side in one run
+	$(BIN)/python benchmarks/homeserver.py
+
+fmt: $(FOR_WORK)  ## format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The virtual environment: emptied when the interpreter's version changed, else refilled.
+$(VENV)/$(STAMP): pyproject.toml
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' || { \
+	  echo "conduitstore needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12"; \
+	  exit 1; }
+	@test "$$($(BIN)/python -c '$(VERSION)' 2>&1)" = "$$($(PYTHON) -c '$(VERSION)')" \
+	  || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(FOR_DEMO): $(VENV)/$(STAMP)
+	@echo "Installing conduitstore into $(VENV) ..."
+	@$(PIP) --editable '.[cli]'
+	@touch $@
+
+$(FOR_WORK): $(VENV)/$(STAMP)
+	@echo "Installing conduitstore and its development tools into $(VENV) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $(FOR_DEMO) $@
