@@ -96,11 +96,10 @@ class ReadSurface(ABC):
         return next(self.range(reverse=True, limit=1), None)
 
     def get_lt(self, key: bytes) -> Item | None:
-        return next(self.range(hi=key, reverse=True, limit=1), None)
+        return next(self.range(hi=_given(key), reverse=True, limit=1), None)
 
     def get_gt(self, key: bytes) -> Item | None:
-        check_bound(key)
-        return next(self.range(lo=key + b"\0", limit=1), None)
+        return next(self.range(lo=_given(key) + b"\0", limit=1), None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self.keys())
@@ -265,14 +264,18 @@ class FrozenSurface(ReadSurface):
     remove_prefix = clear = watch_prefix = _refuse
 
 
+def _given(bound: bytes) -> bytes:
+    if check_bound(bound) is None:
+        raise InvalidArgumentError("a key or prefix must be bytes; b'' comes before every key")
+    return bound
+
+
 def prefix_bounds(
     prefix: bytes, start: bytes | None, *, reverse: bool
 ) -> tuple[bytes | None, bytes | None]:
     """The half-open range under ``prefix``, cut at ``start``, which is inclusive either way."""
     check_bound(start)
-    if check_bound(prefix) is None:
-        raise InvalidArgumentError("a prefix must be bytes; b'' stands for everything")
-    lo, hi = prefix, prefix_end(prefix)
+    lo, hi = _given(prefix), prefix_end(prefix)
     if start is None:
         return lo, hi
     if not reverse:
