@@ -1,0 +1,263 @@
+"""Long polls: waiting until something a user's sync depends on has changed.
+
+A hub watches whole trees and maps each key written or removed to a *topic*: a user, a device, a
+room or a room's short id. It remembers at which count each topic last changed; a waiter belongs to
+the topics of its user, its device and the rooms the user is in.
+
+- ``wait`` registers when it is called. What committed before is known from the remembered counts,
+  what commits later wakes: nothing falls between. A wake-up may be spurious.
+- What the hub cannot know (changes before it started, events dropped by a full queue, counts
+  forgotten to bound memory) counts as changed: see ``_unknown_upto``.
+- A user who joins a room while waiting is woken by that, and waits for the room the next time.
+- Committing threads only schedule a drain on the loops of waiters, and only where there are any.
+- One lock guards it all and is held briefly; no user code and no commit ever waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+
+from conduitstore.codec.keys import fold
+from conduitstore.errors import (
+    ClosedError,
+    CorruptedError,
+    InvalidArgumentError,
+    LaggedError,
+)
+from conduitstore.kv import Database, Event, Subscriber
+from conduitstore.schema import TREES
+from conduitstore.types import Count, DeviceId, RoomId, ShortRoomId, UserId
+
+Topic = str | int | tuple[str, str]
+"""User or room id (their sigils differ), short room id, or user and device."""
+
+# Tree -> the fields of its key that make the topic.
+WATCHED = {
+    "todeviceid_events": ("user", "device"),
+    "roomusertype_roomuserdataid": ("user",),
+    "userroomid_joined": ("user",),
+    "userroomid_invitestate": ("user",),
+    "userroomid_knockstate": ("user",),
+    "userroomid_leftstate": ("user",),
+    "roomuserid_lastprivatereadupdate": ("user",),
+    "readreceiptid_readreceipt": ("room",),
+    "roomid_shortroomid": ("room",),  # A room's first event, before it had a short id to wait for.
+    "pduid_pdu": ("short_room",),
+}
+EVENTS_QUEUED_MAX = 16_384
+TOPICS_REMEMBERED_MAX = 100_000
+
+
+class _Loop:
+    """An event loop with waiters on it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiters_total = 0
+        self.is_scheduled = False
+
+
+class _Waiter:
+    """One call of ``wait`` that has not ended."""
+
+    def __init__(self, home: _Loop, future: asyncio.Future[bool], topics: set[Topic]) -> None:
+        self.home = home
+        self.future = future
+        self.topics = topics
+
+    def wake(self, changed: bool) -> None:  # noqa: FBT001 - the answer itself
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits.
+            self.home.loop.call_soon_threadsafe(_settle, self.future, changed)
+
+
+class Changes:
+    """See the module. Any thread and any number of event loops may use it."""
+
+    def __init__(
+        self,
+        db: Database,
+        rooms_joined: Callable[[UserId], tuple[Sequence[RoomId], Sequence[ShortRoomId | None]]],
+    ) -> None:
+        self._db = db
+        self._rooms_joined = rooms_joined
+        self._lock = threading.Lock()
+        self._watches: list[tuple[Subscriber, Callable[[bytes], Topic]]] = []
+        self._newest: dict[Topic, int] = {}
+        self._unknown_upto = 0
+        self._waiters: dict[Topic, set[_Waiter]] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self._homes: tuple[_Loop, ...] = ()  # The values of _loops, read without the lock.
+
+    def wait(
+        self, user: UserId, device: DeviceId, since: Count, timeout_ms: float
+    ) -> asyncio.Future[bool]:
+        """Wait until something the device's sync shows may have changed after ``since``.
+
+        A plain function: it has registered when it returns, before anything is awaited. Cancelling
+        what it returns frees everything.
+
+        Returns:
+            An awaitable: True when there may be a change (look again, it may be spurious), False
+            when ``timeout_ms`` passed or the store was closed.
+
+        Raises:
+            InvalidArgumentError: not called on an event loop.
+
+        Cost: one scan of the user's rooms, and a dictionary entry or two for each.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise InvalidArgumentError("changes.wait is called on a running event loop") from error
+        rooms, short_rooms = self._rooms_joined(user)
+        known = [short_room for short_room in short_rooms if short_room is not None]
+        topics: set[Topic] = {user, (user, fold(device)), *rooms, *known}
+        future = loop.create_future()
+        with self._lock:
+            waiter = _Waiter(self._enter(loop), future, topics)
+            try:
+                changed = self._has_changed(topics, since)
+            except BaseException:
+                self._leave(waiter.home)
+                raise
+            if changed:
+                self._leave(waiter.home)
+                future.set_result(True)
+                return future
+            for topic in topics:
+                self._waiters.setdefault(topic, set()).add(waiter)
+        timer = loop.call_later(max(timeout_ms, 0) / 1000, _settle, future, False)
+        future.add_done_callback(lambda _: self._ended(waiter, timer))
+        return future
+
+    def close(self) -> None:
+        """Answer every waiter with False and stop watching."""
+        with self._lock:
+            for subscriber, _ in self._watches:
+                subscriber.close()
+            self._watches.clear()
+            self._wake(set(self._waiters), changed=False)
+
+    # All below is called with the lock held, but for the two marked -----------------------------
+    def _has_changed(self, topics: set[Topic], since: int) -> bool:
+        if not self._watches:
+            self._start()
+        self._drain()
+        return since < self._unknown_upto or any(
+            self._newest.get(topic, 0) > since for topic in topics
+        )
+
+    def _start(self) -> None:
+        self._watches = [self._watch(name, fields) for name, fields in WATCHED.items()]
+        self._unknown_upto = self._db.current_count()
+
+    def _watch(
+        self, name: str, fields: tuple[str, ...]
+    ) -> tuple[Subscriber, Callable[[bytes], Topic]]:
+        subscriber = self._db.open_tree(name).watch_prefix(b"", capacity=EVENTS_QUEUED_MAX)
+        subscriber.on_ready(self._on_ready)
+        return subscriber, _topic_of(name, fields)
+
+    def _on_ready(self) -> None:
+        """Runs in committing threads, without the lock."""
+        for home in self._homes:
+            if not home.is_scheduled:
+                home.is_scheduled = True
+                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits.
+                    home.loop.call_soon_threadsafe(self._drain_from, home)
+
+    def _drain_from(self, home: _Loop) -> None:
+        """Runs on a waiter's loop, without the lock."""
+        home.is_scheduled = False  # Before the queues are read: what comes later schedules again.
+        with self._lock:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Take what was queued: remember it, and wake whoever waits for it."""
+        touched: set[Topic] = set()
+        lagged = False
+        for subscriber, topic_of in self._watches:
+            for event in _queued(subscriber):
+                if event is None:
+                    lagged = True
+                    continue
+                with contextlib.suppress(CorruptedError):  # No key of ours, so nobody waits for it.
+                    touched.add(topic_of(event.key))
+        if not touched and not lagged:
+            return
+        try:
+            count = self._db.current_count()
+        except ClosedError:  # The engine was closed under us.
+            self._wake(set(self._waiters), changed=False)
+            return
+        self._newest.update(dict.fromkeys(touched, count))
+        if lagged or len(self._newest) > TOPICS_REMEMBERED_MAX:
+            self._newest.clear()
+            self._unknown_upto = count
+        self._wake(set(self._waiters) if lagged else touched, changed=True)
+
+    def _wake(self, topics: set[Topic], *, changed: bool) -> None:
+        woken = {waiter for topic in topics for waiter in self._waiters.get(topic, ())}
+        for waiter in woken:
+            self._forget(waiter)
+            waiter.wake(changed)
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> _Loop:
+        home = self._loops.get(loop)
+        if home is None:
+            home = self._loops[loop] = _Loop(loop)
+            self._homes = tuple(self._loops.values())
+        home.waiters_total += 1
+        return home
+
+    def _leave(self, home: _Loop) -> None:
+        home.waiters_total -= 1
+        if not home.waiters_total:
+            del self._loops[home.loop]
+            self._homes = tuple(self._loops.values())
+
+    def _forget(self, waiter: _Waiter) -> None:
+        """Free a waiter's entries; a second time is nothing."""
+        if not waiter.topics:
+            return
+        for topic in waiter.topics:
+            others = self._waiters[topic]
+            others.discard(waiter)
+            if not others:
+                del self._waiters[topic]
+        waiter.topics = set()
+        self._leave(waiter.home)
+
+    def _ended(self, waiter: _Waiter, timer: asyncio.TimerHandle) -> None:
+        """Runs on the waiter's loop, without the lock, when its future is done or cancelled."""
+        timer.cancel()
+        with self._lock:
+            self._forget(waiter)
+
+
+def _settle(future: asyncio.Future[bool], changed: bool) -> None:  # noqa: FBT001 - the answer itself
+    if not future.done():
+        future.set_result(changed)
+
+
+def _queued(subscriber: Subscriber) -> Iterator[Event | None]:
+    """What is queued right now; None where events were dropped."""
+    while True:
+        try:
+            event = subscriber.next(0)
+        except LaggedError:
+            yield None
+            continue
+        if event is None:
+            return
+        yield event
+
+
+def _topic_of(tree: str, fields: tuple[str, ...]) -> Callable[[bytes], Topic]:
+    shape = TREES[tree].key
+    pick = itemgetter(*(shape.fields.index(field) for field in fields))
+    return lambda key: pick(shape.unpack(key))

@@ -1,0 +1,79 @@
+"""Values to bytes and back: u64, text, JSON and canonical JSON.
+
+Encoding refuses what cannot be written (:class:`InvalidArgumentError`); decoding names the tree
+whose row is damaged (:class:`CorruptedError`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from canonicaljson import encode_canonical_json
+
+from conduitstore.codec.keys import encode_u64
+from conduitstore.errors import CorruptedError, InvalidArgumentError
+
+EMPTY = b""
+"""The value of a set member: the key's presence is all it says."""
+
+pack_u64 = encode_u64
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_UNWRITABLE = (TypeError, ValueError, RecursionError)  # UnicodeEncodeError is a ValueError.
+
+
+def unpack_u64(tree: str, value: bytes) -> int:
+    """A big-endian u64."""
+    if len(value) != 8:
+        raise CorruptedError(tree, 0, f"a u64 has 8 bytes, this value has {len(value)}")
+    return int.from_bytes(value)
+
+
+def pack_text(text: str) -> bytes:
+    """UTF-8 of any length."""
+    try:
+        return text.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise InvalidArgumentError(f"not valid text: {text!r}: {error}") from error
+
+
+def unpack_text(tree: str, value: bytes) -> str:
+    """UTF-8 of any length."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptedError(tree, 0, f"the value is not UTF-8: {error}") from error
+
+
+def pack_json(value: Any) -> bytes:
+    """Compact JSON, keys in the order they came."""
+    return _written(lambda: _COMPACT.encode(value).encode())
+
+
+def pack_canonical_json(value: Any) -> bytes:
+    """Canonical JSON, as Matrix hashes and signs it: compact, keys sorted, one text per value."""
+    return _written(lambda: encode_canonical_json(value))
+
+
+def _written(write: Callable[[], bytes]) -> bytes:
+    try:
+        return write()
+    except _UNWRITABLE as error:
+        raise InvalidArgumentError(f"this cannot be written as JSON: {error}") from error
+
+
+def pack_json_object(value: object) -> bytes:
+    """Compact JSON of what must be an object."""
+    if not isinstance(value, dict):
+        raise InvalidArgumentError(f"a JSON object is needed here, not {type(value).__name__}")
+    return pack_json(value)
+
+
+def unpack_json(tree: str, value: bytes) -> Any:
+    """JSON of either kind."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise CorruptedError(tree, 0, f"the value is not JSON: {error}") from error

@@ -1,0 +1,63 @@
+"""Account data: the latest content by user and type, for one room or for all."""
+
+from __future__ import annotations
+
+from conduitstore.codec.values import pack_json, unpack_json
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.schema import TREES
+from conduitstore.types import Count, JsonObject, RoomId, UserId
+
+_DATA = TREES["roomuserdataid_accountdata"].key
+_INDEX = TREES["roomusertype_roomuserdataid"].key.pack
+
+
+class AccountData(Part[Near]):
+    """Trees: ``roomuserdataid_accountdata``; ``roomusertype_roomuserdataid`` finds its rows.
+
+    Where a room is asked for, None stands for the data that belongs to no room.
+    """
+
+    _data = TreeOf("roomuserdataid_accountdata")
+    _index = TreeOf("roomusertype_roomuserdataid")
+
+    @atomic
+    def update(self, room: RoomId | None, user: UserId, type: str, content: JsonObject) -> Count:
+        """Replace the content of one type. Cost: two writes and a removal.
+
+        Source: Conduit, update, which draws the count before it looks at the content.
+        """
+        if not isinstance(content, dict):
+            raise InvalidArgumentError("the content of account data is an object")
+        event = pack_json({"type": type, "content": content})
+        index_key = _INDEX(room or "", user, type)
+        count = self._near.globals.draw()
+        data_key = _DATA.pack(room or "", user, count, type)
+        self._data.insert(data_key, event)
+        old_key = self._index.insert(index_key, data_key)
+        if old_key is not None:
+            self._data.remove(old_key)
+        return count
+
+    @consistent
+    def get(self, room: RoomId | None, user: UserId, type: str) -> JsonObject | None:
+        """The content; None where it was never set. Cost: two point reads. Source: Conduit, get."""
+        key = self._index.get(_INDEX(room or "", user, type))
+        value = None if key is None else self._data.get(key)
+        if value is None:
+            return None
+        content: JsonObject = unpack_json("roomuserdataid_accountdata", value)["content"]
+        return content
+
+    def changes_since(
+        self, room: RoomId | None, user: UserId, since: Count, upto: Count
+    ) -> list[tuple[Count, JsonObject]]:
+        """What changed in (since, upto], oldest first: ``type`` and ``content``. Cost: one range.
+
+        Source: Conduit, global_changes_since and room_changes_since.
+        """
+        lo, hi = _DATA.counts(room or "", user, since=since, upto=upto)
+        return [
+            (_DATA.unpack(key)[2], unpack_json("roomuserdataid_accountdata", value))
+            for key, value in self._data.range(lo, hi)
+        ]

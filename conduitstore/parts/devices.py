@@ -1,0 +1,206 @@
+"""Devices and their access tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from conduitstore.codec.keys import FOLDED
+from conduitstore.codec.values import (
+    pack_json,
+    pack_json_object,
+    pack_text,
+    unpack_json,
+    unpack_text,
+    unpack_u64,
+)
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.schema import TREES
+from conduitstore.types import AccessToken, DeviceId, JsonObject, UserId
+
+_DEVICE = TREES["userdeviceid_metadata"].key
+_TOKEN = TREES["token_userdeviceid"].key.pack
+_USER = TREES["userid_devicelistversion"].key.pack
+
+
+class Accounts(Protocol):
+    """What a device needs to know of its user."""
+
+    def exists(self, user: UserId) -> bool: ...
+
+
+class Queues(Protocol):
+    """What a device leaves behind."""
+
+    def forget_all(self, user: UserId, device: DeviceId) -> int: ...
+
+
+class DevicesNear(Near, Protocol):
+    """The user a device belongs to, and the queue that goes with it."""
+
+    @property
+    def users(self) -> Accounts: ...
+    @property
+    def to_device(self) -> Queues: ...
+
+
+class Devices(Part[DevicesNear]):
+    """Trees: ``userdeviceid_metadata`` and ``_token``; two more by token and by user.
+
+    A row in ``userdeviceid_metadata`` is the device: ``device_id``, ``display_name``,
+    ``last_seen_ip``, ``last_seen_ts`` (milliseconds).
+    """
+
+    _metadata = TreeOf("userdeviceid_metadata")
+    _tokens = TreeOf("userdeviceid_token")
+    _owners = TreeOf("token_userdeviceid")
+    _list_versions = TreeOf("userid_devicelistversion")
+
+    @atomic
+    def create(
+        self,
+        user: UserId,
+        device: DeviceId,
+        token: AccessToken,
+        display_name: str | None = None,
+        last_seen_ip: str | None = None,
+    ) -> None:
+        """Log a device in: its metadata, its token, a new device list version, in one commit.
+
+        A device of that id starts anew, and its old token is retired.
+        Source: Conduit, create_device.
+
+        Raises:
+            InvalidArgumentError: no such account, or the token belongs to another device.
+        """
+        if not self._near.users.exists(user):
+            raise InvalidArgumentError(f"there is no account {user}")
+        known = {"display_name": display_name, "last_seen_ip": last_seen_ip}
+        metadata = {
+            "device_id": device,
+            **{field: text for field, text in known.items() if text is not None},
+            "last_seen_ts": time.time_ns() // 1_000_000,
+        }
+        self._metadata.insert(_DEVICE.pack(user, device), pack_json(metadata))
+        self._replace_token(user, device, token)
+        self._list_versions.increment(_USER(user))
+
+    @atomic(durability="commit")
+    def remove(self, user: UserId, device: DeviceId) -> bool:
+        """Forget a device with its token and its queue. On the platter before it returns.
+
+        Source: Conduit, remove_device.
+
+        Returns:
+            Whether there was such a device. If not, nothing but leftovers is removed.
+        """
+        key = _DEVICE.pack(user, device)
+        token = self._tokens.remove(key)
+        if token is not None:
+            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
+        self._near.to_device.forget_all(user, device)
+        existed = self._metadata.remove(key) is not None
+        if existed:
+            self._list_versions.increment(_USER(user))
+        return existed
+
+    @atomic(durability="commit")
+    def set_token(self, user: UserId, device: DeviceId, token: AccessToken) -> None:
+        """Replace the device's access token. The old one is dead before this returns.
+
+        Source: Conduit, set_token.
+
+        Raises:
+            InvalidArgumentError: no such device, or the token belongs to another one.
+        """
+        self._check_exists(user, device)
+        self._replace_token(user, device, token)
+
+    def _replace_token(self, user: UserId, device: DeviceId, token: AccessToken) -> None:
+        key = _DEVICE.pack(user, device)
+        old = self._tokens.insert(key, pack_text(token))
+        if old is not None:
+            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", old)))
+        if self._owners.insert(_TOKEN(token), key) is not None:
+            raise InvalidArgumentError("this access token belongs to another device")
+
+    def _check_exists(self, user: UserId, device: DeviceId) -> None:
+        if not self.exists(user, device):
+            raise InvalidArgumentError(f"{user} has no device {device!r}")
+
+    def exists(self, user: UserId, device: DeviceId) -> bool:
+        """Whether there is such a device."""
+        return self._metadata.contains_key(_DEVICE.pack(user, device))
+
+    def token(self, user: UserId, device: DeviceId) -> AccessToken | None:
+        """The device's access token."""
+        value = self._tokens.get(_DEVICE.pack(user, device))
+        return None if value is None else AccessToken(unpack_text("userdeviceid_token", value))
+
+    def find_from_token(self, token: AccessToken) -> tuple[UserId, DeviceId] | None:
+        """Whose token this is; None for an unknown or retired one.
+
+        Source: Conduit, find_from_token.
+        """
+        value = self._owners.get(_TOKEN(token))
+        if value is None:
+            return None
+        user, device = _DEVICE.unpack(value)
+        if device.startswith(FOLDED):  # An over-long id: the device itself knows it in full.
+            metadata = self._metadata.get(value)
+            return None if metadata is None else (user, _unpack(metadata)["device_id"])
+        return user, device
+
+    def ids(self, user: UserId) -> list[DeviceId]:
+        """The user's devices, in the order of their ids. Source: Conduit, all_device_ids."""
+        return [metadata["device_id"] for metadata in self.all_metadata(user)]
+
+    def metadata(self, user: UserId, device: DeviceId) -> JsonObject | None:
+        """What is known of the device. Source: Conduit, get_device_metadata."""
+        value = self._metadata.get(_DEVICE.pack(user, device))
+        return None if value is None else _unpack(value)
+
+    def all_metadata(self, user: UserId) -> list[JsonObject]:
+        """What is known of each of the user's devices. Source: all_user_devices_metadata."""
+        return [_unpack(value) for _, value in self._metadata.scan_prefix(_DEVICE.prefix(user))]
+
+    @atomic
+    def update_metadata(self, user: UserId, device: DeviceId, metadata: JsonObject) -> None:
+        """Replace what is known of the device, and bump the device list version.
+
+        Source: Conduit, update_device_metadata.
+
+        Raises:
+            InvalidArgumentError: no such device.
+        """
+        self._check_exists(user, device)
+        value = pack_json_object(metadata | {"device_id": device})
+        self._metadata.insert(_DEVICE.pack(user, device), value)
+        self._list_versions.increment(_USER(user))
+
+    @atomic
+    def set_last_seen(self, seen_ms: Mapping[tuple[UserId, DeviceId], int]) -> None:
+        """Note when devices were last seen, Unix milliseconds; one removed meanwhile stays removed.
+
+        Source: Conduit, set_devices_last_seen.
+        """
+        for (user, device), last_seen_ts in seen_ms.items():
+            metadata = self.metadata(user, device)
+            if metadata is not None:
+                value = pack_json(metadata | {"last_seen_ts": last_seen_ts})
+                self._metadata.insert(_DEVICE.pack(user, device), value)
+
+    def list_version(self, user: UserId) -> int | None:
+        """A number that goes up with each change of the user's devices; None before the first.
+
+        Source: Conduit, get_devicelist_version.
+        """
+        value = self._list_versions.get(_USER(user))
+        return None if value is None else unpack_u64("userid_devicelistversion", value)
+
+
+def _unpack(metadata: bytes) -> JsonObject:
+    value: JsonObject = unpack_json("userdeviceid_metadata", metadata)
+    return value

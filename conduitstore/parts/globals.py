@@ -1,0 +1,60 @@
+"""The one counter, and the single rows that describe the store as a whole."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
+from conduitstore.kv import Transaction
+from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.schema import TREES
+from conduitstore.types import Count
+
+_ROW = TREES["global"].key.pack
+_COUNT = _ROW("c")
+_VERSION = _ROW("version")
+_LINEAGE = _ROW("lineage")
+
+
+class Globals(Part[Near]):
+    """Tree: ``global``."""
+
+    _rows = TreeOf("global")
+
+    @atomic
+    def next_count(self) -> Count:
+        """Draw the next count; it is visible when the commit is.
+
+        Source: Conduit, next_count. The engine keeps the counter; its value is written to Conduit's
+        row ``c`` in the same commit, for whoever reads the trees.
+        """
+        return self.draw()
+
+    def draw(self) -> Count:
+        """:meth:`next_count` for an operation that is inside a transaction already."""
+        count = cast("Transaction", self.keyspace).next_count()
+        self._rows.insert(_COUNT, pack_u64(count))
+        return Count(count)
+
+    def current_count(self) -> Count:
+        """The newest visible count, the next sync's token. Source: Conduit, current_count."""
+        return Count(self.keyspace.current_count())
+
+    def lineage(self) -> str | None:
+        """Whose schema the version counts; None in a store nobody has stamped."""
+        value = self._rows.get(_LINEAGE)
+        return None if value is None else unpack_text("global", value)
+
+    def schema_version(self) -> int:
+        """The number of the last migration applied, 0 before the first.
+
+        Source: Conduit, database_version.
+        """
+        value = self._rows.get(_VERSION)
+        return 0 if value is None else unpack_u64("global", value)
+
+    @atomic
+    def stamp(self, lineage: str, version: int) -> None:
+        """Record whose schema this is and its version. Source: Conduit, bump_database_version."""
+        self._rows.insert(_LINEAGE, pack_text(lineage))
+        self._rows.insert(_VERSION, pack_u64(version))

@@ -1,0 +1,115 @@
+"""What every part stands on: trees opened by need, operations that are one commit.
+
+- A part works over a keyspace: the store, a snapshot or a transaction. It keeps nothing but its
+  tree handles, so making one costs next to nothing.
+- What it needs of other parts it gets in its constructor, as ``near``: a narrow protocol over the
+  holder of all parts of the same keyspace. Parts never import each other.
+- An :func:`atomic` operation is one commit on the store. Inside a transaction it joins, and an
+  exception takes back that operation only. A snapshot refuses it.
+- A :func:`consistent` read looks at keys that belong together, so on the store it reads a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+from conduitstore.kv import Database, Durability, Keyspace, Tree
+from conduitstore.schema import TREES
+from conduitstore.types import Count
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Counter(Protocol):
+    """Draws since tokens."""
+
+    def draw(self) -> Count:
+        """The next count, inside a transaction."""
+
+
+class Near(Protocol):
+    """Where a part finds the others: the holder of all parts of one keyspace."""
+
+    @property
+    def globals(self) -> Counter: ...
+    def bound_to(self, keyspace: Keyspace) -> Self:
+        """The same holder over another keyspace."""
+
+
+NearT_co = TypeVar("NearT_co", bound=Near, covariant=True)
+
+
+class Part(Generic[NearT_co]):
+    """The parts' base class."""
+
+    def __init__(self, keyspace: Keyspace, near: NearT_co) -> None:
+        self.keyspace = keyspace
+        self._near = near
+
+    def bound_to(self, keyspace: Keyspace) -> Self:
+        """The same part over another keyspace; itself where that is the one it has."""
+        if keyspace is self.keyspace:
+            return self
+        return type(self)(keyspace, self._near.bound_to(keyspace))
+
+
+AnyPart = TypeVar("AnyPart", bound="Part[Near]")
+Method = Callable[Concatenate[AnyPart, P], R]
+
+
+class TreeOf:
+    """A part's tree, named by the schema: opened at first use and then a plain attribute."""
+
+    def __init__(self, name: str) -> None:
+        self.name = TREES[name].name
+
+    def __set_name__(self, owner: type, attribute: str) -> None:
+        self._attribute = attribute
+
+    def __get__(self, part: Part[Near], owner: type) -> Tree:
+        tree = part.keyspace.open_tree(self.name)
+        part.__dict__[self._attribute] = tree
+        return tree
+
+
+@overload
+def atomic(method: Method[AnyPart, P, R], /) -> Method[AnyPart, P, R]: ...
+@overload
+def atomic(
+    *, durability: Durability
+) -> Callable[[Method[AnyPart, P, R]], Method[AnyPart, P, R]]: ...
+def atomic(
+    method: Method[AnyPart, P, R] | None = None, /, *, durability: Durability | None = None
+) -> Method[AnyPart, P, R] | Callable[[Method[AnyPart, P, R]], Method[AnyPart, P, R]]:
+    """Run a method as one commit, on the same part bound to a transaction.
+
+    ``durability="commit"`` has that commit on the platter before the call returns. An operation
+    that joins a transaction is as durable as that transaction.
+    """
+
+    def decorate(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
+        @wraps(method)
+        def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            return part.keyspace.transaction(
+                lambda tx: method(part.bound_to(tx), *args, **kwargs), durability=durability
+            )
+
+        return run
+
+    return decorate if method is None else decorate(method)
+
+
+def consistent(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
+    """Run a reading method on one state of all trees."""
+
+    @wraps(method)
+    def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not hasattr(part.keyspace, "snapshot"):
+            return method(part, *args, **kwargs)
+        with cast("Database", part.keyspace).snapshot() as view:
+            return method(part.bound_to(view), *args, **kwargs)
+
+    return run

@@ -1,0 +1,305 @@
+"""Who is in which room, invited to it, knocking on it, or has left it.
+
+- Exactly one of the four holds for a user and a room, or none after :meth:`Members.forget`.
+- Each has a tree by user and a tree by room with the same rows: one move is one commit.
+- Totals and server sets follow each move by a step of one; no member is ever counted again.
+- Every move draws a count, joins too, so that a sync can tell what is new. (Conduit draws none for
+  a join and keeps an empty value; the count as its value is tuwunel's layout.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conduitstore.codec.values import EMPTY, pack_json, pack_u64, unpack_json, unpack_u64
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.kv import Tree
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.schema import TREES
+from conduitstore.types import (
+    Count,
+    JsonObject,
+    Membership,
+    RoomChange,
+    RoomId,
+    ServerName,
+    UserId,
+)
+
+_BY_USER = TREES["userroomid_joined"].key
+_BY_ROOM = TREES["roomuserid_joined"].key
+_ROOM = TREES["roomid_joinedcount"].key.pack
+_ROOM_SERVER = TREES["roomserverids"].key
+_SERVER_ROOM = TREES["serverroomids"].key
+
+
+class Members(Part[Near]):
+    """Trees: a ``userroomid_`` and a ``roomuserid_`` tree for each of join, invite, knock, leave.
+
+    Also ``roomuseroncejoinedids``, the totals ``roomid_joinedcount`` and ``roomid_invitedcount``,
+    and ``roomserverids``, ``serverroomids`` with their ``roomserverid_joinedcount``.
+    """
+
+    _joined = TreeOf("userroomid_joined")
+    _joined_counts = TreeOf("roomuserid_joined")
+    _invited = TreeOf("userroomid_invitestate")
+    _invited_counts = TreeOf("roomuserid_invitecount")
+    _knocked = TreeOf("userroomid_knockstate")
+    _knocked_counts = TreeOf("roomuserid_knockcount")
+    _left = TreeOf("userroomid_leftstate")
+    _left_counts = TreeOf("roomuserid_leftcount")
+    _once_joined = TreeOf("roomuseroncejoinedids")
+    _joined_totals = TreeOf("roomid_joinedcount")
+    _invited_totals = TreeOf("roomid_invitedcount")
+    _room_servers = TreeOf("roomserverids")
+    _server_rooms = TreeOf("serverroomids")
+    _server_totals = TreeOf("roomserverid_joinedcount")
+
+    def _trees(self, membership: Membership) -> tuple[Tree, Tree]:
+        """By user, and by room with the count."""
+        match membership:
+            case "join":
+                return self._joined, self._joined_counts
+            case "invite":
+                return self._invited, self._invited_counts
+            case "knock":
+                return self._knocked, self._knocked_counts
+            case "leave":
+                return self._left, self._left_counts
+
+    # Moves --------------------------------------------------------------------------------------
+    @atomic
+    def mark_joined(self, user: UserId, room: RoomId) -> Count:
+        """The user is in the room; for one who is already, nothing changes.
+
+        Returns:
+            The count of the join. A new profile is no new join.
+
+        Source: Conduit, mark_as_joined and mark_as_once_joined.
+        """
+        joined = self._joined.get(_BY_USER.pack(user, room))
+        if joined is not None:
+            return Count(unpack_u64("userroomid_joined", joined))
+        self._once_joined.insert(_BY_ROOM.pack(room, user), EMPTY)
+        return self._move(user, room, "join", None)
+
+    @atomic
+    def mark_invited(
+        self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
+    ) -> Count:
+        """The user has an open invite, shown with ``stripped_state``. Source: mark_as_invited."""
+        return self._move(user, room, "invite", stripped_state)
+
+    @atomic
+    def mark_knocked(
+        self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
+    ) -> Count:
+        """The user asks to be let in. Source: Conduit, mark_as_knocked."""
+        return self._move(user, room, "knock", stripped_state)
+
+    @atomic
+    def mark_left(self, user: UserId, room: RoomId, events: Sequence[JsonObject] = ()) -> Count:
+        """The user left, was kicked, banned or refused.
+
+        ``events`` are kept for the user to see, at least the one that removed them.
+        Source: Conduit, mark_as_left, which keeps none.
+        """
+        return self._move(user, room, "leave", events)
+
+    @atomic
+    def forget(self, user: UserId, room: RoomId) -> bool:
+        """Drop a left room; False, and no change, where the user has not left it.
+
+        Source: Conduit, forget.
+        """
+        self._left_counts.remove(_BY_ROOM.pack(room, user))
+        return self._left.remove(_BY_USER.pack(user, room)) is not None
+
+    def _move(
+        self, user: UserId, room: RoomId, to: Membership, events: Sequence[JsonObject] | None
+    ) -> Count:
+        shown = None if events is None else pack_json(list(events))
+        by_user, by_room = _BY_USER.pack(user, room), _BY_ROOM.pack(room, user)
+        count = self._near.globals.draw()
+        packed = pack_u64(count)
+        for membership in _MEMBERSHIPS:
+            rows, counts = self._trees(membership)
+            if membership == to:
+                was_there = rows.insert(by_user, packed if shown is None else shown) is not None
+                counts.insert(by_room, packed)
+                change = 0 if was_there else 1
+            else:
+                change = 0 if rows.remove(by_user) is None else -1
+                counts.remove(by_room)
+            if change:
+                self._add_to_totals(user, room, membership, change)
+        return count
+
+    def _add_to_totals(
+        self, user: UserId, room: RoomId, membership: Membership, change: int
+    ) -> None:
+        if membership == "invite":
+            _add(self._invited_totals, _ROOM(room), change)
+        elif membership == "join":
+            _add(self._joined_totals, _ROOM(room), change)
+            self._add_to_server(server_of(user), room, change)
+
+    def _add_to_server(self, server: ServerName, room: RoomId, change: int) -> None:
+        room_server, server_room = _ROOM_SERVER.pack(room, server), _SERVER_ROOM.pack(server, room)
+        if _add(self._server_totals, room_server, change):
+            self._room_servers.insert(room_server, EMPTY)
+            self._server_rooms.insert(server_room, EMPTY)
+        else:
+            self._room_servers.remove(room_server)
+            self._server_rooms.remove(server_room)
+
+    # One user and one room ----------------------------------------------------------------------
+    @consistent
+    def membership(self, user: UserId, room: RoomId) -> Membership | None:
+        """Which of the four holds. Cost: up to four point reads."""
+        key = _BY_USER.pack(user, room)
+        return next((m for m in _MEMBERSHIPS if self._trees(m)[0].contains_key(key)), None)
+
+    def is_joined(self, user: UserId, room: RoomId) -> bool:
+        """Source: Conduit, is_joined; the others likewise."""
+        return self._joined.contains_key(_BY_USER.pack(user, room))
+
+    def is_invited(self, user: UserId, room: RoomId) -> bool:
+        """Whether the user has an open invite."""
+        return self._invited.contains_key(_BY_USER.pack(user, room))
+
+    def is_knocked(self, user: UserId, room: RoomId) -> bool:
+        """Whether the user's knock is open."""
+        return self._knocked.contains_key(_BY_USER.pack(user, room))
+
+    def is_left(self, user: UserId, room: RoomId) -> bool:
+        """Whether the user left and did not forget the room."""
+        return self._left.contains_key(_BY_USER.pack(user, room))
+
+    def once_joined(self, user: UserId, room: RoomId) -> bool:
+        """Whether the user ever was in the room. Source: Conduit, once_joined."""
+        return self._once_joined.contains_key(_BY_ROOM.pack(room, user))
+
+    @consistent
+    def change(self, user: UserId, room: RoomId, membership: Membership) -> RoomChange | None:
+        """An invite, knock or leave with its count and events; None where it does not hold.
+
+        Source: Conduit, invite_state, knock_state, left_state and the get_..._count of each.
+        """
+        rows, _ = self._trees(_with_events(membership))
+        value = rows.get(_BY_USER.pack(user, room))
+        return None if value is None else self._changes(user, membership, [(room, value)])[0]
+
+    # A user's rooms -----------------------------------------------------------------------------
+    def rooms_joined(self, user: UserId) -> list[RoomId]:
+        """The rooms a user is in. Source: Conduit, rooms_joined."""
+        return [_BY_USER.unpack(key)[1] for key in self._joined.keys(_BY_USER.prefix(user))]
+
+    def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
+        """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
+        return [
+            _BY_USER.unpack(key)[1]
+            for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
+            if since < unpack_u64("userroomid_joined", value) <= upto
+        ]
+
+    @consistent
+    def changes_since(
+        self, user: UserId, membership: Membership, since: Count, upto: Count
+    ) -> list[RoomChange]:
+        """Rooms a user was invited to, knocked on or left in (since, upto], oldest first.
+
+        Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
+        """
+        rows, _ = self._trees(_with_events(membership))
+        found = [
+            (_BY_USER.unpack(key)[1], value)
+            for key, value in rows.scan_prefix(_BY_USER.prefix(user))
+        ]
+        changes = self._changes(user, membership, found)
+        return sorted((c for c in changes if since < c.count <= upto), key=lambda c: c.count)
+
+    def _changes(
+        self, user: UserId, membership: Membership, found: list[tuple[RoomId, bytes]]
+    ) -> list[RoomChange]:
+        rows, counts = self._trees(membership)
+        values = counts.get_many([_BY_ROOM.pack(room, user) for room, _ in found])
+        return [
+            RoomChange(
+                room,
+                Count(0 if count is None else unpack_u64(counts.name, count)),
+                unpack_json(rows.name, value),
+            )
+            for (room, value), count in zip(found, values, strict=True)
+        ]
+
+    # A room's users and servers -----------------------------------------------------------------
+    def joined_members(self, room: RoomId) -> list[UserId]:
+        """Who is in the room. Source: Conduit, room_members."""
+        return _second(self._joined_counts, room)
+
+    def invited_members(self, room: RoomId) -> list[UserId]:
+        """Who has an open invite. Source: Conduit, room_members_invited."""
+        return _second(self._invited_counts, room)
+
+    def once_joined_members(self, room: RoomId) -> list[UserId]:
+        """Who ever was in the room. Source: Conduit, room_useroncejoined, which finds nobody."""
+        return _second(self._once_joined, room)
+
+    def joined_total(self, room: RoomId) -> int:
+        """How many are in the room. Source: Conduit, room_joined_count."""
+        return _total(self._joined_totals, _ROOM(room))
+
+    def invited_total(self, room: RoomId) -> int:
+        """How many invites are open. Source: Conduit, room_invited_count."""
+        return _total(self._invited_totals, _ROOM(room))
+
+    def servers(self, room: RoomId) -> list[ServerName]:
+        """The servers with someone in the room. Source: Conduit, room_servers."""
+        keys = self._room_servers.keys(_ROOM_SERVER.prefix(room))
+        return [_ROOM_SERVER.unpack(key)[1] for key in keys]
+
+    def server_in_room(self, server: ServerName, room: RoomId) -> bool:
+        """Whether someone of the server is in the room. Source: Conduit, server_in_room."""
+        return self._server_rooms.contains_key(_SERVER_ROOM.pack(server, room))
+
+    def server_rooms(self, server: ServerName) -> list[RoomId]:
+        """The rooms someone of the server is in. Source: Conduit, server_rooms."""
+        keys = self._server_rooms.keys(_SERVER_ROOM.prefix(server))
+        return [_SERVER_ROOM.unpack(key)[1] for key in keys]
+
+
+_MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
+
+
+def server_of(user: UserId) -> ServerName:
+    """The server a user id names."""
+    server = user.partition(":")[2]
+    if not server:
+        raise InvalidArgumentError(f"not a user id: {user!r}")
+    return ServerName(server)
+
+
+def _with_events(membership: Membership) -> Membership:
+    if membership not in _MEMBERSHIPS[1:]:
+        raise InvalidArgumentError(f"no events are kept for {membership!r}: invite, knock or leave")
+    return membership
+
+
+def _second(tree: Tree, room: RoomId) -> list[UserId]:
+    return [_BY_ROOM.unpack(key)[1] for key in tree.keys(_BY_ROOM.prefix(room))]
+
+
+def _total(tree: Tree, key: bytes) -> int:
+    value = tree.get(key)
+    return 0 if value is None else unpack_u64(tree.name, value)
+
+
+def _add(tree: Tree, key: bytes, change: int) -> int:
+    """The new total; a row that would say 0 goes."""
+    total = _total(tree, key) + change
+    if total:
+        tree.insert(key, pack_u64(total))
+    else:
+        tree.remove(key)
+    return total

@@ -1,0 +1,133 @@
+"""Short ids: numbers that stand for long ids repeated millions of times.
+
+All kinds are drawn from the global counter, so none is 0 and no number stands for two things. The
+two rows of a number are written in one commit, and transactions are serializable, so an id never
+gets two numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
+from conduitstore.kv import Tree
+from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.schema import TREES
+from conduitstore.types import EventId, RoomId, ShortEventId, ShortRoomId, ShortStateKey
+
+T = TypeVar("T")
+
+_ROOM = TREES["roomid_shortroomid"].key.pack
+_EVENT = TREES["eventid_shorteventid"].key.pack
+_STATE_KEY = TREES["statekey_shortstatekey"].key
+
+
+class Short(Part[Near]):
+    """Trees: ``roomid_shortroomid``, and both ways for events and for state keys.
+
+    Source: Conduit, the operations of the same names and ``get_...``.
+    """
+
+    _rooms = TreeOf("roomid_shortroomid")
+    _events = TreeOf("eventid_shorteventid")
+    _event_ids = TreeOf("shorteventid_eventid")
+    _state_keys = TreeOf("statekey_shortstatekey")
+    _state_key_ids = TreeOf("shortstatekey_statekey")
+
+    def room(self, room: RoomId) -> ShortRoomId | None:
+        """The room's number; None if it never had one."""
+        return _number(self._rooms, _ROOM(room), ShortRoomId)
+
+    @atomic
+    def get_or_create_room(self, room: RoomId) -> ShortRoomId:
+        """The room's number, drawn now if need be."""
+        return ShortRoomId(self._get_or_create(self._rooms, _ROOM(room), None, b""))
+
+    def room_many(self, rooms: Sequence[RoomId]) -> list[ShortRoomId | None]:
+        """The numbers of many rooms, in their order."""
+        return _numbers(self._rooms, map(_ROOM, rooms), ShortRoomId)
+
+    def event(self, event: EventId) -> ShortEventId | None:
+        """The event's number; None if it never had one."""
+        return _number(self._events, _EVENT(event), ShortEventId)
+
+    @atomic
+    def get_or_create_event(self, event: EventId) -> ShortEventId:
+        """The event's number, drawn now if need be."""
+        return self._event(event)
+
+    @atomic
+    def get_or_create_event_many(self, events: Sequence[EventId]) -> list[ShortEventId]:
+        """The numbers of many events, in their order, in one commit."""
+        return [self._event(event) for event in events]
+
+    def _event(self, event: EventId) -> ShortEventId:
+        key = _EVENT(event)
+        return ShortEventId(self._get_or_create(self._events, key, self._event_ids, key))
+
+    def event_id(self, short: ShortEventId) -> EventId | None:
+        """The event of a number; None for a number that is no event's."""
+        return self.event_id_many([short])[0]
+
+    def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]:
+        """The events of many numbers, in their order."""
+        values = self._event_ids.get_many([pack_u64(short) for short in shorts])
+        return [
+            None if value is None else EventId(unpack_text("shorteventid_eventid", value))
+            for value in values
+        ]
+
+    def state_key(self, type: str, state_key: str) -> ShortStateKey | None:
+        """The number of a type and state key; None proves that no state has it anywhere."""
+        return _number(self._state_keys, _STATE_KEY.pack(type, state_key), ShortStateKey)
+
+    @atomic
+    def get_or_create_state_key(self, type: str, state_key: str) -> ShortStateKey:
+        """The number of a type and state key, drawn now if need be."""
+        return self._state_key(type, state_key)
+
+    @atomic
+    def get_or_create_state_key_many(
+        self, state_keys: Sequence[tuple[str, str]]
+    ) -> list[ShortStateKey]:
+        """The numbers of many (type, state key), in their order, in one commit."""
+        return [self._state_key(type, state_key) for type, state_key in state_keys]
+
+    def _state_key(self, type: str, state_key: str) -> ShortStateKey:
+        key = _STATE_KEY.pack(type, state_key)
+        return ShortStateKey(self._get_or_create(self._state_keys, key, self._state_key_ids, key))
+
+    def state_key_id(self, short: ShortStateKey) -> tuple[str, str] | None:
+        """The (type, state key) of a number; None for a number that is no state key's."""
+        return self.state_key_id_many([short])[0]
+
+    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[tuple[str, str] | None]:
+        """The (type, state key) of many numbers, in their order."""
+        values = self._state_key_ids.get_many([pack_u64(short) for short in shorts])
+        return [None if value is None else _state_key_of(value) for value in values]
+
+    def _get_or_create(self, forward: Tree, key: bytes, reverse: Tree | None, value: bytes) -> int:
+        found = forward.get(key)
+        if found is not None:
+            return unpack_u64(forward.name, found)
+        short = self._near.globals.draw()
+        forward.insert(key, pack_u64(short))
+        if reverse is not None:
+            reverse.insert(pack_u64(short), value)
+        return short
+
+
+def _number(tree: Tree, key: bytes, kind: Callable[[int], T]) -> T | None:
+    value = tree.get(key)
+    return None if value is None else kind(unpack_u64(tree.name, value))
+
+
+def _numbers(tree: Tree, keys: Iterable[bytes], kind: Callable[[int], T]) -> list[T | None]:
+    values = tree.get_many(keys)
+    return [None if value is None else kind(unpack_u64(tree.name, value)) for value in values]
+
+
+def _state_key_of(value: bytes) -> tuple[str, str]:
+    type, state_key = _STATE_KEY.unpack(value)
+    return type, state_key

@@ -1,0 +1,193 @@
+"""The way in: opens an engine, brings the schema up to date and hands out the parts.
+
+The parts look the same in three places: on the store (each operation is a commit of its own), on
+the view of a snapshot (reads of one instant) and inside a transaction (many operations, one
+commit). :class:`Parts` is what the three share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+from conduitstore import engine
+from conduitstore.changes import Changes
+from conduitstore.kv import Database, Durability, Keyspace, Snapshot
+from conduitstore.migrate import load_migrations, migrate
+from conduitstore.parts.account_data import AccountData
+from conduitstore.parts.devices import Devices
+from conduitstore.parts.globals import Globals
+from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.receipts import Receipts
+from conduitstore.parts.rooms.short import Short
+from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.to_device import ToDevice
+from conduitstore.parts.users import Users
+from conduitstore.types import RoomId, ShortRoomId, UserId
+
+T = TypeVar("T")
+
+
+class Parts:
+    """All parts over one keyspace, each made when it is first asked for."""
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
+
+    def bound_to(self, keyspace: Keyspace) -> Parts:
+        """The parts over another keyspace."""
+        return Parts(keyspace)
+
+    def transaction(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
+        """Run ``fn(tx)``, where ``tx`` has all parts; what they write is one commit.
+
+        Inside a transaction this one joins, and an exception that leaves ``fn`` takes back what
+        ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
+        """
+        return self.keyspace.transaction(lambda tx: fn(Parts(tx)), durability=durability)
+
+    @cached_property
+    def globals(self) -> Globals:
+        return Globals(self.keyspace, self)
+
+    @cached_property
+    def users(self) -> Users:
+        return Users(self.keyspace, self)
+
+    @cached_property
+    def devices(self) -> Devices:
+        return Devices(self.keyspace, self)
+
+    @cached_property
+    def to_device(self) -> ToDevice:
+        return ToDevice(self.keyspace, self)
+
+    @cached_property
+    def account_data(self) -> AccountData:
+        return AccountData(self.keyspace, self)
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        return Rooms(self)
+
+
+class Rooms:
+    """The parts of rooms."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @cached_property
+    def short(self) -> Short:
+        return Short(self._parts.keyspace, self._parts)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        return Timeline(self._parts.keyspace, self._parts)
+
+    @cached_property
+    def members(self) -> Members:
+        return Members(self._parts.keyspace, self._parts)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        return Receipts(self._parts.keyspace, self._parts)
+
+
+class View(Parts):
+    """All parts at one instant, read-only. Close it, or use ``with``."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot)
+        self._snapshot = snapshot
+
+    @property
+    def sequence(self) -> int:
+        """The last commit it shows."""
+        return self._snapshot.sequence
+
+    def close(self) -> None:
+        """Let go of the instant."""
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Store(Parts):
+    """An open store; any thread may use it.
+
+    Attributes:
+        db: the engine below, with every tree as bytes.
+        changes: for long polls.
+    """
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.db = db
+        self.changes = Changes(db, self._rooms_joined)
+
+    def _rooms_joined(self, user: UserId) -> tuple[list[RoomId], list[ShortRoomId | None]]:
+        with self.snapshot() as view:
+            rooms = view.rooms.members.rooms_joined(user)
+            return rooms, view.rooms.short.room_many(rooms)
+
+    def snapshot(self) -> View:
+        """Every part at this instant, for reads that belong together. O(1)."""
+        return View(self.db.snapshot())
+
+    async def run(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
+        """:meth:`transaction` in a worker thread, for callers on an event loop."""
+        return await asyncio.to_thread(self.transaction, fn, durability=durability)
+
+    async def read(self, fn: Callable[[View], T]) -> T:
+        """Run ``fn(view)`` on a snapshot in a worker thread."""
+
+        def on_snapshot() -> T:
+            with self.snapshot() as view:
+                return fn(view)
+
+        return await asyncio.to_thread(on_snapshot)
+
+    def flush(self) -> int:
+        """Put every commit so far on the platter; gives the durable sequence."""
+        return self.db.flush()
+
+    def close(self) -> None:
+        """End the long polls and close the engine; again is fine."""
+        self.changes.close()
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open(path: str | os.PathLike[str], **settings: Any) -> Store:
+    """Open the store in directory ``path``, creating it where there is none.
+
+    Args:
+        path: a directory, or ``":memory:"``.
+        settings: those of the engine, see :func:`conduitstore.engine.open`.
+
+    Raises:
+        UnsupportedFormatError: written by a newer version or another project; not touched.
+        LockedError: another holder has it open for writing.
+    """
+    db = engine.open(path, **settings)
+    try:
+        store = Store(db)
+        read_only = bool(settings.get("read_only"))
+        migrate(db, store.globals, load_migrations(), read_only=read_only)
+    except BaseException:
+        db.close()
+        raise
+    return store

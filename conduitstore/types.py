@@ -1,0 +1,97 @@
+"""Matrix and storage ids as distinct types, and the records that parts hand out.
+
+A ``NewType`` costs nothing at run time and keeps a short room id from posing as a count. Ids are
+text as Matrix writes them, sigil included; the caller has validated them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NewType
+
+JsonObject = dict[str, Any]
+"""A JSON object as ``json.loads`` gives it. Its values are unknown until somebody looks."""
+
+UserId = NewType("UserId", str)
+DeviceId = NewType("DeviceId", str)
+RoomId = NewType("RoomId", str)
+EventId = NewType("EventId", str)
+ServerName = NewType("ServerName", str)
+AccessToken = NewType("AccessToken", str)
+
+Count = NewType("Count", int)
+"""A value of the one global counter: the since token. 0 is before everything."""
+
+PduCount = NewType("PduCount", int)
+"""A place in a room's timeline: ``n`` is Normal(n), ``-n`` is Backfilled(n).
+
+So the order of the numbers is the order of the events, and ``str`` of it is the token's text.
+"""
+
+PduToken = NewType("PduToken", str)
+"""A :data:`PduCount` as a client sees it: ``"42"`` or ``"-42"``."""
+
+ShortRoomId = NewType("ShortRoomId", int)
+ShortEventId = NewType("ShortEventId", int)
+ShortStateKey = NewType("ShortStateKey", int)
+
+Direction = Literal["b", "f"]
+"""As in the client API: backwards (newest first) or forwards (oldest first)."""
+
+Membership = Literal["join", "invite", "knock", "leave"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as the store holds it.
+
+    Attributes:
+        position: its place in the timeline; None for an outlier.
+        event_id: also found in ``pdu["event_id"]``, in every room version.
+        pdu: the event; for federation and hashing, versions 3 and later leave ``event_id`` out.
+    """
+
+    position: PduCount | None
+    event_id: EventId
+    pdu: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineSlice:
+    """The newest events of a room since a token, oldest first.
+
+    Attributes:
+        events: at most as many as were asked for.
+        limited: whether older ones since the token were left out.
+    """
+
+    events: list[StoredEvent]
+    limited: bool
+
+    @property
+    def prev_batch(self) -> PduToken | None:
+        """Where paging backwards goes on; None when there is no event."""
+        return PduToken(str(self.events[0].position)) if self.events else None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChange:
+    """A room that a user was invited to, knocked on or left.
+
+    Attributes:
+        count: when.
+        events: the stripped state stored with it; of a left room, the leave event if it was given.
+    """
+
+    room: RoomId
+    count: Count
+    events: list[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The read receipt of one user in a room; ``event`` has no ``room_id``."""
+
+    user: UserId
+    count: Count
+    event: JsonObject
