@@ -1,0 +1,125 @@
+"""Text for people: tables on a terminal, aligned plain lines anywhere else.
+
+What a stranger wrote is shown as text only: no markup, no control characters, one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from conduitstore.types import JsonObject
+
+_DESCRIBED_BY = {
+    "m.room.message": "body",
+    "m.room.member": "membership",
+    "m.room.name": "name",
+    "m.room.topic": "topic",
+    "m.room.redaction": "reason",
+}
+
+_TEXT_LENGTH_MAX = 100
+_JOINER = "\N{ZERO WIDTH JOINER}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+Cell = str | int
+
+
+class Screen:
+    """Standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(markup=False, highlight=False, emoji=False)
+
+    def heading(self, text: str) -> None:
+        """A new section."""
+        if self._console.is_terminal:
+            self._console.print()
+            self._console.print(Rule(Text(one_line(text), style="bold"), align="left"))
+        else:
+            self._plain(f"\n== {one_line(text)}")
+
+    def line(self, text: str, style: str = "") -> None:
+        """One line of prose."""
+        if self._console.is_terminal:
+            self._console.print(Text(one_line(text), style=style))
+        else:
+            self._plain(one_line(text))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Columns of ints are set to the right; the last column is cut where the terminal ends."""
+        rows = list(rows)
+        cells = [[_cell_text(cell) for cell in row] for row in rows]
+        numeric = [isinstance(cell, int) for cell in (rows or [columns])[0]]
+        if self._console.is_terminal:
+            self._console.print(_rich_table(columns, cells, numeric))
+        else:
+            for line in _aligned([list(columns), *cells], numeric):
+                self._plain(line)
+
+    def _plain(self, line: str) -> None:
+        self._console.file.write(line + "\n")
+
+
+def _rich_table(columns: Sequence[str], cells: list[list[str]], numeric: list[bool]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name, is_number in zip(columns, numeric, strict=True):
+        is_last = name == columns[-1]
+        table.add_column(
+            name, justify="right" if is_number else "left", no_wrap=True, ratio=is_last or None
+        )
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _aligned(rows: list[list[str]], numeric: list[bool]) -> Iterable[str]:
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = []
+        for cell, width, is_number in zip(row, widths, numeric, strict=True):
+            space = " " * (width - cell_len(cell))
+            padded.append(space + cell if is_number else cell + space)
+        yield "  ".join(padded).rstrip()
+
+
+def _cell_text(cell: Cell) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else one_line(cell)
+
+
+def one_line(text: str) -> str:
+    """``text`` without anything that could move a cursor; joiners inside emoji stay."""
+    return "".join(
+        " " if c.isspace() else c if c.isprintable() or c == _JOINER else _REPLACEMENT for c in text
+    )
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= _TEXT_LENGTH_MAX else text[: _TEXT_LENGTH_MAX - 1] + "…"
+
+
+def event_row(pdu: JsonObject) -> tuple[str, str, str]:
+    """Time, sender and what the event says."""
+    content = pdu["content"]
+    said = content.get(_DESCRIBED_BY.get(pdu["type"], ""))
+    if pdu["type"] == "m.reaction" and isinstance(content.get("m.relates_to"), dict):
+        said = content["m.relates_to"].get("key")
+    about = f" {pdu['state_key']}" if pdu.get("state_key") else ""
+    text = said if pdu["type"] == "m.room.message" else f"[{pdu['type']}{about}] {said or ''}"
+    return time_text(pdu["origin_server_ts"]), pdu["sender"], shortened(str(text).strip())
+
+
+def time_text(time_ms: int) -> str:
+    """A timestamp in UTC; a number no calendar knows is shown as it is."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(time_ms)

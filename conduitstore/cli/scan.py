@@ -1,0 +1,104 @@
+"""`conduitstore scan`: the rows of one tree, decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from conduitstore import engine
+from conduitstore.errors import CorruptedError
+from conduitstore.kv import Item, Keyspace
+from conduitstore.schema import TREES, TreeSchema, decode_key, decode_value
+
+from .display import Screen
+from .options import existing, path_option
+
+_NUMBERS = ("u64", "position")
+
+
+@click.command()
+@click.argument("tree")
+@click.argument("prefix", default="")
+@path_option
+@click.option("--limit", default=50, type=click.IntRange(min=0), help="Rows at most.")
+@click.option("--reverse", is_flag=True, help="Last row first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
+def scan(tree: str, prefix: str, path: Path, limit: int, *, reverse: bool, as_json: bool) -> None:
+    """Show the rows of TREE, keys and values decoded by the schema.
+
+    PREFIX is the leading fields of the key as text, whole and joined by "/", as in
+    "@a:example.org/DEVICE"; write a "/" inside a field as "%2F". Fields are listed by `trees` and
+    shown as the column heads. A row that does not fit the schema is shown as bytes.
+    """
+    with engine.open(existing(path)) as db, db.snapshot() as view:
+        if tree not in view.tree_names():
+            raise click.ClickException(f"the store has no tree {tree!r}")
+        rows = _scan(view, tree, prefix, limit, reverse=reverse)
+        if as_json:
+            for key, value in rows:
+                click.echo(json.dumps({"key": key, "value": value}, ensure_ascii=True))
+        else:
+            fields = TREES[tree].key.fields if tree in TREES else ("key",)
+            Screen().table((*fields, "value"), [_cells(fields, *row) for row in rows])
+
+
+def _scan(
+    view: Keyspace, tree: str, prefix: str, limit: int, *, reverse: bool
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    start = prefix_bytes(tree, prefix)
+    for item in view.open_tree(tree).scan_prefix(start, reverse=reverse, limit=limit):
+        yield _decoded(tree, item)
+
+
+def prefix_bytes(tree: str, prefix: str) -> bytes:
+    """The bytes of a prefix given as text; of a tree without a schema, the text itself."""
+    if tree not in TREES:
+        return prefix.encode()
+    components = [unquote(component) for component in prefix.split("/")] if prefix else []
+    kinds = _field_kinds(TREES[tree])
+    if len(components) > len(kinds):
+        raise click.ClickException(
+            f"the keys of {tree} have the fields {' / '.join(TREES[tree].key.fields)}"
+        )
+    return TREES[tree].key.prefix(
+        *(
+            _number(component) if kind in _NUMBERS else component
+            for component, kind in zip(components, kinds, strict=False)
+        )
+    )
+
+
+def _field_kinds(schema: TreeSchema) -> list[str]:
+    return [field.partition(":")[2] for field in schema.key.notation.split() if field != "ff"]
+
+
+def _number(component: str) -> int:
+    try:
+        return int(component)
+    except ValueError:
+        raise click.ClickException(f"this field is a number, not {component!r}") from None
+
+
+def _decoded(tree: str, item: Item) -> tuple[dict[str, Any], Any]:
+    key, value = item
+    if tree not in TREES:
+        return {"key": _bytes_text(key)}, _bytes_text(value)
+    try:
+        return decode_key(tree, key), decode_value(tree, value)
+    except CorruptedError:
+        return {"key": _bytes_text(key)}, _bytes_text(value)
+
+
+def _bytes_text(raw: bytes) -> str:
+    return repr(raw)[2:-1]
+
+
+def _cells(fields: tuple[str, ...], key: dict[str, Any], value: Any) -> list[str]:
+    keys = [str(part) for part, _ in zip_longest(key.values(), fields, fillvalue="")]
+    return [*keys, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]

@@ -1,0 +1,150 @@
+"""A history into a store, operation by operation, as the homeserver once did them.
+
+Each operation is atomic by itself; several share a commit, as when a server takes in a batch it was
+sent, which is much quicker than one commit each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from conduitstore.importer import set_membership
+from conduitstore.store import Parts, Store
+from conduitstore.types import AccessToken, Count, JsonObject, RoomId, UserId
+
+from .history import History
+
+OPERATIONS_PER_COMMIT = 100
+
+
+class Tally:
+    """What passes by on its way into the store.
+
+    Attributes:
+        operations: how many of each kind.
+        events: how many in each room's timeline.
+        names: each room's newest name.
+        to_device_total: to-device messages, one for each device.
+    """
+
+    def __init__(self) -> None:
+        self.operations: Counter[str] = Counter()
+        self.events: Counter[RoomId] = Counter()
+        self.names: dict[RoomId, str] = {}
+        self.to_device_total = 0
+
+    def watch(self, operations: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        """The operations, unchanged."""
+        for operation in operations:
+            self.operations[operation["do"]] += 1
+            if operation["do"] in ("append", "backfill"):
+                self._see_event(operation["room"], operation["pdu"])
+            elif operation["do"] == "to_device":
+                self.to_device_total += sum(map(len, operation["messages"].values()))
+            yield operation
+
+    def _see_event(self, room: RoomId, pdu: JsonObject) -> None:
+        self.events[room] += 1
+        if pdu["type"] == "m.room.name":
+            self.names[room] = pdu["content"].get("name", "")
+
+
+def replay(store: Store, operations: Iterable[JsonObject]) -> Iterator[int]:
+    """Do the operations in order; gives after each commit how many it held."""
+    remaining = iter(operations)
+    while group := list(islice(remaining, OPERATIONS_PER_COMMIT)):
+
+        def apply(tx: Parts, group: list[JsonObject] = group) -> None:
+            for operation in group:
+                _DO[operation["do"]](tx, operation)
+
+        store.transaction(apply)
+        yield len(group)
+
+
+def wrong_memberships(store: Store, history: History) -> list[RoomId]:
+    """Rooms whose joined users are not those the homeserver itself ended with."""
+    with store.snapshot() as view:
+        members = view.rooms.members
+        rooms = {room for user in _all_users(history) for room in members.rooms_joined(user)}
+        return [
+            room
+            for room in sorted(rooms | history.joined.keys())
+            if sorted(members.joined_members(room)) != history.joined.get(room, [])
+        ]
+
+
+def _all_users(history: History) -> set[UserId]:
+    return {user for users in history.joined.values() for user in users}
+
+
+# What each operation does to the store --------------------------------------------------------
+
+
+def _user(tx: Parts, operation: JsonObject) -> None:
+    tx.users.create(operation["user"], password_hash=None)
+
+
+def _device(tx: Parts, operation: JsonObject) -> None:
+    user, device = operation["user"], operation["device"]
+    tx.devices.create(user, device, AccessToken(f"token of {user} {device}"))
+
+
+def _logout(tx: Parts, operation: JsonObject) -> None:
+    tx.devices.remove(operation["user"], operation["device"])
+
+
+def _append(tx: Parts, operation: JsonObject) -> None:
+    tx.rooms.timeline.append(operation["pdu"], operation["event_id"], operation["room"])
+    _members(tx, operation)
+
+
+def _backfill(tx: Parts, operation: JsonObject) -> None:
+    tx.rooms.timeline.prepend_backfilled(operation["pdu"], operation["event_id"], operation["room"])
+    _members(tx, operation)
+
+
+def _outlier(tx: Parts, operation: JsonObject) -> None:
+    tx.rooms.timeline.add_outlier(operation["pdu"], operation["event_id"])
+    _members(tx, operation)
+
+
+def _members(tx: Parts, operation: JsonObject) -> None:
+    for user, membership in operation.get("members", ()):
+        set_membership(tx, operation["room"], user, membership, operation["pdu"])
+
+
+def _to_device(tx: Parts, operation: JsonObject) -> None:
+    tx.to_device.queue_many(operation["sender"], operation["type"], operation["messages"])
+
+
+def _account_data(tx: Parts, operation: JsonObject) -> None:
+    tx.account_data.update(
+        operation["room"], operation["user"], operation["type"], operation["content"]
+    )
+
+
+def _receipt(tx: Parts, operation: JsonObject) -> None:
+    user, room, event_id = operation["user"], operation["room"], operation["event_id"]
+    if operation["type"] == "m.read.private":
+        position = tx.rooms.timeline.position(event_id)
+        tx.rooms.receipts.set_private_read(user, room, Count(max(position or 0, 0)))
+        return
+    detail = {key: operation[key] for key in ("ts", "thread_id") if key in operation}
+    content = {event_id: {operation["type"]: {user: detail}}}
+    tx.rooms.receipts.update(user, room, {"type": "m.receipt", "content": content})
+
+
+_DO: dict[str, Callable[[Parts, JsonObject], None]] = {
+    "user": _user,
+    "device": _device,
+    "logout": _logout,
+    "append": _append,
+    "backfill": _backfill,
+    "outlier": _outlier,
+    "to_device": _to_device,
+    "account_data": _account_data,
+    "receipt": _receipt,
+}

@@ -1,0 +1,212 @@
+"""Events from NDJSON into a store: what is good goes in, what is bad is named by its line.
+
+A line is either ``{"event_id", "room_version", "pdu"}`` or a bare PDU. An event's id is taken from
+its ``event_id``, and computed from its content where the room's version is known: from the line, or
+from a create event earlier in the file or in the store. Where both are there they must agree.
+
+- Each line goes in whole or not at all; lines share commits, so that a large file is quick.
+- Membership follows the member events in the order they come: no state is resolved.
+- Memory is bounded by :mod:`conduitstore.ndjson`, one commit's lines and a cache of versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from conduitstore.codec.events import check_pdu, event_id_of
+from conduitstore.codec.keys import TEXT_BYTES_MAX
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.ndjson import Line
+from conduitstore.store import Parts, Store
+from conduitstore.types import EventId, JsonObject, RoomId, UserId
+
+LINES_PER_COMMIT = 100
+BYTES_PER_COMMIT = 1024 * 1024
+_VERSIONS_CACHED = 10_000
+_ID_FIELDS = ("event_id", "room_id", "sender", "type", "state_key")
+
+
+class Refusal(NamedTuple):
+    """A line that was not stored, and why; refusals are counted by kind."""
+
+    line: int
+    kind: str
+    reason: str
+
+
+class Progress(NamedTuple):
+    """What became of the lines of one commit."""
+
+    imported: int
+    refused: list[Refusal]
+
+
+class _RefusedError(Exception):
+    """Carries kind and reason out of the line's own transaction, which it undoes."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class _Named(NamedTuple):
+    """A checked event with its id and its room's."""
+
+    event_id: EventId
+    room: RoomId
+    pdu: JsonObject
+
+
+class Importer:
+    """Takes lines into one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._versions: dict[str, str] = {}
+
+    def run(self, lines: Iterable[Line]) -> Iterator[Progress]:
+        """Import ``lines``, commit by commit; blank lines are nothing."""
+        for group in _groups(line for line in lines if line.fault or line.content.strip()):
+            refused = self._store.transaction(
+                lambda tx, group=group: [  # type: ignore[misc]  # bound now, as the loop goes on
+                    refusal for line in group if (refusal := self._import(tx, line))
+                ]
+            )
+            yield Progress(len(group) - len(refused), refused)
+
+    def _import(self, tx: Parts, line: Line) -> Refusal | None:
+        try:
+            tx.transaction(lambda inner: self._store_event(inner, line))
+        except _RefusedError as refused:
+            return Refusal(line.number, refused.kind, str(refused))
+        except InvalidArgumentError as error:
+            return Refusal(line.number, "not an event", str(error))
+        return None
+
+    def _store_event(self, tx: Parts, line: Line) -> None:
+        event = self._named(tx, _parse(line))
+        if tx.rooms.timeline.get(event.event_id) is not None:
+            _refuse("duplicate", f"{event.event_id} is already stored")
+        tx.rooms.timeline.append(event.pdu, event.event_id, event.room)
+        if event.pdu["type"] == "m.room.member" and "state_key" in event.pdu:
+            membership = event.pdu["content"].get("membership")
+            set_membership(tx, event.room, event.pdu["state_key"], membership, event.pdu)
+
+    def _named(self, tx: Parts, record: JsonObject) -> _Named:
+        pdu = record["pdu"] if isinstance(record.get("pdu"), dict) else record
+        given = record.get("event_id")
+        _check_ids(pdu | {"event_id": given} if given is not None else pdu)
+        check_pdu(pdu)
+        version = self._version(tx, record, pdu)
+        if version is None and given is None:
+            _refuse("no event id", "it has no event_id, and its room's version is not known")
+        computed = given if version is None else _computed_id(pdu, version)
+        if given is not None and given != computed:
+            _refuse("event id mismatch", f"it says {given}, its content says {computed}")
+        event_id = EventId(str(computed))
+        # A create event of version 12 names no room: the room is named after it.
+        room = RoomId(pdu.get("room_id", "!" + event_id[1:]))
+        if pdu["type"] == "m.room.create" and version is not None:
+            self._remember(room, version)
+        return _Named(event_id, room, pdu)
+
+    def _version(self, tx: Parts, record: JsonObject, pdu: JsonObject) -> str | None:
+        version = record.get("room_version") if record is not pdu else None
+        if version is None and pdu["type"] == "m.room.create":
+            version = _version_in(pdu)
+        if version is None:
+            version = self._versions.get(pdu["room_id"]) or self._stored_version(tx, pdu["room_id"])
+        return version if version is None else str(version)
+
+    def _stored_version(self, tx: Parts, room: RoomId) -> str | None:
+        """From the create event, where it is the room's first."""
+        events, _ = tx.rooms.timeline.page(room, None, "f", 1)
+        if not events or events[0].pdu["type"] != "m.room.create":
+            return None
+        version = _version_in(events[0].pdu)
+        self._remember(room, version)
+        return version
+
+    def _remember(self, room: RoomId, version: str) -> None:
+        if len(self._versions) >= _VERSIONS_CACHED:
+            self._versions.clear()
+        self._versions[room] = version
+
+
+def _refuse(kind: str, reason: str) -> NoReturn:
+    raise _RefusedError(kind, reason)
+
+
+def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """As many lines as share a commit, bounded in lines and in bytes."""
+    group: list[Line] = []
+    size_bytes = 0
+    for line in lines:
+        group.append(line)
+        size_bytes += len(line.content)
+        if len(group) >= LINES_PER_COMMIT or size_bytes >= BYTES_PER_COMMIT:
+            yield group
+            group, size_bytes = [], 0
+    if group:
+        yield group
+
+
+def _parse(line: Line) -> JsonObject:
+    if line.fault is not None:
+        kind, _, reason = line.fault.partition(": ")
+        _refuse(kind, reason)
+    try:
+        record: Any = json.loads(line.content)
+    except RecursionError:
+        _refuse("not JSON", "it is nested too deeply")
+    except ValueError as error:
+        _refuse("not JSON", str(error))
+    if not isinstance(record, dict):
+        _refuse("not an event", f"an event is a JSON object, not {type(record).__name__}")
+    return record
+
+
+def _check_ids(pdu: JsonObject) -> None:
+    for field in _ID_FIELDS:
+        text = pdu.get(field)
+        size_bytes = len(text.encode(errors="replace")) if isinstance(text, str) else 0
+        if size_bytes > TEXT_BYTES_MAX:
+            _refuse("over-long id", f"its {field} has {size_bytes} bytes, of {TEXT_BYTES_MAX}")
+
+
+def _computed_id(pdu: JsonObject, version: str) -> EventId:
+    try:
+        return event_id_of(pdu, version)
+    except InvalidArgumentError as error:
+        _refuse("unknown room version", str(error))
+
+
+def _version_in(create: JsonObject) -> str:
+    return str(create["content"].get("room_version", "1"))
+
+
+def set_membership(tx: Parts, room: RoomId, user: UserId, membership: str, why: JsonObject) -> None:
+    """Move ``user`` to what the event ``why`` says or led to.
+
+    Raises:
+        InvalidArgumentError: no such membership.
+    """
+    members = tx.rooms.members
+    if membership == "join":
+        members.mark_joined(user, room)
+    elif membership == "invite":
+        members.mark_invited(user, room, _stripped_state(why, "invite_room_state"))
+    elif membership == "knock":
+        members.mark_knocked(user, room, _stripped_state(why, "knock_room_state"))
+    elif membership in ("leave", "ban"):
+        members.mark_left(user, room, [why] if why.get("state_key") == user else ())
+    else:
+        raise InvalidArgumentError(f"unknown membership: {membership!r}")
+
+
+def _stripped_state(pdu: JsonObject, field: str) -> Sequence[JsonObject]:
+    unsigned = pdu.get("unsigned")
+    events = unsigned.get(field) if isinstance(unsigned, dict) else None
+    return events if isinstance(events, list) else ()
