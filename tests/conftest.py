@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 from hypothesis import HealthCheck, settings
 
+from conduitstore.engine.merge import MergeOperators
 from conduitstore.testing import MemoryDatabase
 
 COMMON = {
@@ -22,7 +23,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 class MemoryHarness:
-    """Ends of a store's life, for an engine that has none: the content simply stays."""
+    """Ends of a store's life, for an engine that has none: only the chosen operators go."""
 
     is_persistent = False
 
@@ -30,13 +31,14 @@ class MemoryHarness:
         return MemoryDatabase()
 
     def reopen(self, db):
+        db.operators = MergeOperators()
         return db
 
     def kill(self, db):
-        return db
+        return self.reopen(db)
 
     def power_loss(self, db, _seed=0):
-        return db
+        return self.reopen(db)
 
     def checkpoint(self, db):
         pass

@@ -1,0 +1,276 @@
+"""Any engine against the oracle: the same random life for both, and never a different answer.
+
+The oracle remembers every commit, so that after a power cut the engine may stand at any commit it
+had not yet called durable, but nowhere else and never between two.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from programs import (
+    BACKS,
+    BATCHES,
+    BOUNDS,
+    KEYS,
+    LIMITS,
+    PREFIXES,
+    PROGRAMS,
+    READS,
+    TREES,
+    VALUES,
+    WRITES,
+    Life,
+    answer_of,
+    batch_of,
+    run_program,
+    take,
+)
+
+from conduitstore.engine.merge import MergeOperators
+from conduitstore.engine.rows import Rows
+from conduitstore.kv import DEFAULT_TREE
+from conduitstore.testing import MemoryDatabase
+
+# The oracle, with a memory ------------------------------------------------------------------------
+
+
+class Historian(MemoryDatabase):
+    """The memory engine, keeping a snapshot of every commit."""
+
+    def __init__(self):
+        super().__init__()
+        self.history = {0: self.snapshot()}
+
+    def _commit_writes(self, tx):
+        super()._commit_writes(tx)
+        self.history[self.sequence] = self.snapshot()
+
+    def drop_tree(self, name):
+        was_there = super().drop_tree(name)
+        self.history[self.sequence] = self.snapshot()
+        return was_there
+
+    def come_back_at(self, sequence):
+        """Forget every later commit."""
+        content = content_of(self.history[sequence])
+        self.trees = {name: Rows() for name in content}
+        for name, items in content.items():
+            self.trees[name].own().update(items)
+        self._rows = self.trees[DEFAULT_TREE]
+        self.sequence = sequence
+        self.history = {number: old for number, old in self.history.items() if number <= sequence}
+
+
+def content_of(view):
+    return {name: list(view.open_tree(name)) for name in view.tree_names()}
+
+
+class Machine(RuleBasedStateMachine):
+    """Runs every step on ``db``, the engine under test, and on the oracle."""
+
+    def __init__(self, harness):
+        super().__init__()
+        self.harness = harness
+        self.oracle = Historian()
+        self.ids = set()
+        self.views, self.iterators, self.subscribers = [], [], []
+
+    @initialize(checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]))
+    def open(self, checkpoint_log_bytes):
+        self.db = self.harness.open(
+            flush_every_ms=None,
+            checkpoint_log_bytes=checkpoint_log_bytes,
+            idgen_persist_interval=10,
+        )
+
+    def both(self, fn):
+        """Do ``fn`` to the engine and the oracle: they must agree."""
+        answer, expected = answer_of(fn, self.db), answer_of(fn, self.oracle)
+        assert answer == expected
+        return answer
+
+    def take_ids(self, ids):
+        assert self.ids.isdisjoint(ids), "an id was given out twice"
+        assert len(set(ids)) == len(ids), "an id was given out twice"
+        self.ids.update(ids)
+
+    # Single operations ----------------------------------------------------------------------
+    @rule(tree=TREES, call=WRITES)
+    def write(self, tree, call):
+        self.both(lambda store: call(store.open_tree(tree)))
+
+    @rule(tree=TREES, call=READS)
+    def read(self, tree, call):
+        self.both(lambda store: call(store.open_tree(tree)))
+
+    @rule(tree=TREES, keys=st.lists(KEYS, min_size=10, max_size=30), value=VALUES)
+    def fill(self, tree, keys, value):
+        """Enough to split leaves."""
+        for key in keys:
+            self.both(lambda store, key=key: store.open_tree(tree).insert(key, value))
+
+    @rule(tree=TREES)
+    def clear(self, tree):
+        self.both(lambda store: store.open_tree(tree).clear())
+
+    @rule(tree=TREES)
+    def drop_tree(self, tree):
+        self.both(lambda store: store.drop_tree(tree))
+
+    @rule(total=st.integers(0, 25))
+    def reserve_ids(self, total):
+        self.take_ids([self.db.generate_id(), *self.db.reserve_ids(total)])
+
+    # Many at once ---------------------------------------------------------------------------
+    @rule(writes=BATCHES)
+    def apply_batch(self, writes):
+        self.both(lambda store: store.apply_batch(batch_of(writes)))
+
+    @rule(steps=PROGRAMS, fails=st.booleans(), durability=st.sampled_from([None, "commit"]))
+    def transaction(self, steps, fails, durability):
+        sequence = self.db.sequence
+        lives = {store: Life(store) for store in (self.db, self.oracle)}
+
+        def run(store):
+            life = lives[store]
+            return store.transaction(
+                lambda tx: run_program(steps, fails, tx, life), durability=durability
+            )
+
+        self.both(run)
+        self.both(lambda store: [list(items) for items in lives[store].held])
+        self.take_ids(lives[self.db].ids)
+        if durability == "commit" and self.db.sequence > sequence:
+            assert self.db.durable_sequence == self.db.sequence
+
+    # Things held over time ------------------------------------------------------------------
+    @rule()
+    def take_snapshot(self):
+        self.views.append((self.db.snapshot(), self.oracle.snapshot()))
+
+    @precondition(lambda self: self.views)
+    @rule(number=st.integers(0), tree=TREES, call=READS, closes=st.booleans())
+    def look_at_snapshot(self, number, tree, call, closes):
+        view, expected = self.views[number % len(self.views)]
+        assert content_of(view) == content_of(expected)
+        assert call(view.open_tree(tree)) == call(expected.open_tree(tree))
+        assert view.current_count() == expected.current_count()
+        assert view.sequence == expected.sequence
+        if closes:
+            self.views.remove((view, expected))
+            view.close()
+
+    @rule(tree=TREES, lo=BOUNDS, hi=BOUNDS, reverse=st.booleans(), limit=LIMITS)
+    def make_iterator(self, tree, lo, hi, reverse, limit):
+        self.iterators.append(
+            [
+                store.open_tree(tree).range(lo, hi, reverse=reverse, limit=limit)
+                for store in (self.db, self.oracle)
+            ]
+        )
+
+    @precondition(lambda self: self.iterators)
+    @rule(number=st.integers(0), backs=BACKS, turns=st.booleans())
+    def step_iterator(self, number, backs, turns):
+        pair = self.iterators[number % len(self.iterators)]
+        for back in backs:
+            assert take(pair[0], back) == take(pair[1], back)
+        if turns:
+            pair[:] = map(reversed, pair)
+
+    @rule(tree=TREES, prefix=PREFIXES, capacity=st.sampled_from([1, 5, 65_536]))
+    def watch(self, tree, prefix, capacity):
+        self.subscribers.append(
+            [
+                store.open_tree(tree).watch_prefix(prefix, capacity=capacity)
+                for store in (self.db, self.oracle)
+            ]
+        )
+
+    @precondition(lambda self: self.subscribers)
+    @rule(number=st.integers(0), total=st.integers(1, 20))
+    def read_events(self, number, total):
+        pair = self.subscribers[number % len(self.subscribers)]
+        for _ in range(total):
+            event, expected = (answer_of(one.next, 0) for one in pair)
+            assert event == expected
+
+    # Ends of a life -------------------------------------------------------------------------
+    @rule()
+    def checkpoint(self):
+        self.harness.checkpoint(self.db)
+
+    @rule()
+    def flush(self):
+        assert self.db.flush() == self.db.durable_sequence == self.db.sequence
+
+    def settle(self):
+        """What was held belongs to the life that ends; its last answers are compared."""
+        for iterators in self.iterators:
+            assert list(iterators[0]) == list(iterators[1])
+        for view, expected in self.views:
+            assert content_of(view) == content_of(expected)
+            view.close()
+        while self.subscribers:
+            self.read_events(0, 1_000)
+            self.subscribers.pop(0)
+        self.views, self.iterators = [], []
+        assert self.db.checksum() == self.oracle.checksum()
+
+    @rule()
+    def reopen(self):
+        self.settle()
+        self.db = self.harness.reopen(self.db)
+        self.oracle.operators = MergeOperators()
+
+    @rule()
+    def kill(self):
+        self.settle()
+        self.db = self.harness.kill(self.db)
+        self.oracle.operators = MergeOperators()
+        self.follow_count()
+
+    @rule(seed=st.integers(0, 1 << 32))
+    def power_loss(self, seed):
+        self.settle()
+        durable = self.db.durable_sequence
+        self.db = self.harness.power_loss(self.db, seed)
+        assert durable <= self.db.sequence <= self.oracle.sequence
+        self.oracle.come_back_at(self.db.sequence)
+        self.oracle.operators = MergeOperators()
+        self.follow_count()
+
+    def follow_count(self):
+        """After an unclean end the count may have jumped ahead, but never back."""
+        count = self.db.current_count()
+        assert count >= self.oracle.visible_count
+        if self.harness.is_persistent:
+            assert count >= self.oracle.drawn_count
+        self.oracle.visible_count = count
+        self.oracle.drawn_count = max(count, self.oracle.drawn_count)
+
+    # Always ---------------------------------------------------------------------------------
+    @invariant()
+    def agree(self):
+        assert content_of(self.db) == content_of(self.oracle)
+        assert self.db.sequence == self.oracle.sequence
+        assert self.db.durable_sequence <= self.db.sequence
+        assert self.db.current_count() == self.oracle.current_count()
+
+    def teardown(self):
+        if hasattr(self, "db"):
+            try:
+                self.settle()
+            finally:
+                self.db.close()
+
+
+def test_every_life_goes_as_the_oracle_says(harness_class):
+    run_state_machine_as_test(lambda: Machine(harness_class()), settings=settings.default)
