@@ -1,0 +1,90 @@
+"""The settings of a store: frozen, checked once, units in their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Self, get_args
+
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.kv import Durability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What ``open`` accepts beside the path."""
+
+    flush_every_ms: int | None = 500
+    """How often a background thread syncs; None: never by itself, only ``flush`` and ``close``."""
+
+    durability: Durability = "interval"
+    """``commit``: on the platter before a call returns. ``interval``: in the kernel before it
+    returns, so that a killed process loses nothing. ``none``: in memory until the next interval."""
+
+    cache_capacity_bytes: int = 256 * 1024 * 1024
+    """How much clean leaves may take in memory; dirty ones are bounded by the next setting."""
+
+    checkpoint_log_bytes: int = 64 * 1024 * 1024
+    """How long the log may get before its commits are written into segments."""
+
+    compression_level: int = 3
+    """zstd's level for leaves; 0 stores them as they are."""
+
+    temporary: bool = False
+    """Make a new store and delete it at close."""
+
+    create_new: bool = False
+    """Refuse a directory that already holds a store."""
+
+    idgen_persist_interval: int = 1_000_000
+    """How many ids are reserved with one sync; an unclean end skips at most twice as many."""
+
+    leaf_entries_max: int = 256
+    """Entries in a leaf before it splits; tests shrink it so that rare shapes become common."""
+
+    leaf_bytes_max: int = 32 * 1024
+    """Bytes of keys and values in a leaf before it splits."""
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Self:
+        """Checked settings.
+
+        Raises:
+            InvalidArgumentError: an unknown name or a value out of range; names both.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise InvalidArgumentError(
+                f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
+        return cls(**settings)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _require("durability", self.durability, self.durability in get_args(Durability))
+        _require("temporary", self.temporary, isinstance(self.temporary, bool))
+        _require("create_new", self.create_new, isinstance(self.create_new, bool))
+        if self.flush_every_ms is not None:
+            _require_int("flush_every_ms", self.flush_every_ms, 1)
+        for name, lowest in _LOWEST.items():
+            _require_int(name, getattr(self, name), lowest)
+        _require("compression_level", self.compression_level, self.compression_level <= 22)
+
+
+_LOWEST = {
+    "cache_capacity_bytes": 0,
+    "checkpoint_log_bytes": 1,
+    "compression_level": 0,
+    "idgen_persist_interval": 1,
+    "leaf_entries_max": 3,
+    "leaf_bytes_max": 64,
+}
+
+
+def _require(name: str, value: object, holds: bool) -> None:  # noqa: FBT001 - a condition
+    if not holds:
+        raise InvalidArgumentError(f"the setting {name} cannot be {value!r}")
+
+
+def _require_int(name: str, value: object, lowest: int) -> None:
+    _require(name, value, type(value) is int and value >= lowest)

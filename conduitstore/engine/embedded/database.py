@@ -1,0 +1,271 @@
+"""An open store: the commit path, and who waits for what.
+
+A commit, step by step:
+
+1. Take the writer lock; a transaction runs its function under it, writing into drafts.
+2. Load every leaf that will change: afterwards nothing needs to be read.
+3. Append one frame to the log. No space: the commit fails whole, here.
+4. Under the apply lock, which does no I/O and runs no user code, change the leaves; count and
+   sequence last. Now everybody can see it.
+5. Queue events for subscribers, release the writer lock.
+6. ``commit`` durability: wait until the frame is on the platter; one sync serves all who wait.
+
+Between 3 and 5 any exception, an interrupt too, latches the store: memory and log may differ, so
+nothing more is written, and reads end as well if the change had begun.
+
+Locks, always taken in this order: checkpoint, writer, ceilings, apply. The log's own are innermost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+import msgpack
+
+from conduitstore.engine.checksum import checksum
+from conduitstore.engine.merge import MERGE_OPERATORS, MergeOperators
+from conduitstore.engine.subscriber import Subscribers
+from conduitstore.errors import InvalidArgumentError, PoisonedError, StoreFullError
+from conduitstore.kv import (
+    DEFAULT_TREE,
+    Batch,
+    Durability,
+    Event,
+    Insert,
+    Remove,
+    check_durability,
+    check_tree_name,
+)
+
+from .config import Settings
+from .counters import Counters
+from .forest import DEFAULT_TREE_ID, Forest
+from .guard import Guard
+from .snapshot import Snapshot
+from .transaction import Transaction
+from .tree import LiveTree
+from .waiting import DurableWaiters
+from .wal import Op, WriteAheadLog
+
+T = TypeVar("T")
+
+
+class Database(LiveTree, Guard):
+    """See :class:`conduitstore.kv.Database`; made by :mod:`.lifecycle`, which subclasses it."""
+
+    counters: Counters
+    log: WriteAheadLog
+
+    def __init__(self, path: str, settings: Settings, forest: Forest) -> None:
+        Guard.__init__(self)
+        self.path = path
+        self.settings = settings
+        self.forest = forest
+        self.subscribers = Subscribers()
+        self.operators = MergeOperators()
+        self.was_recovered = False
+        self._running: Transaction | None = None
+        self._waiters = DurableWaiters()
+        self._pack: Callable[[list[Any]], bytes] = msgpack.Packer().pack
+        super().__init__(self, DEFAULT_TREE, DEFAULT_TREE_ID, forest.roots)
+
+    # Trees ------------------------------------------------------------------------------------
+    def open_tree(self, name: str) -> LiveTree:
+        self.check_handle()
+        tree_id = self.forest.ids.get(check_tree_name(name))
+        if tree_id is None:
+            tree_id = self.transaction(lambda tx: tx.open_tree(name).tree_id)
+        return LiveTree(self, name, tree_id, self.forest.roots)
+
+    def tree_names(self) -> list[str]:
+        self.check_handle()
+        return sorted(self.forest.ids)
+
+    def drop_tree(self, name: str) -> bool:
+        if check_tree_name(name) == DEFAULT_TREE:
+            raise InvalidArgumentError("the default tree cannot be dropped: clear it")
+        self.check_handle()
+        with self.writer_lock:
+            self.check_writable()
+            ids = self.forest.ids
+            if name not in ids:
+                return False
+            ops: list[Any] = [ids[name], Op.DROP, None]
+            if name != MERGE_OPERATORS and MERGE_OPERATORS in ids:
+                names = LiveTree(self, MERGE_OPERATORS, ids[MERGE_OPERATORS], self.forest.roots)
+                if name.encode() in names:
+                    ops += [names.tree_id, name.encode(), None]
+            sequence = self.commit(ops, self.forest.count, self.settings.durability)
+            self.operators.forget(name)
+            self.subscribers.close(name)
+        self.settle(sequence, self.settings.durability)
+        return True
+
+    def snapshot(self) -> Snapshot:
+        self.check_handle()
+        return Snapshot(self, self.forest.freeze())
+
+    def checksum(self) -> int:
+        with self.snapshot() as view:
+            return checksum(view)
+
+    # Committing -------------------------------------------------------------------------------
+    def transaction(
+        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+    ) -> T:
+        check_durability(durability)
+        if self.is_mine and self._running is not None:
+            return self._running.transaction(fn, durability=durability)
+        self.check_handle()
+        with self.writer_lock:
+            self.check_writable()
+            tx = Transaction(self, durability or self.settings.durability)
+            self._running = tx
+            self.enter()
+            try:
+                result = fn(tx)
+                ops, count = tx.finish()
+            finally:
+                self.leave()
+                self._running = None
+                tx.is_over = True
+            if not ops and count == self.forest.count:
+                return result
+            sequence = self.commit(ops, count, tx.durability)
+        self.settle(sequence, tx.durability)
+        return result
+
+    def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None:
+        self.check_handle()
+        self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
+
+    def commit(self, ops: list[Any], count: int, durability: Durability) -> int:
+        """Steps 2 to 5 for whoever holds the writer lock; gives the commit's sequence."""
+        forest, log = self.forest, self.log
+        sequence = forest.sequence + 1
+        forest.prepare(ops)
+        payload = self._pack([sequence, log.durable, count, *ops])
+        is_torn = False
+        try:
+            log.append(sequence, payload, hold=durability == "none")
+            is_torn = True
+            forest.apply(ops, count, sequence)
+            if self.subscribers.watched:
+                self._notify(ops)
+        except StoreFullError:
+            raise
+        except BaseException as error:
+            self.latch(error, is_torn=is_torn)
+            raise
+        return sequence
+
+    def _notify(self, ops: list[Any]) -> None:
+        names = {tree_id: name for name, tree_id in self.forest.ids.items()}
+        events: dict[str, list[Event]] = {}
+        each = iter(ops)
+        for tree_id, key, value in zip(each, each, each, strict=True):
+            name = names.get(tree_id)
+            if name in self.subscribers.watched and type(key) is bytes:
+                event = Remove(key) if value is None else Insert(key, value)
+                events.setdefault(name, []).append(event)
+        for name, happened in events.items():
+            self.subscribers.publish(name, happened)
+
+    def settle(self, sequence: int, durability: Durability) -> None:
+        """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
+        if durability == "commit":
+            self.sync(sequence)
+        if self.log.size_bytes >= self.settings.checkpoint_log_bytes:
+            self.on_long_log()
+
+    def on_long_log(self) -> None:
+        """The log has reached its bound: have a checkpoint made."""
+        raise NotImplementedError
+
+    # Durability -------------------------------------------------------------------------------
+    @contextmanager
+    def latching(self) -> Iterator[None]:
+        """Around whatever may leave the disk in a state of its own: only lack of space is mild."""
+        try:
+            yield
+        except (StoreFullError, PoisonedError):
+            raise
+        except BaseException as error:
+            self.latch(error, is_torn=False)
+            self._waiters.fail(
+                PoisonedError("the store was latched before that commit was durable")
+            )
+            if isinstance(error, OSError):
+                raise PoisonedError(
+                    f"{error}: what was committed since the last sync may not be on the platter; "
+                    "close the store and open it again"
+                ) from error
+            raise
+
+    def sync(self, sequence: int) -> None:
+        """Return once a commit, already handed to the kernel, is on the platter."""
+        if self.log.durable < sequence:
+            with self.latching():
+                self.log.sync(sequence)
+
+    def on_durable(self, sequence: int) -> None:
+        """The log has synced up to here."""
+        self._waiters.reached(sequence)
+
+    def flush(self) -> int:
+        self.check_handle()
+        with self.writer_lock:
+            self.check_writable()
+            with self.latching():
+                self.log.write_held()
+            written = self.log.written
+        self.sync(written)
+        return self.log.durable
+
+    async def flush_async(self) -> int:
+        return await asyncio.to_thread(self.flush)
+
+    async def wait_durable(self, sequence: int) -> None:
+        self.check_handle()
+        if sequence > self.forest.sequence:
+            raise InvalidArgumentError(
+                f"{sequence} is no commit yet: the newest is {self.sequence}"
+            )
+        if self.settings.flush_every_ms is None:
+            await self.flush_async()
+            return
+        with self.writer_lock:
+            self.check_writable()
+        await self._waiters.wait(sequence, lambda: self.log.durable >= sequence)
+
+    @property
+    def sequence(self) -> int:
+        return self.forest.sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        return self.log.durable
+
+    # Counts and ids ---------------------------------------------------------------------------
+    def current_count(self) -> int:
+        self.check_handle()
+        return self.forest.count
+
+    def generate_id(self) -> int:
+        return self.reserve_ids(1)[0]
+
+    def reserve_ids(self, total: int) -> range:
+        self.check_handle()
+        return self.counters.take_ids(total)
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,228 @@
+"""The only door to the operating system: files, directories, syncs and the lock.
+
+Everything the engine does to a disk goes through :class:`FileSystem`, :class:`Directory` and
+:class:`File`, so that ``conduitstore.testing.disk`` can stand in their place and forget unsynced
+bytes, tear sectors or fail the nth call.
+
+What we assume of a disk:
+
+- a completed ``sync`` of a file keeps its bytes and its length, one of a directory its names;
+- without one any part of what was written since may be there, or not, in any order;
+- a rename is atomic; an unlinked file stays readable for who has it open.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from conduitstore.errors import LockedError, StoreFullError
+
+_sync = getattr(os, "fdatasync", os.fsync)  # Not everywhere; fsync does all it does and more.
+
+
+class File(Protocol):
+    """One open file."""
+
+    name: str
+
+    def append(self, data: bytes, /) -> int:
+        """Write at the end; gives how many bytes went in, perhaps fewer than given."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes; fewer only at the end of the file."""
+
+    def size(self) -> int: ...
+    def truncate(self, size: int) -> None: ...
+    def sync(self) -> None:
+        """Return once every byte and the length are on the platter."""
+
+    def close(self) -> None: ...
+
+
+class Directory(Protocol):
+    """One directory, that of a store; names are plain file names in it."""
+
+    path: str
+
+    def names(self) -> list[str]: ...
+    def create(self, name: str) -> File:
+        """A new file to append to and read; an old one of that name is an error."""
+
+    def open(self, name: str) -> File:
+        """An existing file, to read."""
+
+    def rename(self, old: str, new: str) -> None: ...
+    def unlink(self, name: str) -> None: ...
+    def sync(self) -> None:
+        """Return once the directory's names are on the platter."""
+
+    def lock(self, name: str, holder: str) -> File:
+        """Hold the lock file, leaving ``holder`` in it for others to read.
+
+        Raises:
+            LockedError: somebody has it; the message names who.
+        """
+
+    def remove_all(self) -> None:
+        """Delete every file and the directory itself."""
+
+
+class FileSystem(Protocol):
+    """Where directories come from."""
+
+    def directory(self, path: str) -> Directory | None:
+        """The directory of that path; None where there is none."""
+
+    def make_directory(self, path: str) -> Directory:
+        """Make it, its parents too, durably."""
+
+
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
+
+def create_file(directory: Directory, name: str) -> File:
+    """A new file, or :class:`StoreFullError` where there is no space for one."""
+    try:
+        return directory.create(name)
+    except OSError as error:
+        if error.errno not in FULL_ERRORS:
+            raise
+        raise StoreFullError(f"no space for a new file, {name}") from error
+
+
+def append_whole(file: File, data: bytes, end: int) -> None:
+    """Append all of ``data`` to a file of ``end`` bytes, or none of it.
+
+    Raises:
+        StoreFullError: no space; the file is as it was.
+        OSError: the file may end in a part of ``data``: nothing may be appended to it again.
+    """
+    written = 0
+    try:
+        while written < len(data):
+            written += file.append(data[written:] if written else data)
+    except OSError as error:
+        if error.errno not in FULL_ERRORS:
+            raise
+        file.truncate(end)
+        raise StoreFullError(f"no space for {len(data)} bytes in {file.name}") from error
+
+
+class OsFile:
+    """A file of the operating system."""
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.name = os.path.basename(path)  # noqa: PTH119 - a name out of a string, no Path needed
+        self._fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        self.append = partial(os.write, self._fd)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = os.pread(self._fd, size, offset)
+        while len(data) < size:
+            more = os.pread(self._fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        _sync(self._fd)
+
+    def try_lock(self) -> bool:
+        """Take the advisory lock; it goes with the open file, so also with the process."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # The last leaf that lies in a segment closes it. Taking no lock, this is safe in the
+        # collector's hands at any moment.
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+
+class OsDirectory:
+    """A directory of the operating system."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def _join(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.path))  # noqa: PTH208 - names are what is wanted
+
+    def create(self, name: str) -> OsFile:
+        return OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+
+    def open(self, name: str) -> OsFile:
+        return OsFile(self._join(name), os.O_RDONLY)
+
+    def rename(self, old: str, new: str) -> None:
+        Path(self._join(old)).rename(self._join(new))
+
+    def unlink(self, name: str) -> None:
+        Path(self._join(name)).unlink()
+
+    def sync(self) -> None:
+        _sync_directory(self.path)
+
+    def lock(self, name: str, holder: str) -> OsFile:
+        file = OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        if not file.try_lock():
+            found = file.read_at(0, 200).decode(errors="replace").strip()
+            file.close()
+            raise LockedError(f"{self.path} is open for writing by {found or 'another process'}")
+        file.truncate(0)
+        file.append(holder.encode())
+        return file
+
+    def remove_all(self) -> None:
+        for name in self.names():
+            self.unlink(name)
+        Path(self.path).rmdir()
+
+
+class Os:
+    """The real file system."""
+
+    def directory(self, path: str) -> OsDirectory | None:
+        if not Path(path).exists():
+            return None
+        return OsDirectory(path)
+
+    def make_directory(self, path: str) -> OsDirectory:
+        missing = [part for part in (Path(path), *Path(path).parents) if not part.exists()]
+        for part in reversed(missing):
+            with suppress(FileExistsError):  # Somebody else made it just now: as good.
+                part.mkdir(mode=0o700)
+            _sync_directory(str(part.parent))
+        return OsDirectory(path)
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

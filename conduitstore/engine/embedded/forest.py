@@ -1,0 +1,211 @@
+"""All trees of a store in memory: their roots, the count and the sequence they show.
+
+- ``roots`` maps tree ids to index roots. A point reader takes a root and needs nothing else.
+- Only the holder of the writer lock changes anything, and only inside ``apply``, under ``lock``:
+  no I/O and no user code happen there. Whoever freezes a state takes ``lock`` to do so, and
+  therefore never sees half a commit.
+- Freezing is O(1): it moves the clock on. A leaf may change in place only while it is younger than
+  the last time anybody froze its tree; otherwise a copy takes its place.
+- The count and the sequence change last, when all that they promise can be seen.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from typing import Any
+
+from conduitstore.kv import DEFAULT_TREE
+
+from . import index
+from .cache import Cache, Contents
+from .index import Root
+from .leaf import Leaf, payload_bytes
+from .wal import Op
+
+DEFAULT_TREE_ID = 0
+
+
+@dataclass(slots=True)
+class Frozen:
+    """A whole state that will not change: what snapshots and checkpoints hold."""
+
+    roots: dict[int, Root]
+    ids: dict[str, int]
+    count: int
+    sequence: int
+    next_tree_id: int
+
+
+class Forest:
+    """See the module's rules."""
+
+    def __init__(self, cache: Cache, *, leaf_entries_max: int, leaf_bytes_max: int) -> None:
+        self.lock = threading.Lock()
+        self.cache = cache
+        self.roots: dict[int, Root] = {DEFAULT_TREE_ID: Leaf([], {})}
+        self.ids = {DEFAULT_TREE: DEFAULT_TREE_ID}
+        self.next_tree_id = DEFAULT_TREE_ID + 1
+        self.count = 0
+        self.sequence = 0
+        self._leaf_entries_max = leaf_entries_max
+        self._leaf_bytes_max = leaf_bytes_max
+        self._clock = 1
+        self._frozen_at = 0
+        self._frozen_trees_at: dict[int, int] = {}
+        self._pinned: dict[Leaf, Contents] = {}
+
+    # Freezing -------------------------------------------------------------------------------
+    def freeze(self) -> Frozen:
+        """The whole state at this instant."""
+        with self.lock:
+            self._frozen_at = self._clock
+            self._clock += 1
+            roots = self.roots.copy()
+            return Frozen(roots, self.ids, self.count, self.sequence, self.next_tree_id)
+
+    def freeze_tree(self, tree_id: int) -> Root:
+        """One tree at this instant."""
+        with self.lock:
+            root = self.roots[tree_id]
+            self._frozen_trees_at[tree_id] = self._clock
+            self._clock += 1
+            return root
+
+    def entries(self, leaf: Leaf) -> dict[bytes, bytes]:
+        """A leaf's entries, loaded if need be."""
+        entries = leaf.entries
+        return self.cache.contents(leaf)[1] if entries is None else entries
+
+    # Changing -------------------------------------------------------------------------------
+    def prepare(self, ops: list[Any]) -> None:
+        """Do all the reading that applying ``ops`` needs, so that it needs none.
+
+        Dirty leaves are pinned too: a checkpoint may clean one, and the cache drop it, meanwhile.
+        """
+        roots, pinned = self.roots, self._pinned
+        pinned.clear()
+        for at in range(0, len(ops), 3):
+            key = ops[at + 1]
+            root = roots.get(ops[at])
+            if type(key) is bytes and root is not None:
+                leaf = index.find(root, key)
+                pinned[leaf] = self.cache.contents(leaf)
+
+    def apply(self, ops: list[Any], count: int, sequence: int) -> None:
+        """Make one commit visible, all at once for whoever freezes."""
+        with self.lock:
+            each = iter(ops)
+            for tree_id, key, value in zip(each, each, each, strict=True):
+                if type(key) is bytes:
+                    self._put(tree_id, key, value)
+                else:
+                    self._change_tree(tree_id, key, value)
+            self.count = count
+            self.sequence = sequence
+
+    def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
+        if op == Op.CREATE:
+            self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
+            self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
+            self.next_tree_id = max(self.next_tree_id, tree_id + 1)
+        elif op == Op.DROP:
+            del self.roots[tree_id]
+            self._frozen_trees_at.pop(tree_id, None)
+            self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
+        else:
+            raise ValueError(f"no operation on a tree has number {op}")
+
+    def _put(self, tree_id: int, key: bytes, value: bytes | None) -> None:
+        root = self.roots[tree_id]
+        leaf = index.find(root, key)
+        copied = leaf.epoch <= self._frozen_at or leaf.epoch <= self._frozen_trees_at.get(
+            tree_id, 0
+        )
+        if copied:
+            keys, entries = leaf.keys, leaf.entries
+            if keys is None or entries is None:
+                keys, entries = self._pinned[leaf]
+            leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
+        if not _change(leaf, key, value):
+            return
+        new_root = self._reshaped(root, leaf, key, shrunk=value is None, copied=copied)
+        if new_root is not None:
+            self.roots[tree_id] = new_root
+
+    def _reshaped(
+        self, root: Root, leaf: Leaf, key: bytes, *, shrunk: bool, copied: bool
+    ) -> Root | None:
+        """The new root after ``leaf`` changed; None when the old one still serves."""
+        keys = leaf.keys
+        assert keys is not None
+        if shrunk and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
+            if copied:
+                root = index.splice(root, key, [(b"", leaf)])
+            return self._merged(root, leaf, key)
+        total = len(keys)
+        if total > self._leaf_entries_max or (leaf.size_bytes > self._leaf_bytes_max and total > 1):
+            return index.splice(root, key, self._split(leaf, key))
+        return index.splice(root, key, [(b"", leaf)]) if copied else None
+
+    def _split(self, leaf: Leaf, key: bytes) -> index.Parts:
+        keys, entries = leaf.keys, leaf.entries
+        assert keys is not None
+        assert entries is not None
+        # Keys that arrive in order leave full leaves behind; any others halve them.
+        cut = len(keys) - 1 if key == keys[-1] else len(keys) // 2
+        left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
+        return [(b"", left), (_separator(keys[cut - 1], keys[cut]), right)]
+
+    def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
+        chosen = {key: entries[key] for key in keys}
+        return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
+
+    def _merged(self, root: Root, leaf: Leaf, key: bytes) -> Root:
+        """A small leaf goes when it is empty, or into a neighbour that is small and at hand."""
+        if not leaf.keys:
+            return index.splice(root, key, []) if root is not leaf else root
+        pair = index.neighbours(root, key)
+        if pair is None:
+            return root
+        (left, left_entries), (right, right_entries) = ((one.keys, one.entries) for one in pair)
+        if not left or not right or left_entries is None or right_entries is None:
+            return root
+        if (len(left) + len(right)) * 2 > self._leaf_entries_max:
+            return root
+        merged = self._leaf_of(left + right, left_entries | right_entries)
+        if merged.size_bytes * 2 > self._leaf_bytes_max:
+            return root
+        root = index.splice(root, right[0], [])
+        return index.splice(root, left[0], [(b"", merged)])
+
+
+def _change(leaf: Leaf, key: bytes, value: bytes | None) -> bool:
+    """Change one entry in place; whether anything changed."""
+    keys, entries = leaf.keys, leaf.entries
+    assert keys is not None
+    assert entries is not None
+    old = entries.get(key)
+    if value is None:
+        if old is None:
+            return False
+        del keys[bisect_left(keys, key)]
+        del entries[key]
+        leaf.size_bytes -= len(key) + len(old)
+    elif old is None:
+        entries[key] = value  # Before the key: a point reader looks only here.
+        insort(keys, key)
+        leaf.size_bytes += len(key) + len(value)
+    else:
+        entries[key] = value
+        leaf.size_bytes += len(value) - len(old)
+    return True
+
+
+def _separator(left: bytes, right: bytes) -> bytes:
+    """The shortest key above ``left`` and not above ``right``: short ones keep the index small."""
+    for position, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return right[: position + 1]
+    return right[: len(left) + 1]

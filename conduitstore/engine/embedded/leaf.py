@@ -1,0 +1,142 @@
+"""A leaf: a run of neighbouring entries, the unit of memory, compression and disk.
+
+- ``keys`` is sorted and holds exactly the keys of ``entries``.
+- A leaf without a location is dirty: it is in memory and nowhere else but in the log.
+- A leaf with a location is clean and never changes again. Its contents may be dropped from memory
+  (both attributes None) and loaded again from its location.
+- A dirty leaf changes in place only while nobody else can walk it: see ``index.Index.writable``.
+  Point readers may look while it does: a new key enters ``entries`` before ``keys``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgpack
+import zstandard
+
+from .format import COMPRESSED
+
+if TYPE_CHECKING:
+    from .segment import Segment
+
+ENTRY_OVERHEAD_BYTES = 160
+"""What an entry costs in memory beside the bytes of its key and value."""
+LEAF_PAYLOAD_BYTES_MAX = 1 << 30
+
+
+class Location(NamedTuple):
+    """Where a clean leaf lies. It keeps its segment open for as long as anyone may read it."""
+
+    segment: Segment
+    offset: int
+    frame_bytes: int
+    entries_total: int
+
+
+class Leaf:
+    """See the module's rules."""
+
+    __slots__ = ("entries", "epoch", "keys", "location", "size_bytes", "touched")
+
+    def __init__(
+        self,
+        keys: list[bytes] | None,
+        entries: dict[bytes, bytes] | None,
+        *,
+        size_bytes: int = 0,
+        epoch: int = 0,
+        location: Location | None = None,
+    ) -> None:
+        self.keys = keys
+        self.entries = entries
+        self.size_bytes = size_bytes  # of keys and values
+        self.epoch = epoch
+        self.location = location
+        self.touched = False
+
+    @property
+    def entries_total(self) -> int:
+        """How many entries it has, loaded or not."""
+        if self.location is not None:
+            return self.location.entries_total
+        assert self.keys is not None
+        return len(self.keys)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its contents take while they are loaded."""
+        return self.size_bytes + ENTRY_OVERHEAD_BYTES * self.entries_total
+
+
+def payload_bytes(entries: dict[bytes, bytes]) -> int:
+    """Bytes of keys and values together."""
+    return sum(map(len, entries)) + sum(map(len, entries.values()))
+
+
+# On disk: msgpack [tree id, generation, shared prefix, column of key suffixes, column of values],
+# compressed where that makes it shorter. A column whose items have all the same length is
+# [length, items joined], so that equal lengths are stored once; any other is a plain list.
+
+
+def encode_leaf(
+    tree_id: int,
+    generation: int,
+    keys: list[bytes],
+    entries: dict[bytes, bytes],
+    compressor: zstandard.ZstdCompressor | None,
+) -> tuple[bytes, int]:
+    """Payload and flags of the leaf's frame."""
+    shared = _shared_prefix(keys[0], keys[-1]) if keys else b""
+    cut = len(shared)
+    suffixes = [key[cut:] for key in keys]
+    values = [entries[key] for key in keys]
+    payload: bytes = msgpack.packb(
+        [tree_id, generation, shared, _column(suffixes), _column(values)]
+    )
+    if compressor is not None:
+        packed = compressor.compress(payload)
+        if len(packed) < len(payload):
+            return packed, COMPRESSED
+    return payload, 0
+
+
+def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list[bytes]]:
+    """Tree id, generation, keys and values.
+
+    Raises:
+        ValueError: the bytes are none of ours.
+    """
+    if flags & COMPRESSED:
+        if not 0 <= zstandard.frame_content_size(payload) <= LEAF_PAYLOAD_BYTES_MAX:
+            raise ValueError("a compressed leaf does not declare a sane size")
+        payload = zstandard.ZstdDecompressor().decompress(payload)
+    tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
+    keys = [shared + suffix for suffix in _uncolumn(suffixes)]
+    return tree_id, generation, keys, _uncolumn(values)
+
+
+def _shared_prefix(first: bytes, last: bytes) -> bytes:
+    """What all keys between two begin with: in sorted order that is what the two share."""
+    end = min(len(first), len(last))
+    for position in range(end):
+        if first[position] != last[position]:
+            return first[:position]
+    return first[:end]
+
+
+def _column(items: list[bytes]) -> list[Any]:
+    lengths = set(map(len, items))
+    if len(lengths) == 1 and (length := lengths.pop()):
+        return [length, b"".join(items)]
+    return items
+
+
+def _uncolumn(column: list[Any]) -> list[bytes]:
+    if len(column) != 2 or type(column[0]) is not int:
+        return column
+    length, joined = column
+    if length <= 0 or len(joined) % length:
+        raise ValueError("a column's bytes are no multiple of its item length")
+    return list(struct.unpack(f"{length}s" * (len(joined) // length), joined))

@@ -1,0 +1,229 @@
+"""The life of an open store: opening, keeping up in the background, checkpoints, closing."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count as counting
+
+from conduitstore.errors import ConduitStoreError, InvalidArgumentError
+
+from . import names, recovery
+from .cache import Cache
+from .checkpoint import Checkpointer
+from .config import Settings
+from .counters import Counters
+from .database import Database
+from .files import File, FileSystem
+from .flusher import Flusher
+from .forest import Forest, Frozen
+from .guard import closed
+from .manifest import Ceilings, Generation
+from .recovery import Recovered
+from .wal import WriteAheadLog
+
+log = logging.getLogger("conduitstore")
+
+
+class Store(Database):
+    """A database on a directory. Made by :func:`open_store`."""
+
+    def __init__(self, recovered: Recovered, settings: Settings) -> None:
+        cache = Cache(settings.cache_capacity_bytes)
+        forest = Forest(
+            cache,
+            leaf_entries_max=settings.leaf_entries_max,
+            leaf_bytes_max=settings.leaf_bytes_max,
+        )
+        super().__init__(recovered.directory.path, settings, forest)
+        self._directory = recovered.directory
+        self._lock_file: File | None = recovered.lock
+        self._numbers: Iterator[int] = counting(recovered.last_number + 1)
+        self._checkpoint_lock = threading.Lock()
+        self._generation = recovered.generation
+        self._flusher: Flusher | None = None
+        self._checkpointer = Checkpointer(
+            self._directory,
+            recovered.store_id,
+            settings,
+            cache,
+            self._next_number,
+            segments=set(recovered.segments),
+        )
+        self._start(recovered)
+
+    def _next_number(self) -> int:
+        return next(self._numbers)
+
+    # Opening ----------------------------------------------------------------------------------
+    def _start(self, recovered: Recovered) -> None:
+        old, forest, settings = recovered.generation, self.forest, self.settings
+        recovery.plant(forest, recovered)
+        recovery.replay(forest, recovered)
+        self.was_recovered = not old.is_clean
+        drawn, ids = old.drawn, old.ids
+        if self.was_recovered:
+            # Above every number that was ever given out, seen by a client or not.
+            drawn = forest.count = max(old.ceilings.count, forest.count)
+            ids = old.ceilings.ids
+        self.counters = Counters(
+            drawn=drawn,
+            ids=ids,
+            id_reserve=settings.idgen_persist_interval,
+            publish=self._publish_ceilings,
+        )
+        if recovered.is_new and names.ABOUT not in self._directory.names():
+            about = self._directory.create(names.ABOUT)
+            about.append(names.ABOUT_TEXT.encode())
+            about.close()
+        self.log = WriteAheadLog(
+            self._directory,
+            recovered.store_id,
+            number=self._next_number(),
+            sequence=forest.sequence,
+            on_durable=self.on_durable,
+        )
+        self._publish(forest.freeze(), is_clean=False, is_first=True)
+        for name in self._directory.names():
+            if names.is_leftover(name):
+                self._directory.unlink(name)
+        if settings.flush_every_ms is not None:
+            self._flusher = Flusher(self, settings.flush_every_ms)
+        _open_stores.add(self)
+
+    # Checkpoints ------------------------------------------------------------------------------
+    def checkpoint(self) -> None:
+        """Write what only the log holds into segments, so that the log may be cut.
+
+        Cost: every leaf that changed since the last one is written anew.
+        """
+        self.check_handle()
+        with self._checkpoint_lock:
+            with self.writer_lock:
+                self.check_writable()
+                if self.log.is_empty:
+                    return
+                with self.latching():
+                    self.log.rotate(self._next_number())
+                frozen = self.forest.freeze()
+            with self.latching():
+                self._publish(frozen, is_clean=False)
+
+    def _publish(self, frozen: Frozen, *, is_clean: bool, is_first: bool = False) -> None:
+        """Publish a generation of everything before the current log file."""
+        old = self._generation
+        generation = Generation(
+            generation=old.generation + 1,
+            sequence=frozen.sequence,
+            log_start=self.log.number,
+            previous_log_start=old.log_start,
+            count=frozen.count,
+            drawn=self.counters.drawn,
+            ids=self.counters.ids,
+            ceilings=self.counters.ceilings,
+            is_clean=is_clean,
+            trees={tree_id: name for name, tree_id in frozen.ids.items()},
+            next_tree_id=frozen.next_tree_id,
+        )
+        self._checkpointer.publish(frozen, generation, is_first=is_first)
+        self._generation = replace(generation, leaves={})
+
+    def _publish_ceilings(self, ceilings: Ceilings) -> None:
+        with self.latching():
+            self._checkpointer.publish_ceilings(ceilings)
+
+    def on_long_log(self) -> None:
+        if self._flusher is not None:
+            self._flusher.nudge()
+        else:
+            self.checkpoint()
+
+    def keep_up(self) -> None:
+        """One turn of the background thread."""
+        if self.settings.durability == "none":
+            with self.writer_lock:
+                self.check_writable()
+                with self.latching():
+                    self.log.write_held()
+        else:
+            self.flush()
+        self.counters.raise_ahead()
+        if self.log.size_bytes >= self.settings.checkpoint_log_bytes:
+            self.checkpoint()
+
+    # Closing ----------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Checkpoint, record the exact counters and let go of the directory.
+
+        Closing a latched store only lets go: the next open recovers what the log holds. Where the
+        disk is full the log stays as it is and ``StoreFullError`` says so; nothing is lost.
+        """
+        if self.is_forked:
+            return
+        if self.is_mine:
+            self.check_handle()  # Closing inside a transaction would wait for itself.
+        if self._flusher is not None:
+            self._flusher.stop()
+        with self._checkpoint_lock, self.writer_lock:
+            if self._lock_file is None:
+                return
+            try:
+                if not self.is_latched:
+                    with self.latching():
+                        self._finish()
+            finally:
+                self._let_go()
+
+    def _finish(self) -> None:
+        self.log.write_held()
+        self.log.sync(self.log.written)
+        if not self.log.is_empty:
+            self.log.rotate(self._next_number())
+        self._publish(self.forest.freeze(), is_clean=True)
+
+    def _let_go(self) -> None:
+        self.refuse(closed)
+        self.subscribers.close()
+        self.log.close()
+        if self._checkpointer.manifest is not None:
+            self._checkpointer.manifest.close()
+        if self.settings.temporary:
+            self._directory.remove_all()
+        if self._lock_file is not None:
+            self._lock_file.close()
+        self._lock_file = None
+        _open_stores.discard(self)
+
+
+def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
+    """Open or create the store in a directory. See :mod:`.recovery` for the order of things."""
+    recovered = recovery.open_directory(filesystem, path)
+    try:
+        _check_new(recovered, settings)
+        return Store(recovered, settings)
+    except BaseException:
+        recovered.lock.close()
+        raise
+
+
+def _check_new(recovered: Recovered, settings: Settings) -> None:
+    if not recovered.is_new and (settings.create_new or settings.temporary):
+        path = recovered.directory.path
+        raise InvalidArgumentError(f"{path} already holds a store, and a new one is asked for")
+
+
+_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what nobody closed, so that the next open finds exact counters and no log."""
+    for store in list(_open_stores):
+        try:
+            store.close()
+        except (ConduitStoreError, OSError) as error:
+            log.warning("%s could not be closed at exit: %s", store.path, error)

@@ -1,0 +1,226 @@
+"""The manifest: which leaf of which tree lies where, and from which log file to replay.
+
+- A manifest file is written under a ``.new`` name, synced and renamed: one that has its name is
+  whole up to its last synced frame. The highest number counts.
+- Its first frame holds a whole generation; each later one what the next generation changes, or
+  raised ceilings. A torn tail is a generation that was never published.
+- Every open begins a new file, so nothing is appended behind a torn tail.
+
+Frames are msgpack, compressed where that makes them shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+
+import msgpack
+import zstandard
+
+from conduitstore.errors import CorruptedError, StoreFullError
+
+from . import names
+from .files import Directory, File, append_whole, create_file
+from .format import (
+    COMPRESSED,
+    HEADER_BYTES,
+    Frame,
+    FrameKind,
+    Header,
+    decode_header,
+    encode_frame,
+    frames,
+    frames_behind,
+)
+
+KIND = b"M"
+PAYLOAD_BYTES_MAX = 1 << 30
+
+LeafRow = tuple[int, int, int, int, int]
+"""Segment number, offset, frame bytes, entries, bytes of keys and values."""
+LeafRows = dict[int, dict[bytes, LeafRow | None]]
+"""By tree id and low key; None takes a leaf away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """Numbers that no holder of the store ever gave out are above these."""
+
+    count: int = 0
+    ids: int = 0
+
+    def raised_to(self, other: Ceilings) -> Ceilings:
+        """The higher of both, each for itself."""
+        return Ceilings(max(self.count, other.count), max(self.ids, other.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All a checkpoint publishes; as CHANGES, ``leaves`` holds only what differs.
+
+    ``leaves`` maps tree ids to low keys to leaf rows; a row of None takes that leaf away.
+    """
+
+    generation: int
+    sequence: int  # the commits up to here are in the leaves
+    log_start: int  # the first log file with commits behind them
+    previous_log_start: int
+    count: int  # newest visible
+    drawn: int  # newest drawn: the same unless a draw was rolled back
+    ids: int  # the next id
+    ceilings: Ceilings
+    is_clean: bool  # written by close: the numbers above are exact
+    trees: dict[int, str]
+    next_tree_id: int
+    leaves: LeafRows = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """The payload, not yet compressed."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row["ceilings"] = [self.ceilings.count, self.ceilings.ids]
+        packed: bytes = msgpack.packb(row)
+        return packed
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Generation:
+        """The opposite; any exception means that the bytes are none of ours."""
+        row = msgpack.unpackb(payload, strict_map_key=False)
+        row["ceilings"] = Ceilings(*row["ceilings"])
+        for rows in row["leaves"].values():
+            for low, leaf in rows.items():
+                rows[low] = leaf and tuple(leaf)
+        return cls(**{f.name: row[f.name] for f in fields(cls)})
+
+    def followed_by(self, changes: Generation) -> Generation:
+        """The next whole generation."""
+        leaves = {tree: dict(self.leaves.get(tree, {})) for tree in changes.trees}
+        for tree, rows in changes.leaves.items():
+            leaves[tree].update(rows)
+            for low in [low for low, row in rows.items() if row is None]:
+                del leaves[tree][low]
+        return replace(changes, leaves=leaves, ceilings=self.ceilings.raised_to(changes.ceilings))
+
+
+def _packed(payload: bytes) -> tuple[bytes, int]:
+    packed = zstandard.ZstdCompressor(level=3).compress(payload)
+    return (packed, COMPRESSED) if len(packed) < len(payload) else (payload, 0)
+
+
+def _unpacked(frame: Frame) -> bytes:
+    if not frame.flags & COMPRESSED:
+        return frame.payload
+    if not 0 <= zstandard.frame_content_size(frame.payload) <= PAYLOAD_BYTES_MAX:
+        raise ValueError("a compressed frame does not declare a sane size")
+    return zstandard.ZstdDecompressor().decompress(frame.payload)
+
+
+class Manifest:
+    """The manifest file of an open store; one caller at a time."""
+
+    def __init__(self, directory: Directory, store_id: bytes, number: int) -> None:
+        self._directory = directory
+        self._header = Header(KIND, store_id, number)
+        self.number = number
+        self.size_bytes = 0
+        self._whole_bytes = 0
+        self._file: File | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's published name."""
+        return names.numbered(names.MANIFEST, self.number)
+
+    def publish(self, generation: Generation) -> None:
+        """Begin this file with a whole generation: durable, then visible, then durably visible."""
+        payload, flags = _packed(generation.encode())
+        seed = self._header.seed
+        data = self._header.encode() + encode_frame(seed, FrameKind.WHOLE, payload, flags)
+        file = create_file(self._directory, self.name + names.NEW)
+        try:
+            append_whole(file, data, 0)
+        except StoreFullError:
+            file.close()
+            self._directory.unlink(self.name + names.NEW)
+            raise
+        file.sync()
+        self._directory.rename(self.name + names.NEW, self.name)
+        self._directory.sync()
+        self._file = file
+        self.size_bytes = self._whole_bytes = len(data)
+
+    def append(self, kind: FrameKind, payload: bytes) -> None:
+        """Append one frame, durably.
+
+        Raises:
+            StoreFullError: no space; the file is as it was.
+            OSError: the store has to be latched.
+        """
+        assert self._file is not None
+        frame = encode_frame(self._header.seed, kind, *_packed(payload))
+        append_whole(self._file, frame, self.size_bytes)
+        self._file.sync()
+        self.size_bytes += len(frame)
+
+    def append_changes(self, changes: Generation) -> None:
+        """Publish the next generation."""
+        self.append(FrameKind.CHANGES, changes.encode())
+
+    def append_ceilings(self, ceilings: Ceilings) -> None:
+        """Raise the ceilings."""
+        self.append(FrameKind.CEILINGS, msgpack.packb([ceilings.count, ceilings.ids]))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a new file would be much shorter than this one."""
+        return self.size_bytes > max(1 << 20, 4 * self._whole_bytes)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation]:
+    """The newest generation in a manifest file, with its ceilings raised.
+
+    Raises:
+        CorruptedError: the file is damaged in a way that no crash explains.
+        UnsupportedFormatError: a newer release wrote it.
+    """
+    name = names.numbered(names.MANIFEST, number)
+    file = directory.open(name)
+    data = file.read_at(0, file.size())
+    file.close()
+    header = decode_header(data, name, KIND)
+    if header.number != number:
+        raise CorruptedError(name, 0, f"it says it is number {header.number}")
+    found = list(frames(data, header.seed))
+    end = found[-1].end if found else HEADER_BYTES
+    if any(frames_behind(data, end, header.seed)):
+        raise CorruptedError(name, end, "a frame is damaged that was whole once")
+    generation = _fold(name, found)
+    if generation is None:
+        raise CorruptedError(name, HEADER_BYTES, "no whole generation stands at its beginning")
+    return header, generation
+
+
+def _fold(name: str, found: Iterable[Frame]) -> Generation | None:
+    generation: Generation | None = None
+    for frame in found:
+        try:
+            generation = _follow(generation, frame.kind, _unpacked(frame))
+        except Exception as error:  # Whatever hostile bytes make the decoders raise.
+            raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
+    return generation
+
+
+def _follow(generation: Generation | None, kind: int, payload: bytes) -> Generation:
+    if kind == FrameKind.WHOLE and generation is None:
+        return Generation.decode(payload)
+    if generation is None:
+        raise ValueError("a change without anything it changes")
+    if kind == FrameKind.CHANGES:
+        return generation.followed_by(Generation.decode(payload))
+    if kind == FrameKind.CEILINGS:
+        raised = Ceilings(*msgpack.unpackb(payload))
+        return replace(generation, ceilings=generation.ceilings.raised_to(raised))
+    raise ValueError(f"a frame of kind {kind}")

@@ -1,0 +1,55 @@
+"""The names of a store's files, built and parsed in this one place.
+
+    ABOUT.txt                  what this directory is, for whoever finds it
+    LOCK                       held by the one process that may write
+    manifest-00000001          the index: which leaf of which tree lies where
+    log-00000001               commits since a checkpoint
+    segment-00000001           leaves
+    manifest-00000001.new      being written; deleted by the next open
+
+Numbers are hexadecimal, rise over the life of a store and are never used twice.
+"""
+
+from __future__ import annotations
+
+import re
+
+LOCK = "LOCK"
+ABOUT = "ABOUT.txt"
+ABOUT_TEXT = """\
+This directory is a conduitstore database. Please add, change and remove nothing in here.
+
+  manifest-*   the index: which leaf of which tree lies where (the highest number counts)
+  log-*        the commits since the last checkpoints, in order
+  segment-*    the leaves: sorted runs of keys and values, compressed
+  LOCK         held by the process that has the store open for writing
+
+Copy it only while no process has it open.
+"""
+
+MANIFEST, LOG, SEGMENT = "manifest", "log", "segment"
+NEW = ".new"
+_NUMBERED = re.compile(rf"({MANIFEST}|{LOG}|{SEGMENT})-([0-9a-f]{{8,16}})")
+
+
+def numbered(kind: str, number: int) -> str:
+    """The file name of a kind and number."""
+    return f"{kind}-{number:08x}"
+
+
+def parse(name: str) -> tuple[str, int] | None:
+    """Kind and number of a file name; None when it is not a published, numbered file of ours."""
+    match = _NUMBERED.fullmatch(name)
+    if match is None or numbered(match[1], int(match[2], 16)) != name:
+        return None
+    return match[1], int(match[2], 16)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a crash left this name behind while a file was being written."""
+    return name.endswith(NEW) and parse(name.removesuffix(NEW)) is not None
+
+
+def is_ours(name: str) -> bool:
+    """Whether a store has files of this name."""
+    return name in (LOCK, ABOUT) or parse(name) is not None or is_leftover(name)

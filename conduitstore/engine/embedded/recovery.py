@@ -1,0 +1,229 @@
+"""Opening a directory: gates, lock, manifest, index, log. Nothing is changed before the gates.
+
+1. A directory with files and no manifest is not ours, unless it is a creation that was cut short.
+2. Take the lock.
+3. Read the newest manifest and open every segment it names.
+4. Replay the log, commit by commit, while the sequence has no gap. What lies behind the first gap
+   was never promised, unless a later frame says that it was on the platter: then it is damage.
+
+The caller then starts a new log and publishes a first generation of its own, with what was
+replayed: only that makes the store ready, and a crash before it changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from conduitstore.errors import CorruptedError, UnsupportedFormatError
+from conduitstore.kv import DEFAULT_TREE
+
+from . import index, names
+from .files import Directory, File, FileSystem
+from .forest import DEFAULT_TREE_ID, Forest
+from .format import HEADER_BYTES, MAGIC, Frame, decode_header, frames, frames_behind
+from .leaf import Leaf, Location
+from .manifest import Ceilings, Generation, read_manifest
+from .segment import Segment
+from .wal import KIND as LOG_KIND
+
+log = logging.getLogger("conduitstore")
+
+NOTHING_YET = Generation(
+    generation=0,
+    sequence=0,
+    log_start=1,
+    previous_log_start=1,
+    count=0,
+    drawn=0,
+    ids=0,
+    ceilings=Ceilings(),
+    is_clean=True,
+    trees={DEFAULT_TREE_ID: DEFAULT_TREE},
+    next_tree_id=DEFAULT_TREE_ID + 1,
+)
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a directory holds, locked and read."""
+
+    directory: Directory
+    lock: File
+    store_id: bytes
+    generation: Generation
+    segments: dict[int, Segment]
+    last_number: int  # of any file, ever
+    is_new: bool
+
+
+def open_directory(filesystem: FileSystem, path: str) -> Recovered:
+    """Steps 1 to 3.
+
+    Raises:
+        UnsupportedFormatError: not a store, or a newer release's; untouched.
+        LockedError: somebody else has it.
+        CorruptedError: a manifest or segment is damaged.
+    """
+    directory = filesystem.directory(path) or filesystem.make_directory(path)
+    check_ours(directory)
+    lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
+    try:
+        return _read(directory, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def check_ours(directory: Directory) -> bool:
+    """Whether a store is there; False: a new one may be made here."""
+    found = directory.names()
+    manifests = [name for name in found if (names.parse(name) or ("",))[0] == names.MANIFEST]
+    strangers = [name for name in found if not names.is_ours(name)]
+    if manifests:
+        for name in strangers:
+            log.warning("%s holds a file that is none of ours: %s", directory.path, name)
+        return True
+    # Until its first manifest has a name a store has no commits: only an empty log, if that.
+    full = [name for name in found if names.parse(name) and _has_frames(directory, name)]
+    if strangers or full:
+        raise UnsupportedFormatError(
+            f"{directory.path} is not a store and not empty "
+            f"({', '.join((strangers + full)[:3])}): name another directory"
+        )
+    return False
+
+
+def _has_frames(directory: Directory, name: str) -> bool:
+    file = directory.open(name)
+    size = file.size()
+    file.close()
+    return size > HEADER_BYTES
+
+
+def _read(directory: Directory, lock: File) -> Recovered:
+    exists = check_ours(directory)
+    numbers: dict[str, list[int]] = {names.MANIFEST: [], names.LOG: [], names.SEGMENT: []}
+    for name in directory.names():
+        kind, number = names.parse(name.removesuffix(names.NEW)) or (None, 0)
+        if kind is not None:
+            numbers[kind].append(number)
+    last_number = max((max(each) for each in numbers.values() if each), default=0)
+    if not exists:
+        return Recovered(directory, lock, os.urandom(16), NOTHING_YET, {}, last_number, is_new=True)
+    published = [n for n in numbers[names.MANIFEST] if _is_published(directory, n)]
+    header, generation = read_manifest(directory, max(published))
+    named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
+    segments = {n: Segment.open(directory, n, header.store_id) for n in sorted(named)}
+    return Recovered(
+        directory, lock, header.store_id, generation, segments, last_number, is_new=False
+    )
+
+
+def _is_published(directory: Directory, number: int) -> bool:
+    return names.numbered(names.MANIFEST, number) in directory.names()
+
+
+def plant(forest: Forest, recovered: Recovered) -> None:
+    """Put a generation's trees into an empty forest; no leaf is read yet."""
+    generation = recovered.generation
+    for tree_id, name in generation.trees.items():
+        rows = sorted(generation.leaves.get(tree_id, {}).items())
+        parts = [(low, _leaf(recovered.segments, *row)) for low, row in rows if row]
+        forest.roots[tree_id] = index.build(parts)
+        forest.ids[name] = tree_id
+    forest.next_tree_id = generation.next_tree_id
+    forest.count = generation.count
+    forest.sequence = generation.sequence
+
+
+def _leaf(
+    segments: dict[int, Segment],
+    number: int,
+    offset: int,
+    frame_bytes: int,
+    entries_total: int,
+    payload_bytes: int,
+) -> Leaf:
+    location = Location(segments[number], offset, frame_bytes, entries_total)
+    return Leaf(None, None, size_bytes=payload_bytes, location=location)
+
+
+def replay(forest: Forest, recovered: Recovered) -> int:
+    """Step 4; gives how many commits were replayed.
+
+    Raises:
+        CorruptedError: a commit that was on the platter cannot be read.
+    """
+    before = forest.sequence
+    damage: tuple[str, int] | None = None
+    promised = 0
+    for name, data in _logs(recovered.directory, recovered.generation.log_start):
+        seed = _seed(name, data, recovered.store_id)
+        end = HEADER_BYTES
+        for frame in frames(data, seed) if seed is not None else ():
+            end = frame.end
+            sequence, durable, count, *ops = _commit(name, frame)
+            promised = max(promised, durable)
+            if sequence == forest.sequence + 1:
+                forest.prepare(ops)
+                forest.apply(ops, count, sequence)
+            elif sequence > forest.sequence and damage is None:
+                damage = name, frame.offset
+        if end != len(data):
+            damage = damage or (name, end if seed is not None else 0)
+            if seed is not None:
+                behind = frames_behind(data, end, seed)
+                promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
+    if promised > forest.sequence:
+        file, offset = damage or ("log", 0)
+        raise CorruptedError(
+            file, offset,
+            f"commits up to {promised} were on the platter, those behind {forest.sequence} cannot "
+            "be read",
+        )  # fmt: skip
+    if damage is not None:
+        log.warning("%s ends at byte %d in a commit that was never promised", *damage)
+    return forest.sequence - before
+
+
+def _logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
+    parsed = ((names.parse(name) or ("", 0), name) for name in directory.names())
+    logs = sorted((number, name) for (kind, number), name in parsed if kind == names.LOG)
+    for number, name in logs:
+        if number >= start:
+            file = directory.open(name)
+            data = file.read_at(0, file.size())
+            file.close()
+            yield name, data
+
+
+def _seed(name: str, data: bytes, store_id: bytes) -> int | None:
+    """The seed of a log's checksums; None for a file that was being created at the crash."""
+    if data[: len(MAGIC)] not in (MAGIC, b""):
+        return None
+    try:
+        header = decode_header(data, name, LOG_KIND)
+    except CorruptedError:
+        return None
+    if header.store_id != store_id:
+        raise CorruptedError(name, 0, "it belongs to another store")
+    return header.seed
+
+
+def _commit(name: str, frame: Frame) -> list[Any]:
+    try:
+        commit = msgpack.unpackb(frame.payload)
+        sequence, durable, count = commit[:3]
+        is_whole = len(commit) % 3 == 0 and {type(sequence), type(durable), type(count)} == {int}
+    except Exception as error:  # Whatever hostile bytes make the decoder raise.
+        raise CorruptedError(name, frame.offset, f"not a commit: {error}") from error
+    if not is_whole:
+        raise CorruptedError(name, frame.offset, "not a commit")
+    return list(commit)

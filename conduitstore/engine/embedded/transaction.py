@@ -1,0 +1,282 @@
+"""A transaction: drafts of writes over the newest roots, which its thread alone may change.
+
+- A draft holds what was written to one tree (None: removed) over that tree's root. The writer lock
+  is held throughout, so the root cannot move underneath.
+- While a nested transaction runs, each write journals what the draft had before; an exception that
+  leaves it plays its part of the journal back.
+- Nothing of it is visible to anybody before :meth:`Database.commit`.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from conduitstore.engine.merge import MergeOperators
+from conduitstore.engine.subscriber import Subscriber
+from conduitstore.engine.surface import WriteSurface
+from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.kv import (
+    DEFAULT_TREE,
+    Batch,
+    Durability,
+    MergeOperator,
+    check_bound,
+    check_durability,
+    check_key,
+    check_limit,
+    check_tree_name,
+    check_value,
+)
+
+from . import index
+from .index import Root
+from .items import Items, Slice, Slices, slices_of
+from .leaf import Leaf
+from .tree import DROPPED
+from .wal import Op
+
+if TYPE_CHECKING:
+    from .database import Database
+
+T = TypeVar("T")
+Writes = dict[bytes, bytes | None]
+UNTOUCHED: Final[Any] = object()
+STRENGTH: dict[Durability, int] = {"none": 0, "interval": 1, "commit": 2}
+
+
+class DraftTree(WriteSurface):
+    """A tree of a transaction; its reads see the transaction's own writes."""
+
+    __slots__ = ("_name", "_root", "_tx", "_writes", "tree_id")
+
+    def __init__(self, tx: Transaction, name: str) -> None:
+        self._tx = tx
+        self._name = name
+        self._writes: Writes = {}
+        self.tree_id, self._root = tx.start_draft(name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def _committed(self, key: bytes) -> bytes | None:
+        leaf = index.find(self._root, key)
+        return self._tx.db.forest.entries(leaf).get(key)
+
+    def get(self, key: bytes) -> bytes | None:
+        self._tx.check(self)
+        value = self._writes.get(check_key(key), UNTOUCHED)
+        return self._committed(key) if value is UNTOUCHED else value
+
+    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
+        old = self.get(key)
+        if value is not None or old is not None:
+            self._tx.write(self._writes, key, value)
+        return old
+
+    def insert(self, key: bytes, value: bytes) -> bytes | None:
+        return self._write(key, check_value(value))
+
+    def remove(self, key: bytes) -> bytes | None:
+        return self._write(key, None)
+
+    def clear(self) -> None:
+        self.remove_prefix(b"")
+
+    def range(
+        self,
+        lo: bytes | None = None,
+        hi: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Items:
+        self._tx.check(self)
+        check_bound(lo)
+        check_bound(hi)
+        check_limit(limit)
+        forest = self._tx.db.forest
+        if self.tree_id in forest.roots:
+            forest.freeze_tree(self.tree_id)  # The iterator may outlive the transaction.
+        slices = slices_of(self._root, forest.cache)
+        if self._writes:
+            slices = _with_writes(slices, self._writes.copy())
+        return Items.over(slices, lo, hi, limit, reverse=reverse)
+
+    def merge(self, key: bytes, operand: bytes) -> bytes | None:
+        # Nested, because an operator that raises must not leave its name behind.
+        return self._tx.transaction(lambda _: WriteSurface.merge(self, key, operand))
+
+    def merge_operator(self) -> MergeOperator:
+        return self._operators().take(self._name, self._tx)
+
+    def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
+        self._operators().choose(self._name, fn, name)
+
+    def _operators(self) -> MergeOperators:
+        self._tx.check(self)
+        return self._tx.db.operators
+
+    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+        self._tx.check(self)
+        return self._tx.db.subscribers.watch(self._name, prefix, capacity)
+
+    def ops(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """What a commit has to write: not the removal of what was never there."""
+        tree_id = self.tree_id
+        for key, value in self._writes.items():
+            if value is not None or self._committed(key) is not None:
+                yield tree_id, key, value
+
+
+class Transaction(DraftTree):
+    """See :class:`conduitstore.kv.Transaction`."""
+
+    def __init__(self, db: Database, durability: Durability) -> None:
+        self.db = db
+        self.durability = durability
+        self.is_over = False
+        self._thread = threading.get_ident()
+        self._count = db.forest.count
+        self._nested = 0
+        self._journal: list[tuple[Writes, bytes, Any]] = []
+        self._trees: dict[str, DraftTree] = {}
+        self._created: list[str] = []
+        super().__init__(self, DEFAULT_TREE)
+        self._trees[DEFAULT_TREE] = self
+
+    def check(self, tree: DraftTree | None = None) -> None:
+        """Whether this transaction, and that tree's handle, may be used here and now."""
+        if self.is_over:
+            raise ClosedError("the transaction is over, and its handles with it")
+        if threading.get_ident() != self._thread:
+            raise InvalidArgumentError("a transaction belongs to the thread that runs it")
+        if tree is not None and self._trees.get(tree.name) is not tree:
+            raise InvalidArgumentError(DROPPED)
+
+    # Trees ------------------------------------------------------------------------------------
+    def start_draft(self, name: str) -> tuple[int, Root]:
+        """Id and newest root of a tree; of one that is made by this transaction if need be."""
+        forest = self.db.forest
+        tree_id = forest.ids.get(name)
+        if tree_id is not None:
+            return tree_id, forest.roots[tree_id]
+        self._created.append(name)
+        return forest.next_tree_id + len(self._created) - 1, Leaf([], {})
+
+    def open_tree(self, name: str) -> DraftTree:
+        self.check()
+        tree = self._trees.get(name)
+        if tree is None:
+            tree = DraftTree(self, check_tree_name(name))
+            self._trees[name] = tree
+        return tree
+
+    def tree_names(self) -> list[str]:
+        self.check()
+        return sorted([*self.db.forest.ids, *self._created])
+
+    # Writing ----------------------------------------------------------------------------------
+    def write(self, writes: Writes, key: bytes, value: bytes | None) -> None:
+        """Put one write into a draft."""
+        if self._nested:
+            self._journal.append((writes, key, writes.get(key, UNTOUCHED)))
+        writes[key] = value
+
+    def apply_batch(self, batch: Batch) -> None:
+        self.check()
+        for name, key, value in batch.writes:
+            self.open_tree(name).put(key, value)
+
+    def current_count(self) -> int:
+        self.check()
+        return self._count
+
+    def next_count(self) -> int:
+        self.check()
+        self._count = self.db.counters.draw()
+        return self._count
+
+    def generate_id(self) -> int:
+        self.check()
+        return self.db.counters.take_ids(1)[0]
+
+    def transaction(
+        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+    ) -> T:
+        """Run ``fn`` with a savepoint; the commit gets the strongest durability anybody asked."""
+        self.check()
+        wanted = check_durability(durability) or self.durability
+        savepoint = len(self._journal), len(self._created), self._count
+        self._nested += 1
+        try:
+            result = fn(self)
+        except BaseException:
+            self._undo(*savepoint)
+            raise
+        finally:
+            self._nested -= 1
+        self.durability = max(self.durability, wanted, key=STRENGTH.__getitem__)
+        return result
+
+    def _undo(self, journal_total: int, created_total: int, count: int) -> None:
+        while len(self._journal) > journal_total:
+            writes, key, before = self._journal.pop()
+            if before is UNTOUCHED:
+                del writes[key]
+            else:
+                writes[key] = before
+        while len(self._created) > created_total:
+            del self._trees[self._created.pop()]
+        self._count = count
+
+    def finish(self) -> tuple[list[Any], int]:
+        """The operations to commit and the count they make visible."""
+        ops: list[Any] = []
+        for name in self._created:
+            ops += self._trees[name].tree_id, Op.CREATE, name
+        for tree in self._trees.values():
+            for op in tree.ops():
+                ops += op
+        return ops, self._count
+
+
+def _with_writes(slices: Slices, writes: Writes) -> Slices:
+    """``slices`` as they look with ``writes`` over them."""
+    written = sorted(writes)
+
+    def merged(lo: bytes | None, hi: bytes | None, reverse: bool) -> Iterator[Slice]:  # noqa: FBT001
+        begin = bisect_left(written, lo) if lo is not None else 0
+        end = bisect_left(written, hi) if hi is not None else len(written)
+        mine = written[begin:end]
+        if not reverse:
+            mine.reverse()  # The next one in walking order is always the last.
+        for keys, entries in slices(lo, hi, reverse):
+            last = keys[-1]
+            run: list[bytes] = []
+            while mine and (mine[-1] >= last if reverse else mine[-1] <= last):
+                run.append(mine.pop())
+            yield from _merged(keys, entries, run, writes, reverse=reverse)
+        yield from _merged([], {}, mine, writes, reverse=reverse)
+
+    return merged
+
+
+def _merged(
+    keys: list[bytes],
+    entries: dict[bytes, bytes],
+    run: list[bytes],
+    writes: Writes,
+    *,
+    reverse: bool,
+) -> Iterator[Slice]:
+    if run:
+        values: dict[bytes, bytes | None] = {key: entries[key] for key in keys}
+        values.update((key, writes[key]) for key in run)
+        entries = {key: value for key, value in values.items() if value is not None}
+        keys = sorted(entries, reverse=reverse)
+    if keys:
+        yield keys, entries

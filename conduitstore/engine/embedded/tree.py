@@ -1,0 +1,155 @@
+"""Trees of an open store and of a snapshot: point reads take no lock, ranges a frozen root."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from conduitstore.engine.subscriber import Subscriber
+from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface
+from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.kv import MergeOperator, check_bound, check_key, check_limit, check_value
+
+from . import index
+from .index import Node, Root
+from .items import Items, slices_of
+
+if TYPE_CHECKING:
+    from .database import Database
+
+DROPPED = "this tree was dropped, or its creation undone: open it again"
+
+
+class RootReads(ReadSurface):
+    """Reads of one tree in a dict of roots, of the store's newest ones or of a snapshot's."""
+
+    __slots__ = ("_db", "_name", "_roots", "tree_id")
+
+    def __init__(self, db: Database, name: str, tree_id: int, roots: dict[int, Root]) -> None:
+        self._db = db  # Also keeps the store alive.
+        self._name = name
+        self.tree_id = tree_id
+        self._roots = roots
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def _root(self) -> Root:
+        """The root as it is now, never to change."""
+        raise NotImplementedError
+
+    def _missing(self) -> Exception:
+        """Why there is no root."""
+        raise NotImplementedError
+
+    def get(self, key: bytes) -> bytes | None:
+        """One value, without taking a lock."""
+        if self._db.guarded:
+            self._db.check_handle()
+        return self._get(key)
+
+    def _get(self, key: bytes) -> bytes | None:
+        try:
+            node = self._roots[self.tree_id]
+            while type(node) is Node:
+                node = node.children[bisect_right(node.lows, key)]
+            entries = node.entries  # type: ignore[union-attr]
+            if entries is None:
+                _, entries = self._db.forest.cache.contents(node)  # type: ignore[arg-type]
+            value = entries.get(key)
+        except (KeyError, TypeError):
+            check_key(key)
+            raise self._missing() from None
+        if value is None:
+            check_key(key)
+        else:
+            node.touched = True  # type: ignore[union-attr]
+        return value
+
+    def range(
+        self,
+        lo: bytes | None = None,
+        hi: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Items:
+        check_bound(lo)
+        check_bound(hi)
+        check_limit(limit)
+        slices = slices_of(self._root(), self._db.forest.cache)
+        return Items.over(slices, lo, hi, limit, reverse=reverse)
+
+    def __len__(self) -> int:
+        return sum(leaf.entries_total for _, leaf in index.leaves(self._root()))
+
+
+class LiveTree(RootReads, LiveSurface):
+    """A tree of an open store."""
+
+    __slots__ = ()
+
+    @property
+    def _store(self) -> Database:
+        return self._db
+
+    def _missing(self) -> Exception:
+        return InvalidArgumentError(DROPPED)
+
+    def _root(self) -> Root:
+        self._db.check_handle()
+        try:
+            return self._db.forest.freeze_tree(self.tree_id)
+        except KeyError:
+            raise self._missing() from None
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        frozen = FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: self._root()})
+        return frozen.get_many(keys)
+
+    def insert(self, key: bytes, value: bytes) -> bytes | None:
+        return self._put(check_key(key), check_value(value))
+
+    def remove(self, key: bytes) -> bytes | None:
+        return self._put(check_key(key), None)
+
+    def _put(self, key: bytes, value: bytes | None) -> bytes | None:
+        """One write as one commit, without the machinery of a transaction."""
+        db = self._db
+        db.check_handle()
+        with db.writer_lock:
+            db.check_writable()
+            old = self._get(key)
+            if value is None and old is None:
+                return None
+            sequence = db.commit(
+                [self.tree_id, key, value], db.forest.count, db.settings.durability
+            )
+        db.settle(sequence, db.settings.durability)
+        return old
+
+    def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
+        self._db.check_handle()
+        self._db.operators.choose(self._name, fn, name)
+
+    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+        self._db.check_handle()
+        return self._db.subscribers.watch(self._name, prefix, capacity)
+
+
+class FrozenTree(RootReads, FrozenSurface):
+    """A tree of a snapshot; its roots are taken away when that is closed."""
+
+    __slots__ = ()
+
+    def _missing(self) -> Exception:
+        return ClosedError("the snapshot is closed")
+
+    def _root(self) -> Root:
+        self._db.check_handle()
+        try:
+            return self._roots[self.tree_id]
+        except KeyError:
+            raise self._missing() from None

@@ -1,0 +1,182 @@
+"""The write-ahead log: one frame per commit, across all trees.
+
+A commit's payload is msgpack ``[sequence, durable, count, tree, key, value, ...]``:
+
+- ``sequence`` rises by one from frame to frame and from file to file: a gap is the end.
+- ``durable`` is a sequence that was on the platter when this frame was written. It tells a torn
+  tail (nothing later was promised) from damage (something later was).
+- ``count`` is the newest visible count after the commit.
+- Each (tree, key, value) is a write; a value of nil is a removal. Where ``key`` is a number it is
+  an :class:`Op` on the whole tree, with its operand as the value.
+
+Threads: ``append`` and ``rotate`` need the writer lock; ``sync`` is for anybody. A file that was
+found by recovery is never appended to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import IntEnum
+
+from conduitstore.errors import PoisonedError
+
+from . import names
+from .files import Directory, append_whole, create_file
+from .format import HEADER_BYTES, FrameKind, Header, encode_frame
+
+KIND = b"L"
+
+
+class Op(IntEnum):
+    """A write to a whole tree."""
+
+    CREATE = 0  # operand: its name
+    DROP = 1
+
+
+class LogFile:
+    """One file of the log and how far it is on the platter."""
+
+    def __init__(self, directory: Directory, store_id: bytes, number: int, first: int) -> None:
+        header = Header(KIND, store_id, number, first)
+        self.number = number
+        self.first_sequence = first
+        self.seed = header.seed
+        self.size_bytes = 0
+        self.is_named = False  # whether its directory entry is on the platter
+        self._file = create_file(directory, names.numbered(names.LOG, number))
+        self.write(header.encode())
+
+    def write(self, data: bytes) -> None:
+        """Append all of ``data``, or none of it; errors as :func:`files.append_whole`."""
+        append_whole(self._file, data, self.size_bytes)
+        self.size_bytes += len(data)
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class WriteAheadLog:
+    """The log of an open store. Sequences at or below ``durable`` survive power loss."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        store_id: bytes,
+        *,
+        number: int,
+        sequence: int,
+        on_durable: Callable[[int], None],
+    ) -> None:
+        self._directory = directory
+        self._store_id = store_id
+        self._on_durable = on_durable
+        self._sync_lock = threading.Lock()
+        self._files_lock = threading.Lock()
+        self._file = LogFile(directory, store_id, number, sequence + 1)
+        self._unsynced: tuple[LogFile, ...] = (self._file,)
+        self._held: list[bytes] = []  # frames of "none" commits that are still in memory
+        self._held_bytes = 0
+        self.appended = sequence
+        self.written = sequence
+        self.durable = sequence
+        self.failure: BaseException | None = None
+
+    @property
+    def number(self) -> int:
+        """The number of the file that commits go to now."""
+        return self._file.number
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the current file is, with what waits to be written to it."""
+        return self._file.size_bytes + self._held_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the current file has no commit yet."""
+        return self.size_bytes == HEADER_BYTES
+
+    def append(self, sequence: int, payload: bytes, *, hold: bool) -> None:
+        """Write one commit into the kernel, or hold it in memory until the next write.
+
+        Raises:
+            StoreFullError: nothing was written.
+        """
+        frame = encode_frame(self._file.seed, FrameKind.COMMIT, payload)
+        if hold:
+            self._held.append(frame)
+            self._held_bytes += len(frame)
+        elif self._held:
+            self._file.write(b"".join((*self._held, frame)))
+            self._held.clear()
+            self._held_bytes = 0
+            self.written = sequence
+        else:
+            self._file.write(frame)
+            self.written = sequence
+        self.appended = sequence
+
+    def write_held(self) -> None:
+        """Hand what is held in memory to the kernel."""
+        if self._held:
+            self._file.write(b"".join(self._held))
+            self._held.clear()
+            self._held_bytes = 0
+        self.written = self.appended
+
+    def rotate(self, number: int) -> None:
+        """Go on in a new file."""
+        self.write_held()
+        self._file = LogFile(self._directory, self._store_id, number, self.appended + 1)
+        with self._files_lock:
+            self._unsynced = (*self._unsynced, self._file)
+
+    def sync(self, sequence: int) -> None:
+        """Return once ``sequence``, already written, is on the platter.
+
+        One thread syncs for all that wait: whoever gets the lock next finds its commit done.
+
+        Raises:
+            PoisonedError: a sync failed, now or before. It is never tried again, since the kernel
+                may have dropped the pages that it could not write.
+        """
+        while self.durable < sequence:
+            with self._sync_lock:
+                if self.durable >= sequence:
+                    return
+                if self.failure is not None:
+                    raise PoisonedError(
+                        "a sync of the log failed: close the store and open it again"
+                    ) from self.failure
+                try:
+                    self._sync()
+                except Exception as error:
+                    self.failure = error
+                    raise
+
+    def _sync(self) -> None:
+        written = self.written  # Before the files: each file up to it is then among them.
+        files = self._unsynced
+        for file in files:
+            file.sync()
+        if not all(file.is_named for file in files):
+            self._directory.sync()
+            for file in files:
+                file.is_named = True
+        with self._files_lock:
+            self._unsynced = tuple(f for f in self._unsynced if f not in files or f is self._file)
+        for file in files:
+            if file not in self._unsynced:
+                file.close()
+        self.durable = written
+        self._on_durable(written)
+
+    def close(self) -> None:
+        """Close the files; nothing is written or synced."""
+        for file in (*self._unsynced, self._file):
+            file.close()
