@@ -41,16 +41,17 @@ class Flusher:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._nudged.wait(self._every_seconds)
             self._nudged.clear()
+            if self._stopping:
+                return
             try:
                 self._db.keep_up()
             except StoreFullError as error:
                 log.warning("%s: %s; will try again", self._db.path, error)
             except (ConduitStoreError, OSError) as error:
-                if not self._stopping:
-                    log.error(  # noqa: TRY400 - what failed is raised to the next caller, trace and all
-                        "%s: background work ends: %s", self._db.path, error
-                    )
+                log.error(  # noqa: TRY400 - what failed is raised to the next caller, trace and all
+                    "%s: background work ends: %s", self._db.path, error
+                )
                 return

@@ -177,6 +177,14 @@ class Store(Database):
                         self._finish()
             finally:
                 self._let_go()
+                if self.settings.temporary:
+                    self._directory.remove_all()
+
+    def abandon(self) -> None:
+        """Let go without writing anything, as if the process had been killed. For tests."""
+        if self._flusher is not None:
+            self._flusher.stop()
+        self._let_go()
 
     def _finish(self) -> None:
         self.log.write_held()
@@ -191,8 +199,6 @@ class Store(Database):
         self.log.close()
         if self._checkpointer.manifest is not None:
             self._checkpointer.manifest.close()
-        if self.settings.temporary:
-            self._directory.remove_all()
         if self._lock_file is not None:
             self._lock_file.close()
         self._lock_file = None

@@ -16,7 +16,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
@@ -116,7 +116,9 @@ def _read(directory: Directory, lock: File) -> Recovered:
             numbers[kind].append(number)
     last_number = max((max(each) for each in numbers.values() if each), default=0)
     if not exists:
-        return Recovered(directory, lock, os.urandom(16), NOTHING_YET, {}, last_number, is_new=True)
+        # A creation that was cut short may have left an empty log of another store id behind.
+        nothing = replace(NOTHING_YET, log_start=last_number + 1, previous_log_start=last_number + 1)
+        return Recovered(directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True)
     published = [n for n in numbers[names.MANIFEST] if _is_published(directory, n)]
     header, generation = read_manifest(directory, max(published))
     named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
@@ -176,11 +178,10 @@ def replay(forest: Forest, recovered: Recovered) -> int:
                 forest.apply(ops, count, sequence)
             elif sequence > forest.sequence and damage is None:
                 damage = name, frame.offset
-        if end != len(data):
-            damage = damage or (name, end if seed is not None else 0)
-            if seed is not None:
-                behind = frames_behind(data, end, seed)
-                promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
+        if seed is not None and end != len(data):
+            damage = damage or (name, end)
+            behind = frames_behind(data, end, seed)
+            promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
     if promised > forest.sequence:
         file, offset = damage or ("log", 0)
         raise CorruptedError(
@@ -189,7 +190,7 @@ def replay(forest: Forest, recovered: Recovered) -> int:
             "be read",
         )  # fmt: skip
     if damage is not None:
-        log.warning("%s ends at byte %d in a commit that was never promised", *damage)
+        log.warning("%s ends at byte %d in a commit that was never durable: it is cut", *damage)
     return forest.sequence - before
 
 

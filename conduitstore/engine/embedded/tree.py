@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface
 from conduitstore.errors import ClosedError, InvalidArgumentError
-from conduitstore.kv import MergeOperator, check_bound, check_key, check_limit, check_value
+from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
 from .index import Node, Root
@@ -17,7 +17,9 @@ from .items import Items, slices_of
 
 if TYPE_CHECKING:
     from .database import Database
+    from .transaction import Transaction
 
+T = TypeVar("T")
 DROPPED = "this tree was dropped, or its creation undone: open it again"
 
 
@@ -109,6 +111,23 @@ class LiveTree(RootReads, LiveSurface):
         frozen = FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: self._root()})
         return frozen.get_many(keys)
 
+    def _commit(self, write: Callable[[Tree], T]) -> T:
+        self._check()  # Inside a transaction this would join it unseen.
+
+        def run(tx: Transaction) -> T:
+            self._check_alive()
+            return write(tx.open_tree(self._name))
+
+        return self._db.transaction(run)
+
+    def _check(self) -> None:
+        self._db.check_handle()
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        if self.tree_id not in self._roots:
+            raise self._missing()
+
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         return self._put(check_key(key), check_value(value))
 
@@ -131,11 +150,11 @@ class LiveTree(RootReads, LiveSurface):
         return old
 
     def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
-        self._db.check_handle()
+        self._check()
         self._db.operators.choose(self._name, fn, name)
 
     def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
-        self._db.check_handle()
+        self._check()
         return self._db.subscribers.watch(self._name, prefix, capacity)
 
 
