@@ -151,8 +151,8 @@ class KeyShape:
 
         Empty where ``since >= upto``; an ``upto`` of 2^64-1 means all there are.
         """
-        lo = self.prefix(*leading, _next_count(since))
-        return lo, self.prefix(*leading, _next_count(upto))
+        head = self.prefix(*leading)
+        return head + _encode_next(since), head + _encode_next(upto)
 
     def unpack(self, key: bytes) -> tuple[Any, ...]:
         """The values of the fields: text as ``str``, counts and positions as ``int``.
@@ -171,9 +171,10 @@ class KeyShape:
             raise CorruptedError(self.tree, 0, f"{key!r} holds bad UTF-8: {error}") from error
 
 
-def _next_count(count: int) -> int:
-    encode_u64(count)
-    return min(count + 1, U64_MAX)  # The counter never gets there, so nothing is cut off.
+def _encode_next(count: int) -> bytes:
+    if type(count) is not int or not 0 <= count <= U64_MAX:
+        raise InvalidArgumentError(f"a count is an int of 0 to 2^64-1, not {count!r}")
+    return _U64.pack(min(count + 1, U64_MAX))  # The counter never gets there: nothing is cut off.
 
 
 def _compile_join(tokens: list[tuple[str, str, str]], total: int) -> Callable[..., bytes]:
@@ -190,8 +191,8 @@ def _compile_join(tokens: list[tuple[str, str, str]], total: int) -> Callable[..
             raise ValueError(f"not a field name: {name!r}")
         names.append(name)
         template += "%b"
-        calls += f"{kind or 'id'}({name}), "
-    encoders = {kind: field.encode for kind, field in FIELD_KINDS.items()}
+        calls += f"encode_{kind or 'id'}({name}), "
+    encoders = {f"encode_{kind}": field.encode for kind, field in FIELD_KINDS.items()}
     source = f"lambda {', '.join(names)}: b'{template}' % ({calls})"
     join: Callable[..., bytes] = eval(source, encoders)  # noqa: S307 - our own shapes, no input
     return join

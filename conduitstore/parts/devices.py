@@ -9,7 +9,6 @@ from typing import Protocol
 from conduitstore.codec.keys import FOLDED
 from conduitstore.codec.values import (
     pack_json,
-    pack_json_object,
     pack_text,
     unpack_json,
     unpack_text,
@@ -173,10 +172,12 @@ class Devices(Part[DevicesNear]):
         Source: Conduit, update_device_metadata.
 
         Raises:
-            InvalidArgumentError: no such device.
+            InvalidArgumentError: no such device, or no object.
         """
         self._check_exists(user, device)
-        value = pack_json_object(metadata | {"device_id": device})
+        if not isinstance(metadata, dict):
+            raise InvalidArgumentError("a device's metadata is an object")
+        value = pack_json(metadata | {"device_id": device})
         self._metadata.insert(_DEVICE.pack(user, device), value)
         self._list_versions.increment(_USER(user))
 

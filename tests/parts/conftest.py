@@ -1,0 +1,44 @@
+"""Every part's suite runs on the memory engine and on disk alike."""
+
+import pytest
+
+import conduitstore
+
+
+@pytest.fixture(params=["memory", "embedded"])
+def store(request, tmp_path):
+    path = ":memory:" if request.param == "memory" else tmp_path / "store"
+    with conduitstore.open(path) as store:
+        yield store
+
+
+@pytest.fixture
+def message():
+    """Makes events of a room, numbered in their body."""
+
+    def make(number=0, room="!r:one.test", **changes):
+        return {
+            "auth_events": [],
+            "content": {"body": f"message {number}"},
+            "depth": number,
+            "hashes": {"sha256": "x"},
+            "origin_server_ts": 1_000 + number,
+            "prev_events": [],
+            "room_id": room,
+            "sender": "@a:one.test",
+            "signatures": {},
+            "type": "m.room.message",
+        } | changes
+
+    return make
+
+
+@pytest.fixture
+def rows(store):
+    """Everything in the store, to see whether an operation changed anything."""
+
+    def dump():
+        with store.db.snapshot() as view:
+            return {name: list(view.open_tree(name)) for name in view.tree_names()}
+
+    return dump

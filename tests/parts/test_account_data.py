@@ -1,0 +1,62 @@
+"""Account data."""
+
+import pytest
+
+from conduitstore import InvalidArgumentError
+
+A, ROOM = "@a:one.test", "!r:one.test"
+
+
+@pytest.mark.parametrize("room", [None, ROOM])
+def test_the_latest_content_counts(store, room):
+    data = store.account_data
+    assert data.get(room, A, "m.tag") is None
+    first = data.update(room, A, "m.tag", {"n": 1})
+    data.update(room, A, "m.direct", {"n": 2})
+    third = data.update(room, A, "m.tag", {"n": 3})
+    assert data.get(room, A, "m.tag") == {"n": 3}
+    assert data.get(room, A, "m.direct") == {"n": 2}
+    changes = data.changes_since(room, A, 0, third)
+    assert [(event["type"], event["content"]["n"]) for _, event in changes] == [
+        ("m.direct", 2),
+        ("m.tag", 3),
+    ]
+    assert data.changes_since(room, A, first, third) == changes
+    assert data.changes_since(room, A, third, third) == []
+    assert [count for count, _ in data.changes_since(room, A, 2, third)] == [third]
+
+
+def test_rooms_and_users_keep_to_themselves(store):
+    data = store.account_data
+    keys = [(None, A), (None, "@a:one.tests"), (ROOM, A), (ROOM + "x", A), (ROOM, "@b:one.test")]
+    for n, (room, user) in enumerate(keys):
+        data.update(room, user, "m.tag", {"n": n})
+    upto = store.globals.current_count()
+    for n, (room, user) in enumerate(keys):
+        assert [event["content"] for _, event in data.changes_since(room, user, 0, upto)] == [
+            {"n": n}
+        ]
+
+
+def test_one_row_per_type(store):
+    for n in range(3):
+        store.account_data.update(ROOM, A, "m.tag", {"n": n})
+    assert len(store.db.open_tree("roomuserdataid_accountdata")) == 1
+    assert len(store.db.open_tree("roomusertype_roomuserdataid")) == 1
+
+
+def test_types_of_any_length(store):
+    long = "org.example." + "x" * 5_000
+    store.account_data.update(None, A, long, {"n": 1})
+    store.account_data.update(None, A, long + "x", {"n": 2})
+    upto = store.globals.current_count()
+    assert store.account_data.get(None, A, long) == {"n": 1}
+    changes = store.account_data.changes_since(None, A, 0, upto)
+    assert [event["type"] for _, event in changes] == [long, long + "x"]
+
+
+@pytest.mark.parametrize("content", [None, [], "text"])
+def test_bad_content_draws_no_count(store, content):
+    with pytest.raises(InvalidArgumentError, match="object"):
+        store.account_data.update(None, A, "m.tag", content)
+    assert store.globals.next_count() == 1

@@ -1,0 +1,306 @@
+"""Long polls: never lost, woken after the commit, gone when cancelled."""
+
+import asyncio
+import threading
+from functools import wraps
+
+import pytest
+
+from conduitstore import InvalidArgumentError, changes
+from conduitstore.engine import Batch
+
+A, B, ROOM, OTHER = "@a:one.test", "@b:one.test", "!r:one.test", "!other:one.test"
+LONG_MS = 60_000
+SHORT_MS = 30
+
+
+def on_a_loop(test):
+    """Run an async test to its end, within ten seconds."""
+
+    @wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 10))
+
+    return run
+
+
+@pytest.fixture
+def joined(store, message):
+    """A is in ROOM, which has an event; B is in OTHER, which has one too."""
+    store.rooms.members.mark_joined(A, ROOM)
+    store.rooms.members.mark_joined(B, OTHER)
+    store.rooms.timeline.append(message(0), "$0", ROOM)
+    store.rooms.timeline.append(message(0, room=OTHER), "$1", OTHER)
+    return store
+
+
+def now(store):
+    return store.globals.current_count()
+
+
+async def start_hub(store):
+    """The first wait cannot know what came before it; have that behind us."""
+    await store.changes.wait(A, "D", now(store), 0)
+    assert_nothing_is_kept(store)
+
+
+def assert_nothing_is_kept(store):
+    hub = store.changes
+    assert (hub._waiters, hub._loops, hub._homes) == ({}, {}, ())
+
+
+WRITES = {
+    "to-device": lambda s, _: s.to_device.queue(B, A, "D", "t", {}),
+    "to-device fan-out": lambda s, _: s.to_device.queue_many(B, "t", {B: {"X": {}}, A: {"D": {}}}),
+    "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
+    "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, {}),
+    "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
+    "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
+    "join": lambda s, _: s.rooms.members.mark_joined(A, OTHER),
+    "invite": lambda s, _: s.rooms.members.mark_invited(A, OTHER),
+    "knock": lambda s, _: s.rooms.members.mark_knocked(A, OTHER),
+    "leave": lambda s, _: s.rooms.members.mark_left(A, ROOM),
+    "private marker": lambda s, _: s.rooms.receipts.set_private_read(A, ROOM, 1),
+    "transaction": lambda s, _: s.transaction(lambda tx: tx.to_device.queue(B, A, "D", "t", {})),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+@on_a_loop
+async def test_what_wakes(joined, message, write):
+    await start_hub(joined)
+    # While waiting.
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    await asyncio.to_thread(write, joined, message)
+    assert await waiting is True
+    assert_nothing_is_kept(joined)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+@on_a_loop
+async def test_what_was_written_before_waiting_is_not_missed(joined, message, write):
+    await start_hub(joined)
+    since = now(joined)
+    write(joined, message)
+    assert await joined.changes.wait(A, "D", since, LONG_MS) is True
+    assert await joined.changes.wait(A, "D", now(joined), SHORT_MS) is False
+    assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_registration_happens_at_the_call(joined, message):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.rooms.timeline.append(message(5), "$5", ROOM)  # Nothing was awaited in between.
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_what_does_not_concern_the_user_does_not_wake(joined, message):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), SHORT_MS)
+    joined.rooms.timeline.append(message(5, room=OTHER), "$5", OTHER)
+    joined.rooms.receipts.update(B, OTHER, {})
+    joined.to_device.queue(A, A, "D2", "t", {})
+    joined.to_device.queue(A, "@a:one.tests", "D", "t", {})
+    joined.account_data.update(ROOM, B, "t", {})
+    joined.rooms.members.mark_left(B, OTHER)
+    joined.users.set_displayname(A, "x")
+    assert await waiting is False
+    assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_batches_and_removals_wake(joined):
+    await start_hub(joined)
+    joined.to_device.queue(B, A, "D", "t", {})
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.to_device.forget_until(A, "D", now(joined))
+    assert await waiting is True
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    key = f"{A}\xff{ROOM}".encode("latin1")
+    joined.db.apply_batch(Batch().insert("userroomid_invitestate", key, b"[]"))
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_keys_that_are_not_ours_disturb_nobody(joined):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.db.open_tree("todeviceid_events").insert(b"no such shape", b"")
+    joined.to_device.queue(B, A, "D", "t", {})
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_a_waiter_that_joins_a_room_is_woken_and_then_waits_for_it(joined, message):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.rooms.members.mark_joined(A, OTHER)
+    assert await waiting is True
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.rooms.timeline.append(message(5, room=OTHER), "$5", OTHER)
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_the_first_event_of_a_room_wakes(store, message):
+    store.rooms.members.mark_joined(A, ROOM)
+    await start_hub(store)
+    waiting = store.changes.wait(A, "D", now(store), LONG_MS)
+    store.rooms.timeline.append(message(0), "$0", ROOM)
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_what_came_before_the_hub_counts_as_changed(joined):
+    assert await joined.changes.wait(A, "D", now(joined) - 1, LONG_MS) is True
+    assert await joined.changes.wait(A, "D", now(joined), 0) is False
+
+
+@on_a_loop
+async def test_a_timeout_is_no_change(joined):
+    await start_hub(joined)
+    for timeout_ms in (-5, 0, SHORT_MS):
+        assert await joined.changes.wait(A, "D", now(joined), timeout_ms) is False
+    assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_cancelling_frees_everything(joined):
+    await start_hub(joined)
+    waiting = [joined.changes.wait(user, "D", now(joined), LONG_MS) for user in (A, A, B)]
+    hub = joined.changes
+    assert {len(waiters) for waiters in hub._waiters.values()} == {1, 2}
+    task = asyncio.ensure_future(asyncio.wait_for(waiting[0], 60))
+    await asyncio.sleep(0)
+    task.cancel()
+    for future in waiting[1:]:
+        future.cancel()
+    await asyncio.gather(task, *waiting, return_exceptions=True)
+    assert_nothing_is_kept(joined)
+    joined.to_device.queue(B, A, "D", "t", {})
+    assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_a_queue_that_overflows_wakes_everybody(joined, monkeypatch):
+    monkeypatch.setattr(changes, "EVENTS_QUEUED_MAX", 4)
+    await start_hub(joined)
+    since = now(joined)
+    waiting = [joined.changes.wait(user, "D", since, LONG_MS) for user in (A, B)]
+    joined.to_device.queue_many(B, "t", {"@c:x": {f"D{n}": {} for n in range(9)}})
+    assert await asyncio.gather(*waiting) == [True, True]
+    # Nobody knows what was dropped, so it concerns everyone who has not seen it.
+    assert await joined.changes.wait(A, "D", since, LONG_MS) is True
+    assert await joined.changes.wait(A, "D", now(joined), 0) is False
+
+
+@on_a_loop
+async def test_what_is_remembered_is_bounded(joined, monkeypatch):
+    monkeypatch.setattr(changes, "TOPICS_REMEMBERED_MAX", 10)
+    await start_hub(joined)
+    since = now(joined)
+    for n in range(30):
+        joined.account_data.update(None, f"@{n}:x", "t", {})
+        await joined.changes.wait(B, "D", now(joined), 0)
+    assert len(joined.changes._newest) <= 10
+    assert await joined.changes.wait(A, "D", since, LONG_MS) is True  # Spurious, never lost.
+    assert await joined.changes.wait(A, "D", now(joined), 0) is False
+
+
+@on_a_loop
+async def test_device_ids_of_any_length(joined):
+    device = "D" * 300
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, device, now(joined), LONG_MS)
+    joined.to_device.queue(B, A, device, "t", {})
+    assert await waiting is True
+
+
+@on_a_loop
+async def test_closing_the_store_ends_the_wait(joined):
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.close()
+    assert await waiting is False
+    assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_closing_the_engine_ends_nothing_badly(joined):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), SHORT_MS)
+    joined.to_device.queue(B, A, "D", "t", {})
+    joined.db.close()
+    assert await waiting in (True, False)
+
+
+def test_waiting_needs_a_loop(joined):
+    with pytest.raises(InvalidArgumentError, match="event loop"):
+        joined.changes.wait(A, "D", 0, 0)
+
+
+@on_a_loop
+async def test_five_hundred_rooms(store, message):
+    rooms = [f"!{n}:x" for n in range(500)]
+
+    def fill(tx):
+        for n, room in enumerate(rooms):
+            tx.rooms.members.mark_joined(A, room)
+            tx.rooms.timeline.append(message(0, room=room), f"${n}", room)
+
+    store.transaction(fill)
+    await start_hub(store)
+    for room in (rooms[0], rooms[250], rooms[499]):
+        waiting = store.changes.wait(A, "D", now(store), LONG_MS)
+        store.rooms.timeline.append(message(1, room=room), f"$new{room}", room)
+        assert await waiting is True
+    assert_nothing_is_kept(store)
+
+
+def sync_until(store, user, total):
+    """A client: long polls and reads its queue, until it has ``total`` messages."""
+
+    async def client():
+        since, seen = 0, []
+        while len(seen) < total:
+            changed = await store.changes.wait(user, "D", since, 5_000)
+            assert changed, f"{user} was not woken, with {len(seen)} of {total} messages"
+            with store.snapshot() as view:
+                upto = view.globals.current_count()
+                seen += [count for count, _ in view.to_device.events_since(user, "D", since, upto)]
+            since = upto
+        return seen
+
+    return client()
+
+
+def test_no_wake_up_is_lost_among_loops_writers_and_waiters(store):
+    users, loops_total, writers_total, each = 6, 2, 2, 40
+    clients = [[f"@{loop}-{n}:x" for n in range(users)] for loop in range(loops_total)]
+    everyone = [user for group in clients for user in group]
+    results = []
+
+    def run_clients(group):
+        async def main():
+            return await asyncio.gather(
+                *(sync_until(store, user, writers_total * each) for user in group)
+            )
+
+        results.append(asyncio.run(main()))
+
+    def write():
+        for n in range(each):
+            for user in everyone:
+                store.to_device.queue(B, user, "D", "t", {"n": n})
+
+    threads = [threading.Thread(target=run_clients, args=(group,)) for group in clients]
+    threads += [threading.Thread(target=write) for _ in range(writers_total)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == loops_total
+    for seen in (seen for group in results for seen in group):
+        assert len(seen) == len(set(seen)) == writers_total * each
+    assert_nothing_is_kept(store)
