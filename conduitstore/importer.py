@@ -4,9 +4,9 @@ A line is either ``{"event_id", "room_version", "pdu"}`` or a bare PDU. An event
 its ``event_id``, and computed from its content where the room's version is known: from the line, or
 from a create event earlier in the file or in the store. Where both are there they must agree.
 
-- Each line goes in whole or not at all; lines share commits, so that a large file is quick.
+- Each line is one commit: it goes in whole or not at all.
 - Membership follows the member events in the order they come: no state is resolved.
-- Memory is bounded by :mod:`conduitstore.ndjson`, one commit's lines and a cache of versions.
+- Memory is bounded: one line of :mod:`conduitstore.ndjson` and a cache of room versions.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from conduitstore.codec.events import check_pdu, event_id_of
+from conduitstore.codec.events import ROOM_VERSIONS, check_pdu, event_id_of, room_id_of
 from conduitstore.codec.keys import TEXT_BYTES_MAX
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.ndjson import Line
 from conduitstore.store import Parts, Store
 from conduitstore.types import EventId, JsonObject, RoomId, UserId
 
-LINES_PER_COMMIT = 100
-BYTES_PER_COMMIT = 1024 * 1024
 _VERSIONS_CACHED = 10_000
 _ID_FIELDS = ("event_id", "room_id", "sender", "type", "state_key")
 
@@ -34,13 +32,6 @@ class Refusal(NamedTuple):
     line: int
     kind: str
     reason: str
-
-
-class Progress(NamedTuple):
-    """What became of the lines of one commit."""
-
-    imported: int
-    refused: list[Refusal]
 
 
 class _RefusedError(Exception):
@@ -66,28 +57,23 @@ class Importer:
         self._store = store
         self._versions: dict[str, str] = {}
 
-    def run(self, lines: Iterable[Line]) -> Iterator[Progress]:
-        """Import ``lines``, commit by commit; blank lines are nothing."""
-        for group in _groups(line for line in lines if line.fault or line.content.strip()):
-            refused = self._store.transaction(
-                lambda tx, group=group: [  # type: ignore[misc]  # bound now, as the loop goes on
-                    refusal for line in group if (refusal := self._import(tx, line))
-                ]
-            )
-            yield Progress(len(group) - len(refused), refused)
+    def run(self, lines: Iterable[Line]) -> Iterator[Refusal | None]:
+        """Import ``lines`` one by one; None for each that went in. Blank lines are nothing."""
+        return (self._import(line) for line in lines if line.fault or line.content.strip())
 
-    def _import(self, tx: Parts, line: Line) -> Refusal | None:
+    def _import(self, line: Line) -> Refusal | None:
         try:
-            tx.transaction(lambda inner: self._store_event(inner, line))
+            record = _parse(line)
+            self._store.transaction(lambda tx: self._store_event(tx, record))
         except _RefusedError as refused:
             return Refusal(line.number, refused.kind, str(refused))
         except InvalidArgumentError as error:
             return Refusal(line.number, "not an event", str(error))
         return None
 
-    def _store_event(self, tx: Parts, line: Line) -> None:
-        event = self._named(tx, _parse(line))
-        if tx.rooms.timeline.get(event.event_id) is not None:
+    def _store_event(self, tx: Parts, record: JsonObject) -> None:
+        event = self._named(tx, record)
+        if tx.rooms.timeline.position(event.event_id) is not None:
             _refuse("duplicate", f"{event.event_id} is already stored")
         tx.rooms.timeline.append(event.pdu, event.event_id, event.room)
         if event.pdu["type"] == "m.room.member" and "state_key" in event.pdu:
@@ -97,18 +83,21 @@ class Importer:
     def _named(self, tx: Parts, record: JsonObject) -> _Named:
         pdu = record["pdu"] if isinstance(record.get("pdu"), dict) else record
         given = record.get("event_id")
-        _check_ids(pdu | {"event_id": given} if given is not None else pdu)
+        if not isinstance(given, str | None):
+            _refuse("not an event", f"its event_id must be text, not {given!r}")
+        _check_ids(pdu | {"event_id": given})
         check_pdu(pdu)
         version = self._version(tx, record, pdu)
-        if version is None and given is None:
-            _refuse("no event id", "it has no event_id, and its room's version is not known")
-        computed = given if version is None else _computed_id(pdu, version)
-        if given is not None and given != computed:
-            _refuse("event id mismatch", f"it says {given}, its content says {computed}")
-        event_id = EventId(str(computed))
-        # A create event of version 12 names no room: the room is named after it.
-        room = RoomId(pdu.get("room_id", "!" + event_id[1:]))
-        if pdu["type"] == "m.room.create" and version is not None:
+        if version is None:
+            if given is None:
+                _refuse("no event id", "it has no event_id, and its room's version is not known")
+            return _Named(EventId(given), RoomId(pdu["room_id"]), pdu)
+        if version not in ROOM_VERSIONS:
+            _refuse("unknown room version", f"{version!r}: 1 to 12 are known")
+        event_id, room = event_id_of(pdu, version), room_id_of(pdu, version)
+        if given not in (None, event_id):
+            _refuse("event id mismatch", f"it says {given}, its content says {event_id}")
+        if pdu["type"] == "m.room.create" and self._stored_version(tx, room) is None:
             self._remember(room, version)
         return _Named(event_id, room, pdu)
 
@@ -121,7 +110,7 @@ class Importer:
         return version if version is None else str(version)
 
     def _stored_version(self, tx: Parts, room: RoomId) -> str | None:
-        """From the create event, where it is the room's first."""
+        """From the create event, where the room's first event is one."""
         events, _ = tx.rooms.timeline.page(room, None, "f", 1)
         if not events or events[0].pdu["type"] != "m.room.create":
             return None
@@ -137,20 +126,6 @@ class Importer:
 
 def _refuse(kind: str, reason: str) -> NoReturn:
     raise _RefusedError(kind, reason)
-
-
-def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """As many lines as share a commit, bounded in lines and in bytes."""
-    group: list[Line] = []
-    size_bytes = 0
-    for line in lines:
-        group.append(line)
-        size_bytes += len(line.content)
-        if len(group) >= LINES_PER_COMMIT or size_bytes >= BYTES_PER_COMMIT:
-            yield group
-            group, size_bytes = [], 0
-    if group:
-        yield group
 
 
 def _parse(line: Line) -> JsonObject:
@@ -174,13 +149,6 @@ def _check_ids(pdu: JsonObject) -> None:
         size_bytes = len(text.encode(errors="replace")) if isinstance(text, str) else 0
         if size_bytes > TEXT_BYTES_MAX:
             _refuse("over-long id", f"its {field} has {size_bytes} bytes, of {TEXT_BYTES_MAX}")
-
-
-def _computed_id(pdu: JsonObject, version: str) -> EventId:
-    try:
-        return event_id_of(pdu, version)
-    except InvalidArgumentError as error:
-        _refuse("unknown room version", str(error))
 
 
 def _version_in(create: JsonObject) -> str:

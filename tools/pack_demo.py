@@ -42,7 +42,7 @@ COMPRESSION_LEVEL = 22
 WINDOW_LOG = 23  # 8 MiB, the most every decoder accepts: repeated ids are found far back.
 
 Json = dict[str, Any]
-Timed = tuple[tuple[int, int, int], Json]
+Timed = tuple[tuple[int, int, tuple[int, int]], Json]
 """Sort key (arrival position, rank there, order within the rank) and the line."""
 AT_EVENT, BACKFILL, CLIENT_CALL = range(3)
 
@@ -117,9 +117,11 @@ def events(
         if position in members:
             line["members"] = members[position]
         if position > 0:
-            yield (position, AT_EVENT, 0), line
+            yield (position, AT_EVENT, (0, 0)), line
         else:
-            yield (first_forward[room], BACKFILL, -position), line
+            # hs1 numbered these as it worked through the room's state. A server that backfills is
+            # given the newest first; where depths are equal, what arrived later is newer.
+            yield (first_forward[room], BACKFILL, (-record["pdu"]["depth"], position)), line
 
 
 def membership_changes(
@@ -189,7 +191,7 @@ def client_calls(calls: list[Json]) -> Iterator[Timed]:
     for call in sorted(calls, key=lambda call: int(call["seq"])):
         lines = [*appearances(call, devices), *lines_of(call, devices, tags)]
         for line in lines:
-            yield (call["arrival1"], CLIENT_CALL, call["seq"]), line
+            yield (call["arrival1"], CLIENT_CALL, (call["seq"], 0)), line
 
 
 def appearances(call: Json, devices: dict[str, list[str]]) -> Iterator[Json]:

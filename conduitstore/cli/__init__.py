@@ -10,7 +10,8 @@ def main() -> None:
     try:
         from .app import app  # noqa: PLC0415  # deferred: click and rich may be missing
     except ModuleNotFoundError as missing:
-        if missing.name not in ("click", "rich"):
+        library = (missing.name or "").partition(".")[0]
+        if library not in ("click", "rich"):
             raise
-        sys.exit(f"the command line needs {missing.name}: pip install 'conduitstore[cli]'")
+        sys.exit(f"the command line needs {library}: pip install 'conduitstore[cli]'")
     app()

@@ -40,10 +40,11 @@ def import_(ctx: click.Context, file: BinaryIO, path: Path | None) -> None:
     source, imported, refused = Source(file), 0, Counter[str]()
     with conduitstore.open(path) as store, _progress() as progress:
         task = progress.add_task("importing", total=_size_bytes(file))
-        for done in Importer(store).run(read_lines(source)):
-            imported += done.imported
-            refused.update(refusal.kind for refusal in done.refused)
-            for refusal in done.refused:
+        for refusal in Importer(store).run(read_lines(source)):
+            if refusal is None:
+                imported += 1
+            else:
+                refused[refusal.kind] += 1
                 progress.console.print(_report(refusal), soft_wrap=True)
             progress.update(task, completed=source.consumed_bytes)
     click.echo(_summary(imported, refused), err=bool(refused))

@@ -1,22 +1,17 @@
-"""A history into a store, operation by operation, as the homeserver once did them.
-
-Each operation is atomic by itself; several share a commit, as when a server takes in a batch it was
-sent, which is much quicker than one commit each.
-"""
+"""A history into a store: one operation after the other, one commit each, as it once happened."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Protocol
 
 from conduitstore.importer import set_membership
 from conduitstore.store import Parts, Store
 from conduitstore.types import AccessToken, Count, JsonObject, RoomId, UserId
 
 from .history import History
-
-OPERATIONS_PER_COMMIT = 100
 
 
 class Tally:
@@ -51,17 +46,11 @@ class Tally:
             self.names[room] = pdu["content"].get("name", "")
 
 
-def replay(store: Store, operations: Iterable[JsonObject]) -> Iterator[int]:
-    """Do the operations in order; gives after each commit how many it held."""
-    remaining = iter(operations)
-    while group := list(islice(remaining, OPERATIONS_PER_COMMIT)):
-
-        def apply(tx: Parts, group: list[JsonObject] = group) -> None:
-            for operation in group:
-                _DO[operation["do"]](tx, operation)
-
-        store.transaction(apply)
-        yield len(group)
+def replay(store: Store, operations: Iterable[JsonObject]) -> Iterator[None]:
+    """Do the operations in order; gives back control after each commit."""
+    for operation in operations:
+        store.transaction(partial(_DO[operation["do"]], operation=operation))
+        yield
 
 
 def wrong_memberships(store: Store, history: History) -> list[RoomId]:
@@ -137,7 +126,11 @@ def _receipt(tx: Parts, operation: JsonObject) -> None:
     tx.rooms.receipts.update(user, room, {"type": "m.receipt", "content": content})
 
 
-_DO: dict[str, Callable[[Parts, JsonObject], None]] = {
+class _Do(Protocol):
+    def __call__(self, tx: Parts, operation: JsonObject) -> None: ...
+
+
+_DO: dict[str, _Do] = {
     "user": _user,
     "device": _device,
     "logout": _logout,
