@@ -19,7 +19,8 @@ What it models:
 - ``crash_at = n`` raises :class:`SimulatedCrash` in the nth call from now. A call that writes has
   then written the first half of its bytes. Every later call raises it too, until the disk is
   killed or loses power.
-- ``fail = fn``: ``fn(operation, name)`` may return the ``OSError`` that the call shall raise.
+- ``fail = fn``: ``fn(operation, name)`` may return the ``OSError`` that the call shall raise, until
+  the disk is killed or loses power.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class SimulatedDisk:
     def __init__(self) -> None:
         self.calls_total = 0
         self.crash_at: int | None = None
-        self.fail: Callable[[str, str], OSError | None] = lambda _operation, _name: None
+        self.fail: Callable[[str, str], OSError | None] = _never
         self.append_bytes_max: int | None = None
         self.life = 0
         self._is_down = False
@@ -77,6 +78,7 @@ class SimulatedDisk:
         """End the process: its handles are dead, what it wrote stays."""
         self.life += 1
         self.crash_at = None
+        self.fail = _never
         self._is_down = False
 
     def power_loss(self, seed: int = 0, keep: Keep = "some") -> None:
@@ -226,6 +228,10 @@ class SimulatedFile:
     def close(self) -> None:
         if self._inode.locked_in == self._life:
             self._inode.locked_in = -1
+
+
+def _never(_operation: str, _name: str) -> OSError | None:
+    return None
 
 
 def _surviving(cached: dict[K, V], platter: dict[K, V], keep: Keep, chance: random.Random) -> dict[K, V]:  # fmt: skip  # noqa: E501

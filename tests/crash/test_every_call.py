@@ -1,12 +1,15 @@
 """Crash a workload in every system call; see ``conduitstore.testing.crash``."""
 
+import errno
 import os
 import random
+from contextlib import suppress
 
 import pytest
 
 from conduitstore.engine import Batch
 from conduitstore.engine.embedded import counters
+from conduitstore.errors import StoreFullError
 from conduitstore.testing.crash import Reopen, explore
 
 SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 600, "idgen_persist_interval": 4}
@@ -65,6 +68,19 @@ def checkpoint(db):
         db.checkpoint()
 
 
+def full_checkpoint(db):
+    """A checkpoint that turns to a new log and then finds no space: later commits go there."""
+    if not hasattr(db, "checkpoint"):
+        return
+    disk = db._directory._disk
+    disk.fail = lambda operation, name: (
+        OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
+    )
+    with suppress(StoreFullError):
+        db.checkpoint()
+    disk.fail = lambda _operation, _name: None
+
+
 def flush(db):
     db.flush()
 
@@ -97,7 +113,7 @@ def random_steps(seed, total):
             )
         )()
 
-    rare = {0: checkpoint, 5: flush, 9: drop, 13: reopen}
+    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 13: reopen}
     return [rare.get(number % 17) or one() for number in range(1, total)]
 
 
