@@ -33,7 +33,7 @@ lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 
 types: $(FOR_WORK)  ## check types, strictly
 	$(BIN)/mypy
-	$(BIN)/mypy tests/typing tools
+	$(BIN)/mypy tests/typing tools benchmarks
 
 bench: $(FOR_WORK)  ## compare with SQLite, side by side in one run
 	$(BIN)/python benchmarks/homeserver.py

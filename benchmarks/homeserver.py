@@ -149,7 +149,7 @@ def measures(chance: random.Random, rows: Rows) -> list[Measure]:
         ),
         Measure(
             "insert, one in a commit",
-            lambda store: [store.insert(key, value) for key, value in new_rows],
+            lambda store: insert_each(store, new_rows),
             OPERATIONS,
         ),
     ]
@@ -158,6 +158,11 @@ def measures(chance: random.Random, rows: Rows) -> list[Measure]:
 def fill(store: Contender, rows: Rows) -> None:
     for start in range(0, len(rows), 100):
         store.insert_many(rows[start : start + 100])
+
+
+def insert_each(store: Contender, rows: Rows) -> None:
+    for key, value in rows:
+        store.insert(key, value)
 
 
 def check_equal(contenders: list[Contender], rows: Rows) -> None:
