@@ -111,6 +111,18 @@ async def test_what_does_not_concern_the_user_does_not_wake(joined, message):
 
 
 @on_a_loop
+async def test_those_who_are_not_concerned_go_on_waiting(joined):
+    await start_hub(joined)
+    since = now(joined)
+    first, second = (joined.changes.wait(user, "D", since, LONG_MS) for user in (A, B))
+    joined.to_device.queue(B, A, "D", "t", {})
+    assert await first is True
+    assert not second.done()
+    joined.to_device.queue(A, B, "D", "t", {})
+    assert await second is True
+
+
+@on_a_loop
 async def test_batches_and_removals_wake(joined):
     await start_hub(joined)
     joined.to_device.queue(B, A, "D", "t", {})
