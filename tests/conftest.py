@@ -4,20 +4,23 @@ Set ``HYPOTHESIS_PROFILE=long`` for the thorough search.
 """
 
 import os
-from importlib import import_module
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
+from conduitstore.errors import ConduitStoreError
 from conduitstore.testing import MemoryDatabase
+from conduitstore.testing.disk import SimulatedDisk
 
 COMMON = {
     "deadline": None,
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("ci", max_examples=100, stateful_step_count=40, **COMMON)
+settings.register_profile("ci", max_examples=200, stateful_step_count=40, **COMMON)
 settings.register_profile("long", max_examples=3_000, stateful_step_count=100, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -50,7 +53,7 @@ class EmbeddedHarness:
     is_persistent = True
 
     def __init__(self):
-        self.disk = import_module("conduitstore.testing.disk").SimulatedDisk()
+        self.disk = SimulatedDisk()
         self.settings = {}
 
     def open(self, **settings):
@@ -59,46 +62,37 @@ class EmbeddedHarness:
         return self._open()
 
     def _open(self):
-        engine = import_module("conduitstore.engine.embedded")
-        return engine.open("store", files=self.disk, **self.settings)
+        return embedded.open("store", files=self.disk, **self.settings)
 
     def reopen(self, db):
         """Close cleanly and open again."""
         db.close()
         return self._open()
 
-    def kill(self, _db):
+    def kill(self, db):
         """Let the process die: handles are gone, what was written is not."""
         self.disk.kill()
-        return self._open()
+        return self._bury(db)
 
-    def power_loss(self, _db, seed=0):
+    def power_loss(self, db, seed=0):
         """Let the machine die: any of the unsynced bytes may be gone."""
         self.disk.power_loss(seed)
+        return self._bury(db)
+
+    def _bury(self, db):
+        """Open again. The dead store is closed only so that it ends its threads: it has no disk."""
+        with suppress(ConduitStoreError):
+            db.close()
         return self._open()
 
     def checkpoint(self, db):
         db.checkpoint()
 
 
-def _is_embedded_there():
-    try:
-        import_module("conduitstore.testing.disk")
-        return hasattr(import_module("conduitstore.engine.embedded"), "open")
-    except ImportError:
-        return False
-
-
 @pytest.fixture(
     params=[
         pytest.param(MemoryHarness, id="memory"),
-        pytest.param(
-            EmbeddedHarness,
-            id="embedded",
-            marks=pytest.mark.skipif(
-                not _is_embedded_there(), reason="the embedded engine does not open stores yet"
-            ),
-        ),
+        pytest.param(EmbeddedHarness, id="embedded"),
     ]
 )
 def harness_class(request):

@@ -3,6 +3,7 @@
 Everything prints as it is written, so that a failing example reads like a story.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -12,13 +13,15 @@ from conduitstore.errors import InvalidArgumentError, LaggedError
 from conduitstore.kv import DEFAULT_TREE
 
 # Few bytes, of which some sort at the ends: keys collide and are prefixes of each other.
-KEYS = st.lists(st.sampled_from([0x00, 0x61, 0xFF]), min_size=1, max_size=3).map(bytes)
+ALPHABET = [0x00, 0x61, 0xFF]
+ALL_KEYS = [bytes(key) for size in (1, 2, 3) for key in product(ALPHABET, repeat=size)]
+KEYS = st.sampled_from(ALL_KEYS)
 BOUNDS = st.none() | st.just(b"") | KEYS
 PREFIXES = st.just(b"") | KEYS
 VALUES = st.sampled_from([b"", b"1", b"22", bytes(7) + b"\xff", b"\xff" * 8, b"long" * 2_000])
 TREES = st.sampled_from([DEFAULT_TREE, "a", "b"])
-LIMITS = st.none() | st.integers(0, 5)
-BACKS = st.lists(st.booleans(), max_size=8)  # Steps of an iterator: from the back?
+LIMITS = st.none() | st.integers(0, 8)
+BACKS = st.lists(st.booleans(), max_size=4)  # Steps of an iterator: from the back?
 SHORT = {"max_size": 6}
 
 
@@ -62,26 +65,43 @@ class Call(NamedTuple):
     args: tuple = ()
     options: dict = {}  # noqa: RUF012  # never changed
     backs: tuple = ()
+    turns: bool = False
 
     def __call__(self, tree):
         answer = getattr(tree, self.method)(*self.args, **self.options)
         if not hasattr(answer, "__next__"):
             return answer
-        return [*(take(answer, back) for back in self.backs), *answer]
+        taken = [take(answer, back) for back in self.backs]
+        return taken + list(reversed(answer) if self.turns else answer)
+
+
+class Merge(NamedTuple):
+    """A merge with an operator of its own, which the tree may refuse."""
+
+    operator: object
+    key: bytes
+    operand: bytes
+
+    def __call__(self, tree):
+        tree.set_merge_operator(self.operator)
+        return tree.merge(self.key, self.operand)
 
 
 def take(items, back):
     return items.next_back() if back else next(items, None)
 
 
-def call(method, *args, **options):
-    return st.builds(Call, st.just(method), st.tuples(*args), st.fixed_dictionaries(options))
+NO_BACKS, NO_TURN = st.just(()), st.just(False)
+
+
+def call(method, *args, backs=NO_BACKS, turns=NO_TURN, **options):
+    options = st.fixed_dictionaries(options)
+    return st.builds(Call, st.just(method), st.tuples(*args), options, backs, turns)
 
 
 def walk(method, *args, **options):
-    options |= {"reverse": st.booleans(), "limit": LIMITS}
-    options = st.fixed_dictionaries(options)
-    return st.builds(Call, st.just(method), st.tuples(*args), options, BACKS)
+    ends = {"reverse": st.booleans(), "limit": LIMITS, "backs": BACKS, "turns": st.booleans()}
+    return call(method, *args, **ends, **options)
 
 
 _READS = st.one_of(
@@ -93,14 +113,11 @@ _READS = st.one_of(
     call("get_lt", PREFIXES),
     call("get_gt", PREFIXES),
     call("__len__"),
+)
+_WALKS = st.one_of(
     walk("range", BOUNDS, BOUNDS),
     walk("scan_prefix", PREFIXES, start=BOUNDS),
-    st.builds(
-        Call,
-        st.just("keys"),
-        st.tuples(PREFIXES),
-        st.fixed_dictionaries({"reverse": st.booleans(), "limit": LIMITS, "start": BOUNDS}),
-    ),
+    call("keys", PREFIXES, reverse=st.booleans(), limit=LIMITS, start=BOUNDS),
 )
 _WRITES = st.one_of(
     call("insert", KEYS, VALUES),
@@ -109,11 +126,10 @@ _WRITES = st.one_of(
     call("update_and_fetch", KEYS, UPDATES),
     call("fetch_and_update", KEYS, UPDATES),
     call("increment", KEYS),
-    call("merge", KEYS, VALUES),
-    call("set_merge_operator", OPERATORS),
     call("pop_min"),
     call("pop_max"),
     call("remove_prefix", KEYS),
+    call("clear"),
 )
 
 
@@ -124,12 +140,17 @@ def reads(draw):
 
 
 @st.composite
+def walks(draw):
+    return draw(_WALKS)
+
+
+@st.composite
 def writes(draw):
     return draw(_WRITES)
 
 
-READS, WRITES = reads(), writes()
-ANY_CALL = READS | WRITES | call("clear")
+READS, WALKS, WRITES = reads(), walks(), writes()
+MERGES = call("merge", KEYS, VALUES) | st.builds(Merge, OPERATORS, KEYS, VALUES)
 BATCHES = st.lists(st.tuples(TREES, KEYS, st.none() | VALUES), max_size=12)
 
 
@@ -210,8 +231,9 @@ class Life:
 
 
 SIMPLE_STEPS = st.one_of(
-    st.builds(On, TREES, ANY_CALL),
+    st.builds(On, TREES, READS | WALKS),
     st.builds(On, TREES, WRITES),
+    st.builds(On, TREES, MERGES),
     st.builds(Apply, BATCHES),
     st.builds(Draw),
     st.builds(TakeId),

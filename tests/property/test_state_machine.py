@@ -15,16 +15,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from programs import (
+    ALL_KEYS,
     BACKS,
     BATCHES,
     BOUNDS,
-    KEYS,
     LIMITS,
+    MERGES,
     PREFIXES,
     PROGRAMS,
     READS,
     TREES,
     VALUES,
+    WALKS,
     WRITES,
     Life,
     answer_of,
@@ -82,13 +84,14 @@ class Machine(RuleBasedStateMachine):
         self.ids = set()
         self.views, self.iterators, self.subscribers = [], [], []
 
-    @initialize(checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]))
-    def open(self, checkpoint_log_bytes):
+    @initialize(checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]), filled=TREES)
+    def open(self, checkpoint_log_bytes, filled):
         self.db = self.harness.open(
             flush_every_ms=None,
             checkpoint_log_bytes=checkpoint_log_bytes,
             idgen_persist_interval=10,
         )
+        self.fill(filled, 2, b"first", at_once=False)
 
     def both(self, fn):
         """Do ``fn`` to the engine and the oracle: they must agree."""
@@ -110,19 +113,27 @@ class Machine(RuleBasedStateMachine):
     def read(self, tree, call):
         self.both(lambda store: call(store.open_tree(tree)))
 
-    @rule(tree=TREES, keys=st.lists(KEYS, min_size=10, max_size=30), value=VALUES)
-    def fill(self, tree, keys, value):
+    @rule(tree=TREES, call=WALKS)
+    def walk(self, tree, call):
+        self.both(lambda store: call(store.open_tree(tree)))
+
+    @rule(tree=TREES, call=MERGES)
+    def merge(self, tree, call):
+        self.both(lambda store: call(store.open_tree(tree)))
+
+    @rule(tree=TREES, step=st.integers(1, 4), value=VALUES, at_once=st.booleans())
+    def fill(self, tree, step, value, at_once):
         """Enough to split leaves."""
-        for key in keys:
-            self.both(lambda store, key=key: store.open_tree(tree).insert(key, value))
+        keys = ALL_KEYS[::step]
+        if at_once:
+            self.apply_batch([(tree, key, value) for key in keys])
+        else:
+            for key in keys:
+                self.both(lambda store, key=key: store.open_tree(tree).insert(key, value))
 
-    @rule(tree=TREES)
-    def clear(self, tree):
-        self.both(lambda store: store.open_tree(tree).clear())
-
-    @rule(tree=TREES)
-    def drop_tree(self, tree):
-        self.both(lambda store: store.drop_tree(tree))
+    @rule(tree=TREES, drops=st.booleans())
+    def clear_or_drop(self, tree, drops):
+        self.both(lambda store: store.drop_tree(tree) if drops else store.open_tree(tree).clear())
 
     @rule(total=st.integers(0, 25))
     def reserve_ids(self, total):
@@ -156,13 +167,11 @@ class Machine(RuleBasedStateMachine):
         self.views.append((self.db.snapshot(), self.oracle.snapshot()))
 
     @precondition(lambda self: self.views)
-    @rule(number=st.integers(0), tree=TREES, call=READS, closes=st.booleans())
+    @rule(number=st.integers(0), tree=TREES, call=READS | WALKS, closes=st.booleans())
     def look_at_snapshot(self, number, tree, call, closes):
         view, expected = self.views[number % len(self.views)]
-        assert content_of(view) == content_of(expected)
+        self.compare(view, expected)
         assert call(view.open_tree(tree)) == call(expected.open_tree(tree))
-        assert view.current_count() == expected.current_count()
-        assert view.sequence == expected.sequence
         if closes:
             self.views.remove((view, expected))
             view.close()
@@ -203,20 +212,19 @@ class Machine(RuleBasedStateMachine):
             assert event == expected
 
     # Ends of a life -------------------------------------------------------------------------
-    @rule()
-    def checkpoint(self):
-        self.harness.checkpoint(self.db)
-
-    @rule()
-    def flush(self):
-        assert self.db.flush() == self.db.durable_sequence == self.db.sequence
+    @rule(flushes=st.booleans())
+    def save(self, flushes):
+        if not flushes:
+            self.harness.checkpoint(self.db)
+        else:
+            assert self.db.flush() == self.db.durable_sequence == self.db.sequence
 
     def settle(self):
         """What was held belongs to the life that ends; its last answers are compared."""
         for iterators in self.iterators:
             assert list(iterators[0]) == list(iterators[1])
         for view, expected in self.views:
-            assert content_of(view) == content_of(expected)
+            self.compare(view, expected)
             view.close()
         while self.subscribers:
             self.read_events(0, 1_000)
@@ -224,28 +232,19 @@ class Machine(RuleBasedStateMachine):
         self.views, self.iterators = [], []
         assert self.db.checksum() == self.oracle.checksum()
 
-    @rule()
-    def reopen(self):
-        self.settle()
-        self.db = self.harness.reopen(self.db)
-        self.oracle.operators = MergeOperators()
-
-    @rule()
-    def kill(self):
-        self.settle()
-        self.db = self.harness.kill(self.db)
-        self.oracle.operators = MergeOperators()
-        self.follow_count()
-
-    @rule(seed=st.integers(0, 1 << 32))
-    def power_loss(self, seed):
+    @rule(how=st.sampled_from(["reopen", "kill", "power_loss"]), seed=st.integers(0, 1 << 32))
+    def end(self, how, seed):
         self.settle()
         durable = self.db.durable_sequence
-        self.db = self.harness.power_loss(self.db, seed)
-        assert durable <= self.db.sequence <= self.oracle.sequence
-        self.oracle.come_back_at(self.db.sequence)
+        if how == "power_loss":
+            self.db = self.harness.power_loss(self.db, seed)
+            assert durable <= self.db.sequence <= self.oracle.sequence
+            self.oracle.come_back_at(self.db.sequence)
+        else:
+            self.db = getattr(self.harness, how)(self.db)
+        if how != "reopen":
+            self.follow_count()
         self.oracle.operators = MergeOperators()
-        self.follow_count()
 
     def follow_count(self):
         """After an unclean end the count may have jumped ahead, but never back."""
@@ -259,10 +258,13 @@ class Machine(RuleBasedStateMachine):
     # Always ---------------------------------------------------------------------------------
     @invariant()
     def agree(self):
-        assert content_of(self.db) == content_of(self.oracle)
-        assert self.db.sequence == self.oracle.sequence
+        self.compare(self.db, self.oracle)
         assert self.db.durable_sequence <= self.db.sequence
-        assert self.db.current_count() == self.oracle.current_count()
+
+    def compare(self, view, expected):
+        assert content_of(view) == content_of(expected)
+        assert view.sequence == expected.sequence
+        assert view.current_count() == expected.current_count()
 
     def teardown(self):
         if hasattr(self, "db"):
