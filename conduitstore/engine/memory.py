@@ -255,8 +255,10 @@ class MemoryDatabase(_LiveTree):
     async def flush_async(self) -> int:
         return self.flush()
 
-    async def wait_durable(self, sequence: int) -> None:  # noqa: ARG002  # all is as safe as can be
+    async def wait_durable(self, sequence: int) -> None:
         self.check()
+        if sequence > self.sequence:
+            raise InvalidArgumentError(f"no commit {sequence} yet: the newest is {self.sequence}")
 
     def checksum(self) -> int:
         with self.snapshot() as view:

@@ -204,6 +204,11 @@ def test_waiting_for_durability(db):
     assert db.durable_sequence == db.sequence
 
 
+def test_waiting_for_a_commit_that_is_not_there_yet_is_refused(db):
+    with pytest.raises(InvalidArgumentError):
+        asyncio.run(db.wait_durable(db.sequence + 1))
+
+
 def test_a_durable_commit_is_durable_when_it_returns(db):
     db.insert(b"before", b"1")
     db.transaction(lambda tx: tx.insert(b"a", b"1"), durability="commit")
