@@ -1,4 +1,4 @@
-"""Text for people: tables on a terminal, aligned plain lines anywhere else.
+"""Text for people: aligned tables, with style and cut to size on a terminal, plain elsewhere.
 
 What a stranger wrote is shown as text only: no markup, no control characters, one line.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from conduitstore.types import JsonObject
@@ -40,44 +38,34 @@ class Screen:
 
     def heading(self, text: str) -> None:
         """A new section."""
+        self._print("")
         if self._console.is_terminal:
-            self._console.print()
             self._console.print(Rule(Text(one_line(text), style="bold"), align="left"))
         else:
-            self._plain(f"\n== {one_line(text)}")
+            self._print(f"== {one_line(text)}")
 
     def line(self, text: str, style: str = "") -> None:
         """One line of prose."""
-        if self._console.is_terminal:
-            self._console.print(Text(one_line(text), style=style))
-        else:
-            self._plain(one_line(text))
+        self._print(one_line(text), style)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Columns of ints are set to the right; the last column is cut where the terminal ends."""
+        """Aligned columns, ints to the right; a line is cut where the terminal ends."""
         rows = list(rows)
         cells = [[_cell_text(cell) for cell in row] for row in rows]
         numeric = [isinstance(cell, int) for cell in (rows or [columns])[0]]
-        if self._console.is_terminal:
-            self._console.print(_rich_table(columns, cells, numeric))
-        else:
-            for line in _aligned([list(columns), *cells], numeric):
-                self._plain(line)
+        head, *lines = _aligned([list(columns), *cells], numeric)
+        self._print(head, "bold cyan", is_cut=True)
+        for line in lines:
+            self._print(line, is_cut=True)
 
-    def _plain(self, line: str) -> None:
-        self._console.file.write(line + "\n")
-
-
-def _rich_table(columns: Sequence[str], cells: list[list[str]], numeric: list[bool]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name, is_number in zip(columns, numeric, strict=True):
-        is_last = name == columns[-1]
-        table.add_column(
-            name, justify="right" if is_number else "left", no_wrap=True, ratio=is_last or None
-        )
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    def _print(self, line: str, style: str = "", *, is_cut: bool = False) -> None:
+        if not self._console.is_terminal:
+            self._console.file.write(line + "\n")
+            return
+        text = Text(line, style=style)
+        if is_cut:
+            text.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(text)
 
 
 def _aligned(rows: list[list[str]], numeric: list[bool]) -> Iterable[str]:

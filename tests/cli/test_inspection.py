@@ -1,12 +1,13 @@
 """`page`, `trees` and `scan`, and how commands fail."""
 
 import json
+import re
 
 import pytest
 
 import conduitstore
 from conduitstore import engine
-from conduitstore.cli.display import event_row, one_line, time_text
+from conduitstore.cli.display import Screen, event_row, one_line, time_text
 from conduitstore.schema import TREES
 
 from .conftest import ALICE
@@ -185,6 +186,18 @@ def test_a_strange_events_text_is_only_text(room):
     for content in ({}, {"body": 5}, {"body": None}, {"body": ["x"]}):
         assert event_row(pdu | {"content": content})
     assert event_row(pdu | {"type": "m.reaction", "content": {"m.relates_to": 1}})
+
+
+def test_a_table_fits_the_terminal_and_is_whole_elsewhere(monkeypatch, capsys):
+    rows = [("aa", 1_000, "x" * 200), ("後ろ", 5, "short")]
+    Screen().table(("name", "total", "text"), rows)
+    plain = capsys.readouterr().out.splitlines()
+    assert plain == ["name  total  text", "aa    1,000  " + "x" * 200, "後ろ      5  short"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    Screen().table(("name", "total", "text"), rows)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert shown == [plain[0], "aa    1,000  " + "x" * 26 + "…", plain[2]]
 
 
 @pytest.mark.parametrize("time_ms", [10**30, -(10**30), 10**15, 0])
