@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from conduitstore import engine
@@ -20,6 +20,7 @@ from conduitstore.migrate import load_migrations, migrate
 from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.part import once
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
@@ -37,10 +38,6 @@ class Parts:
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
 
-    def bound_to(self, keyspace: Keyspace) -> Parts:
-        """The parts over another keyspace."""
-        return Parts(keyspace)
-
     def transaction(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
         """Run ``fn(tx)``, where ``tx`` has all parts; what they write is one commit.
 
@@ -49,52 +46,52 @@ class Parts:
         """
         return self.keyspace.transaction(lambda tx: fn(Parts(tx)), durability=durability)
 
-    @cached_property
+    @once
     def globals(self) -> Globals:
-        return Globals(self.keyspace, self)
+        return Globals(self.keyspace, Parts)
 
-    @cached_property
+    @once
     def users(self) -> Users:
-        return Users(self.keyspace, self)
+        return Users(self.keyspace, Parts)
 
-    @cached_property
+    @once
     def devices(self) -> Devices:
-        return Devices(self.keyspace, self)
+        return Devices(self.keyspace, Parts)
 
-    @cached_property
+    @once
     def to_device(self) -> ToDevice:
-        return ToDevice(self.keyspace, self)
+        return ToDevice(self.keyspace, Parts)
 
-    @cached_property
+    @once
     def account_data(self) -> AccountData:
-        return AccountData(self.keyspace, self)
+        return AccountData(self.keyspace, Parts)
 
-    @cached_property
+    @once
     def rooms(self) -> Rooms:
-        return Rooms(self)
+        return Rooms(self.keyspace)
 
 
 class Rooms:
     """The parts of rooms."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
 
-    @cached_property
+    @once
     def short(self) -> Short:
-        return Short(self._parts.keyspace, self._parts)
+        return Short(self._keyspace, Parts)
 
-    @cached_property
+    @once
     def timeline(self) -> Timeline:
-        return Timeline(self._parts.keyspace, self._parts)
+        return Timeline(self._keyspace, Parts)
 
-    @cached_property
+    @once
     def members(self) -> Members:
-        return Members(self._parts.keyspace, self._parts)
+        return Members(self._keyspace, Parts)
 
-    @cached_property
+    @once
     def receipts(self) -> Receipts:
-        return Receipts(self._parts.keyspace, self._parts)
+        return Receipts(self._keyspace, Parts)
 
 
 class View(Parts):
@@ -131,12 +128,7 @@ class Store(Parts):
     def __init__(self, db: Database) -> None:
         super().__init__(db)
         self.db = db
-        self.changes = Changes(db, self._rooms_joined)
-
-    def _rooms_joined(self, user: UserId) -> tuple[list[RoomId], list[ShortRoomId | None]]:
-        with self.snapshot() as view:
-            rooms = view.rooms.members.rooms_joined(user)
-            return rooms, view.rooms.short.room_many(rooms)
+        self.changes = Changes(db, partial(_rooms_joined, db))
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
@@ -169,6 +161,12 @@ class Store(Parts):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _rooms_joined(db: Database, user: UserId) -> tuple[list[RoomId], list[ShortRoomId | None]]:
+    with View(db.snapshot()) as view:
+        rooms = view.rooms.members.rooms_joined(user)
+        return rooms, view.rooms.short.room_many(rooms)
 
 
 def open(path: str | os.PathLike[str], **settings: Any) -> Store:

@@ -14,6 +14,7 @@ from canonicaljson import encode_canonical_json
 
 from conduitstore.codec.keys import encode_u64
 from conduitstore.errors import CorruptedError, InvalidArgumentError
+from conduitstore.types import JsonObject
 
 EMPTY = b""
 """The value of a set member: the key's presence is all it says."""
@@ -69,6 +70,14 @@ def pack_json_object(value: object) -> bytes:
     if not isinstance(value, dict):
         raise InvalidArgumentError(f"a JSON object is needed here, not {type(value).__name__}")
     return pack_json(value)
+
+
+def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
+    """A JSON object that has at least the keys ``required``."""
+    found = unpack_json(tree, value)
+    if not isinstance(found, dict) or not found.keys() >= set(required):
+        raise CorruptedError(tree, 0, f"the value is no JSON object with {', '.join(required)}")
+    return found
 
 
 def unpack_json(tree: str, value: bytes) -> Any:

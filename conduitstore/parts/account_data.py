@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conduitstore.codec.values import pack_json, unpack_json
+from conduitstore.codec.values import pack_json, unpack_json_object
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
@@ -46,7 +46,7 @@ class AccountData(Part[Near]):
         value = None if key is None else self._data.get(key)
         if value is None:
             return None
-        content: JsonObject = unpack_json("roomuserdataid_accountdata", value)["content"]
+        content: JsonObject = _unpack(value)["content"]
         return content
 
     def changes_since(
@@ -57,7 +57,8 @@ class AccountData(Part[Near]):
         Source: Conduit, global_changes_since and room_changes_since.
         """
         lo, hi = _DATA.counts(room or "", user, since=since, upto=upto)
-        return [
-            (_DATA.unpack(key)[2], unpack_json("roomuserdataid_accountdata", value))
-            for key, value in self._data.range(lo, hi)
-        ]
+        return [(_DATA.unpack(key)[2], _unpack(value)) for key, value in self._data.range(lo, hi)]
+
+
+def _unpack(value: bytes) -> JsonObject:
+    return unpack_json_object("roomuserdataid_accountdata", value, "type", "content")

@@ -10,7 +10,7 @@ from conduitstore.codec.keys import FOLDED
 from conduitstore.codec.values import (
     pack_json,
     pack_text,
-    unpack_json,
+    unpack_json_object,
     unpack_text,
     unpack_u64,
 )
@@ -203,5 +203,4 @@ class Devices(Part[DevicesNear]):
 
 
 def _unpack(metadata: bytes) -> JsonObject:
-    value: JsonObject = unpack_json("userdeviceid_metadata", metadata)
-    return value
+    return unpack_json_object("userdeviceid_metadata", metadata, "device_id")

@@ -2,8 +2,10 @@
 
 - A part works over a keyspace: the store, a snapshot or a transaction. It keeps nothing but its
   tree handles, so making one costs next to nothing.
-- What it needs of other parts it gets in its constructor, as ``near``: a narrow protocol over the
-  holder of all parts of the same keyspace. Parts never import each other.
+- What it needs of other parts it asks of ``near``, a holder of all parts of the same keyspace that
+  it sees through a narrow protocol; the constructor says how to make one. Parts never import each
+  other. Each part has a holder of its own: one that knew its parts while they knew it would keep a
+  finished transaction in memory until the garbage collector came by.
 - An :func:`atomic` operation is one commit on the store. Inside a transaction it joins, and an
   exception takes back that operation only. A snapshot refuses it.
 - A :func:`consistent` read looks at keys that belong together, so on the store it reads a snapshot.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from conduitstore.kv import Database, Durability, Keyspace, Tree
 from conduitstore.schema import TREES
@@ -21,6 +23,7 @@ from conduitstore.types import Count
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Counter(Protocol):
@@ -35,25 +38,48 @@ class Near(Protocol):
 
     @property
     def globals(self) -> Counter: ...
-    def bound_to(self, keyspace: Keyspace) -> Self:
-        """The same holder over another keyspace."""
 
 
 NearT_co = TypeVar("NearT_co", bound=Near, covariant=True)
 
 
-class Part(Generic[NearT_co]):
-    """The parts' base class."""
+class once(Generic[T]):  # noqa: N801 - used like property
+    """An attribute made when it is first read.
 
-    def __init__(self, keyspace: Keyspace, near: NearT_co) -> None:
+    ``functools.cached_property`` without the lock that in Python 3.11 all instances share.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
+
+
+class Part(Generic[NearT_co]):
+    """The parts' base class.
+
+    Args:
+        near: makes the holder of the other parts of a keyspace.
+    """
+
+    def __init__(self, keyspace: Keyspace, near: Callable[[Keyspace], NearT_co]) -> None:
         self.keyspace = keyspace
-        self._near = near
+        self._make_near = near
+
+    @once
+    def _near(self) -> NearT_co:
+        return self._make_near(self.keyspace)
 
     def bound_to(self, keyspace: Keyspace) -> Self:
         """The same part over another keyspace; itself where that is the one it has."""
         if keyspace is self.keyspace:
             return self
-        return type(self)(keyspace, self._near.bound_to(keyspace))
+        return type(self)(keyspace, self._make_near)
 
 
 AnyPart = TypeVar("AnyPart", bound="Part[Near]")
@@ -86,8 +112,8 @@ def atomic(
 ) -> Method[AnyPart, P, R] | Callable[[Method[AnyPart, P, R]], Method[AnyPart, P, R]]:
     """Run a method as one commit, on the same part bound to a transaction.
 
-    ``durability="commit"`` has that commit on the platter before the call returns. An operation
-    that joins a transaction is as durable as that transaction.
+    ``durability="commit"`` has that commit on the platter before the call returns; inside a
+    transaction, before that transaction's call returns.
     """
 
     def decorate(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:

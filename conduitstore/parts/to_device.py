@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conduitstore.codec.values import pack_json, unpack_json
+from conduitstore.codec.values import pack_json, unpack_json_object
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
@@ -64,7 +64,7 @@ class ToDevice(Part[Near]):
         """
         lo, hi = _EVENT.counts(user, device, since=since, upto=upto)
         return [
-            (_EVENT.unpack(key)[-1], unpack_json("todeviceid_events", value))
+            (_EVENT.unpack(key)[-1], unpack_json_object("todeviceid_events", value))
             for key, value in self._events.range(lo, hi, limit=limit)
         ]
 

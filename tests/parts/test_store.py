@@ -1,12 +1,13 @@
 """Parts together: one commit or none, one instant, and off the event loop."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
 
 import conduitstore
-from conduitstore import ClosedError, InvalidArgumentError
+from conduitstore import ClosedError, CorruptedError, InvalidArgumentError
 from conduitstore.schema import TREES
 
 A, B, ROOM = "@a:one.test", "@b:one.test", "!r:one.test"
@@ -147,6 +148,68 @@ def test_off_the_event_loop(store):
             await store.run(lambda tx: tx.users.create(A, None))
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: parts.users.set_password(A, "other"),
+        lambda parts: parts.devices.set_token(A, "D", "token2"),
+        lambda parts: parts.devices.remove(A, "D"),
+    ],
+)
+def test_what_must_not_come_back_is_durable_on_return(tmp_path, change, inside):
+    with conduitstore.open(tmp_path / "store", flush_every_ms=None) as store:
+        store.users.create(A, "hash")
+        store.devices.create(A, "D", "token")
+        assert store.db.durable_sequence < store.db.sequence
+        if inside:
+            store.transaction(change)
+        else:
+            change(store)
+        assert store.db.durable_sequence == store.db.sequence
+
+
+def test_damaged_rows_are_named_by_their_tree(store, message):
+    store.transaction(lambda tx: write_everywhere(tx, message))
+    reads = {
+        "pduid_pdu": lambda: store.rooms.timeline.page(ROOM, None, "b", 9),
+        "userdeviceid_metadata": lambda: store.devices.ids(A),
+        "roomuserdataid_accountdata": lambda: store.account_data.get(ROOM, A, "m.tag"),
+        "readreceiptid_readreceipt": lambda: store.rooms.receipts.since(ROOM, 0, 99),
+        "todeviceid_events": lambda: store.to_device.events_since(A, "D", 0, 99),
+        "roomid_joinedcount": lambda: store.rooms.members.joined_total(ROOM),
+        "userid_displayname": lambda: store.users.displayname(A),
+    }
+    for name, read in reads.items():
+        read()
+        for damage in (b"\xff", b"[]"):
+            tree = store.db.open_tree(name)
+            tree.insert(next(tree.keys()), damage)
+            if name == "userid_displayname" and damage == b"[]":
+                continue  # Which is a fine name.
+            with pytest.raises(CorruptedError) as caught:
+                read()
+            assert caught.value.file == name
+
+
+def test_finished_operations_wait_for_no_garbage_collector(message):
+    with conduitstore.open(":memory:") as store:
+        write_everywhere(store, message)
+        gc.collect()
+        gc.disable()
+        try:
+            store.transaction(lambda tx: tx.to_device.queue(B, A, "D", "t", {}))
+            store.devices.set_token(A, "D", "token2")
+            store.rooms.members.mark_left(A, ROOM)
+            store.rooms.timeline.append(message(7), "$7", ROOM)
+            with store.snapshot() as view:
+                view.users.devices(A)
+                view.rooms.timeline.page(ROOM, None, "b", 9)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
 
 def test_every_tree_of_the_schema_is_there_and_no_other_is_made(store, message):

@@ -63,17 +63,3 @@ def test_bad_ids_are_refused(store, user, rows):
     with pytest.raises(InvalidArgumentError):
         store.users.create(user, None)
     assert rows() == before
-
-
-def test_passwords_are_durable_when_the_call_returns(store, monkeypatch):
-    asked = []
-    transaction = store.db.transaction
-
-    def spy(fn, *, durability=None):
-        asked.append(durability)
-        return transaction(fn, durability=durability)
-
-    store.users.create(A, "hash")
-    monkeypatch.setattr(type(store.db), "transaction", lambda _db, fn, **how: spy(fn, **how))
-    store.users.set_password(A, "other")
-    assert asked == ["commit"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conduitstore.codec.values import pack_json_object, pack_u64, unpack_json, unpack_u64
+from conduitstore.codec.values import pack_json_object, pack_u64, unpack_json_object, unpack_u64
 from conduitstore.kv import Tree
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
@@ -79,6 +79,6 @@ def _count(tree: Tree, key: bytes) -> Count | None:
 
 def _receipt(key: bytes, value: bytes) -> Receipt:
     _, count, user = _RECEIPT.unpack(key)
-    event: JsonObject = unpack_json("readreceiptid_readreceipt", value)
+    event = unpack_json_object("readreceiptid_readreceipt", value)
     event.pop("room_id", None)
     return Receipt(user, count, event)

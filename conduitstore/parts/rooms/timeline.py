@@ -14,7 +14,7 @@ from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
-from conduitstore.codec.values import unpack_json
+from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Item, check_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
@@ -148,7 +148,7 @@ class Timeline(Part[TimelineNear]):
         value = self._outliers.get(key)
         if value is None:
             return None
-        return StoredEvent(None, event_id, unpack_json("eventid_outlierpdu", value))
+        return StoredEvent(None, event_id, unpack_json_object("eventid_outlierpdu", value))
 
     def position(self, event_id: EventId) -> PduCount | None:
         """Where in the timeline an event is; None for an outlier. Source: get_pdu_count."""
@@ -230,7 +230,7 @@ def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
 
 def _event(item: Item) -> StoredEvent:
     key, value = item
-    pdu: JsonObject = unpack_json("pduid_pdu", value)
+    pdu = unpack_json_object("pduid_pdu", value, "event_id")
     return StoredEvent(PduCount(PDU_ID.unpack(key)[1]), pdu["event_id"], pdu)
 
 
