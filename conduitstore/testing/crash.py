@@ -25,13 +25,14 @@ from typing import Any
 
 from conduitstore.engine import embedded
 from conduitstore.engine.memory import MemoryDatabase
+from conduitstore.engine.memory_transaction import Transaction
 from conduitstore.kv import Database, Keyspace
 
 from .disk import SimulatedCrash, SimulatedDisk
 
 PATH = "store"
 Step = Callable[[Database], object]
-"""One thing to do. One that commits with durability ``none`` has an attribute ``is_held``, true."""
+"""One thing to do. One that commits with durability ``none`` has a true attribute ``is_held``."""
 Content = dict[str, list[tuple[bytes, bytes]]]
 
 
@@ -72,7 +73,7 @@ def aftermaths(seeds: Sequence[int]) -> list[Aftermath]:
     return [
         Aftermath("kill", SimulatedDisk.kill, is_power_loss=False),
         Aftermath("nothing", lambda disk: disk.power_loss(keep="nothing"), is_power_loss=True),
-        Aftermath("everything", lambda disk: disk.power_loss(keep="everything"), is_power_loss=True),
+        Aftermath("all", lambda disk: disk.power_loss(keep="everything"), is_power_loss=True),
         *(
             Aftermath(f"some, seed {seed}", _some(seed), is_power_loss=True)
             for seed in seeds
@@ -153,8 +154,7 @@ def _live(
 ) -> History | None:
     """Run the workload until it crashes; None when it comes to its end before."""
     history = History()
-    oracle: Any = MemoryDatabase()
-    history.states[0] = content(oracle)
+    oracle = _Oracle(history.states)
     disk.crash_at = crash_at
     try:
         db = embedded.open(PATH, files=disk, **settings)
@@ -177,7 +177,6 @@ def _run(step: Step, db: Database, oracle: Database, history: History) -> None:
         step(oracle)
     except Reopen:
         reopen = True
-    history.states[oracle.sequence] = content(oracle)
     try:
         if not reopen:
             step(db)
@@ -192,6 +191,27 @@ def _run(step: Step, db: Database, oracle: Database, history: History) -> None:
         history.acknowledged = db.sequence
     if reopen:
         raise Reopen
+
+
+class _Oracle(MemoryDatabase):
+    """Remembers what the store looked like after each commit."""
+
+    def __init__(self, states: dict[int, Content]) -> None:
+        super().__init__()
+        self._states = states
+        self._remember()
+
+    def _remember(self) -> None:
+        self._states[self.sequence] = content(self)
+
+    def _commit_writes(self, tx: Transaction) -> None:
+        super()._commit_writes(tx)
+        self._remember()
+
+    def drop_tree(self, name: str) -> bool:
+        dropped = super().drop_tree(name)
+        self._remember()
+        return dropped
 
 
 def _count(db: Database) -> int:

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import sys
 from contextlib import suppress
 
 import pytest
@@ -118,15 +119,17 @@ def random_steps(seed, total):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_every_call_of_a_workload(seed):
+def test_every_call_of_a_workload(seed, capsys):
     report = explore(random_steps(seed, 60), SETTINGS)
-    print(f"{report.calls_total} calls, {report.crashes_total} crashes")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report.calls_total} calls, {report.crashes_total} crashes: ")
     assert report.crashes_total == report.calls_total * 5
     assert report.calls_total > 100
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_every_call_of_the_recovery_too(seed):
+def test_every_call_of_the_recovery_too(seed, capsys):
     report = explore(random_steps(100 + seed, 9), SETTINGS, seeds=(1,), depth=2)
-    print(f"{report.calls_total} calls, {report.crashes_total} crashes")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report.calls_total} calls, {report.crashes_total} crashes: ")
     assert report.crashes_total > 20 * report.calls_total

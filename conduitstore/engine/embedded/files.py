@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from conduitstore.errors import LockedError, StoreFullError
+from conduitstore.errors import LockedError, StoreFullError, UnsupportedFormatError
 
 _sync = getattr(os, "fdatasync", os.fsync)  # Not everywhere; fsync does all it does and more.
 
@@ -209,6 +209,8 @@ class Os:
     def directory(self, path: str) -> OsDirectory | None:
         if not Path(path).exists():
             return None
+        if not Path(path).is_dir():
+            raise UnsupportedFormatError(f"{path} is not a directory: a store is one")
         return OsDirectory(path)
 
     def make_directory(self, path: str) -> OsDirectory:

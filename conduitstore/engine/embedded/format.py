@@ -74,8 +74,11 @@ class Header(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Where the checksums of this file's frames start from."""
-        return crc32(self.encode())
+        """Where the checksums of this file's frames start from: the header's checksum.
+
+        Not one over all 64 bytes: a CRC over anything and its CRC is the same for everything.
+        """
+        return crc32(self.encode()[: HEADER.size])
 
 
 def decode_header(data: bytes, file: str, kind: bytes) -> Header:

@@ -29,6 +29,7 @@ from .files import Directory, File, FileSystem
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import HEADER_BYTES, MAGIC, Frame, decode_header, frames, frames_behind
 from .leaf import Leaf, Location
+from .manifest import KIND as MANIFEST_KIND
 from .manifest import Ceilings, Generation, read_manifest
 from .segment import Segment
 from .wal import KIND as LOG_KIND
@@ -82,16 +83,21 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
 
 
 def check_ours(directory: Directory) -> bool:
-    """Whether a store is there; False: a new one may be made here."""
+    """Whether a store is there, of a format we know; False: a new one may be made here."""
     found = directory.names()
-    manifests = [name for name in found if (names.parse(name) or ("",))[0] == names.MANIFEST]
     strangers = [name for name in found if not names.is_ours(name)]
-    if manifests:
+    if newest_number := newest_manifest(found):
+        newest = names.numbered(names.MANIFEST, newest_number)
+        decode_header(_beginning(directory, newest), newest, MANIFEST_KIND)
         for name in strangers:
             log.warning("%s holds a file that is none of ours: %s", directory.path, name)
         return True
     # Until its first manifest has a name a store has no commits: only an empty log, if that.
-    full = [name for name in found if names.parse(name) and _has_frames(directory, name)]
+    full = [
+        name
+        for name in found
+        if names.parse(name) and len(_beginning(directory, name)) > HEADER_BYTES
+    ]
     if strangers or full:
         raise UnsupportedFormatError(
             f"{directory.path} is not a store and not empty "
@@ -100,36 +106,37 @@ def check_ours(directory: Directory) -> bool:
     return False
 
 
-def _has_frames(directory: Directory, name: str) -> bool:
+def newest_manifest(found: list[str]) -> int:
+    """The number of the manifest that counts; 0: there is none."""
+    parsed = (names.parse(name) or ("", 0) for name in found)
+    return max((number for kind, number in parsed if kind == names.MANIFEST), default=0)
+
+
+def _beginning(directory: Directory, name: str) -> bytes:
     file = directory.open(name)
-    size = file.size()
+    data = file.read_at(0, HEADER_BYTES + 1)
     file.close()
-    return size > HEADER_BYTES
+    return data
 
 
 def _read(directory: Directory, lock: File) -> Recovered:
     exists = check_ours(directory)
-    numbers: dict[str, list[int]] = {names.MANIFEST: [], names.LOG: [], names.SEGMENT: []}
-    for name in directory.names():
-        kind, number = names.parse(name.removesuffix(names.NEW)) or (None, 0)
-        if kind is not None:
-            numbers[kind].append(number)
-    last_number = max((max(each) for each in numbers.values() if each), default=0)
+    found = directory.names()
+    # A leftover's number counts too: what a crash began under it must not be begun again.
+    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
+    last_number = max((number for _, number in parsed), default=0)
     if not exists:
         # A creation that was cut short may have left an empty log of another store id behind.
-        nothing = replace(NOTHING_YET, log_start=last_number + 1, previous_log_start=last_number + 1)
+        nothing = replace(
+            NOTHING_YET, log_start=last_number + 1, previous_log_start=last_number + 1
+        )
         return Recovered(directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True)
-    published = [n for n in numbers[names.MANIFEST] if _is_published(directory, n)]
-    header, generation = read_manifest(directory, max(published))
+    header, generation = read_manifest(directory, newest_manifest(found))
     named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
     segments = {n: Segment.open(directory, n, header.store_id) for n in sorted(named)}
     return Recovered(
         directory, lock, header.store_id, generation, segments, last_number, is_new=False
     )
-
-
-def _is_published(directory: Directory, number: int) -> bool:
-    return names.numbered(names.MANIFEST, number) in directory.names()
 
 
 def plant(forest: Forest, recovered: Recovered) -> None:

@@ -1,0 +1,101 @@
+"""The index against a sorted list, and its invariants after every change."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conduitstore.engine.embedded import index
+from conduitstore.engine.embedded.cache import Cache
+from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
+from conduitstore.engine.embedded.items import Items, slices_of
+from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
+
+KEYS = st.binary(min_size=1, max_size=3)
+
+
+@pytest.fixture(autouse=True)
+def narrow_nodes(monkeypatch):
+    monkeypatch.setattr(index, "FANOUT", 4)
+
+
+def check(root, *, is_root=True, lo=b"", hi=None, leaf_max=4):
+    """Every invariant of ``index`` and ``leaf``; gives the depth."""
+    if isinstance(root, Leaf):
+        assert root.keys == sorted(root.entries)
+        assert root.size_bytes == payload_bytes(root.entries)
+        assert all(lo <= key and (hi is None or key < hi) for key in root.keys)
+        assert len(root.keys) <= leaf_max
+        assert is_root or root.keys
+        return 0
+    assert len(root.lows) + 1 == len(root.children) <= index.FANOUT
+    assert not is_root or len(root.children) > 1
+    bounds = [lo, *root.lows, hi]
+    assert all(a < b for a, b in pairwise(bounds) if b is not None)
+    depths = {
+        check(child, is_root=False, lo=bounds[i], hi=bounds[i + 1], leaf_max=leaf_max)
+        for i, child in enumerate(root.children)
+    }
+    assert len(depths) == 1
+    return depths.pop() + 1
+
+
+def forest_of():
+    return Forest(Cache(1 << 20), leaf_entries_max=4, leaf_bytes_max=64)
+
+
+def write(forest, key, value):
+    ops = [DEFAULT_TREE_ID, key, value]
+    forest.prepare(ops)
+    forest.apply(ops, 0, forest.sequence + 1)
+
+
+def entries(root, forest):
+    return list(Items.over(slices_of(root, forest.cache), None, None, None, reverse=False))
+
+
+@given(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=30)), max_size=120), st.data())
+def test_writes_and_frozen_roots_against_a_dict(writes, data):
+    forest, model, frozen = forest_of(), {}, []
+    for key, value in writes:
+        if value is None:
+            model.pop(key, None)
+        else:
+            model[key] = value
+        write(forest, key, value)
+        check(forest.roots[DEFAULT_TREE_ID])
+        if data.draw(st.integers(0, 9)) == 0:
+            frozen.append((forest.freeze_tree(DEFAULT_TREE_ID), sorted(model.items())))
+    assert entries(forest.roots[DEFAULT_TREE_ID], forest) == sorted(model.items())
+    for root, then in frozen:
+        check(root)
+        assert entries(root, forest) == then
+
+
+def test_a_thousand_keys_in_order_and_out_again():
+    forest = forest_of()
+    keys = [number.to_bytes(2) for number in range(1000)]
+    for key in keys:
+        write(forest, key, key)
+    root = forest.roots[DEFAULT_TREE_ID]
+    assert check(root) >= 4
+    leaves = [leaf for _, leaf in index.leaves(root)]
+    assert len(leaves) == 250, "keys that arrive in order must leave full leaves behind"
+    for key in keys[::2] + keys[1::2]:
+        write(forest, key, None)
+        check(forest.roots[DEFAULT_TREE_ID])
+    assert entries(forest.roots[DEFAULT_TREE_ID], forest) == []
+
+
+@given(st.sets(KEYS, max_size=60))
+def test_an_index_built_at_once_finds_every_key(keys):
+    ordered = sorted(keys)
+    runs = [ordered[at : at + 3] for at in range(0, len(ordered), 3)]
+    leaves = [
+        (run[0], Leaf(run, {k: k for k in run}, size_bytes=2 * sum(map(len, run)))) for run in runs
+    ]
+    root = index.build(leaves)
+    check(root)
+    assert all(key in index.find(root, key).entries for key in ordered)
+    assert [leaf for _, leaf in index.leaves(root) if leaf.keys] == [leaf for _, leaf in leaves]

@@ -1,0 +1,205 @@
+"""What open accepts, refuses and leaves untouched, on the real file system."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded import names
+from conduitstore.errors import (
+    CorruptedError,
+    InvalidArgumentError,
+    LockedError,
+    UnsupportedFormatError,
+)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_a_store_is_made_with_its_parents_and_explains_itself(tmp_path):
+    path = tmp_path / "a" / "b"
+    with embedded.open(path) as db:
+        assert not db.was_recovered
+        assert oct(path.stat().st_mode)[-3:] == "700"
+    assert "conduitstore" in (path / names.ABOUT).read_text()
+    assert all(names.is_ours(file.name) for file in path.iterdir())
+
+
+def test_a_second_open_is_refused_in_this_process_and_names_the_holder(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+            embedded.open(tmp_path / "s")
+        db.insert(b"a", b"goes on")
+    embedded.open(tmp_path / "s").close()
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with embedded.open(tmp_path / "s"):
+        code = f"from conduitstore.engine import embedded; embedded.open({str(tmp_path / 's')!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert (
+        f"LockedError: {tmp_path / 's'} is open for writing by process {os.getpid()}" in done.stderr
+    )
+
+
+def test_a_forked_child_can_do_nothing_with_its_parents_store(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        tree = db.open_tree("t")
+        tree.insert(b"a", b"1")
+        child = os.fork()
+        if child == 0:
+            refused = 0
+            for call in (lambda: tree.insert(b"a", b"2"), lambda: tree.get(b"a"), db.flush):
+                try:
+                    call()
+                except LockedError:
+                    refused += 1
+            db.close()
+            os._exit(0 if refused == 3 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        tree.insert(b"b", b"3")
+    with embedded.open(tmp_path / "s") as db:
+        assert list(db.open_tree("t")) == [(b"a", b"1"), (b"b", b"3")]
+
+
+def test_a_foreign_directory_is_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UnsupportedFormatError, match=r"thesis\.tex"):
+        embedded.open(tmp_path)
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_a_newer_store_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("conduitstore.engine.embedded.format.FORMAT_VERSION", 2)
+    embedded.open(tmp_path / "s").close()
+    monkeypatch.undo()
+    before = contents(tmp_path / "s")
+    with pytest.raises(UnsupportedFormatError, match="format version 2"):
+        embedded.open(tmp_path / "s")
+    assert contents(tmp_path / "s") == before
+
+
+def test_unknown_files_in_a_store_are_left_alone_and_warned_about(tmp_path, caplog):
+    embedded.open(tmp_path / "s").close()
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
+    assert (tmp_path / "s" / "notes.txt").read_text() == "mine"
+    assert "notes.txt" in caplog.text
+
+
+def test_create_new_and_temporary(tmp_path):
+    with embedded.open(tmp_path / "s", create_new=True) as db:
+        db.insert(b"a", b"1")
+    for setting in ("create_new", "temporary"):
+        with pytest.raises(InvalidArgumentError, match="already holds a store"):
+            embedded.open(tmp_path / "s", **{setting: True})
+    with embedded.open(tmp_path / "s") as db:
+        assert db.get(b"a") == b"1"
+    with embedded.open(tmp_path / "t", temporary=True) as db:
+        db.insert(b"a", b"1")
+        assert (tmp_path / "t").exists()
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"flush_every_seconds": 1},
+        {"flush_every_ms": 0},
+        {"flush_every_ms": "500"},
+        {"durability": "always"},
+        {"compression_level": 23},
+        {"leaf_entries_max": 2},
+        {"temporary": 1},
+        {"cache_capacity_bytes": -1},
+        {"checkpoint_log_bytes": True},
+    ],
+)
+def test_wrong_settings_are_named_and_nothing_is_made(tmp_path, settings):
+    with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
+        embedded.open(tmp_path / "s", **settings)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", 7, None])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(InvalidArgumentError):
+        embedded.open(path)
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(UnsupportedFormatError, match="not a directory"):
+        embedded.open(tmp_path / "file")
+
+
+def test_a_clean_close_leaves_no_gap_in_counts_and_ids(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        assert [db.generate_id() for _ in range(3)] == [0, 1, 2]
+        assert db.transaction(lambda tx: tx.next_count()) == 1
+        with pytest.raises(ZeroDivisionError):
+            db.transaction(lambda tx: tx.next_count() / 0)
+    with embedded.open(tmp_path / "s") as db:
+        assert not db.was_recovered
+        assert db.generate_id() == 3
+        assert db.current_count() == 1
+        assert db.transaction(lambda tx: tx.next_count()) == 3, "the rolled-back 2 is skipped"
+
+
+def test_an_unclosed_store_closes_at_exit_and_a_killed_one_is_recovered(tmp_path):
+    code = f"""
+        import os, sys
+        from conduitstore.engine import embedded
+        db = embedded.open({str(tmp_path / "s")!r}, flush_every_ms=60_000)
+        db.insert(b"a", sys.argv[1].encode())
+        if sys.argv[1] == "killed":
+            os.kill(os.getpid(), 9)
+    """
+    for how, returncode in (("left", 0), ("killed", -signal.SIGKILL)):
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), how], check=False)
+        assert done.returncode == returncode
+        with embedded.open(tmp_path / "s") as db:
+            assert db.get(b"a") == how.encode()
+            assert db.was_recovered == (how == "killed")
+
+
+def test_handles_keep_their_store_alive_and_dropping_all_frees_the_lock(tmp_path):
+    tree = embedded.open(tmp_path / "s", flush_every_ms=None).open_tree("t")
+    gc.collect()
+    tree.insert(b"a", b"1")
+    items = tree.range()
+    del tree
+    gc.collect()
+    assert next(items) == (b"a", b"1")
+    del items
+    gc.collect()
+    with embedded.open(tmp_path / "s") as db:
+        assert db.open_tree("t").get(b"a") == b"1"
+
+
+def test_a_missing_segment_is_named(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
+    (segment,) = (tmp_path / "s").glob("segment-*")
+    segment.unlink()
+    with pytest.raises(CorruptedError, match=f"{segment.name} is damaged at byte 0.*missing"):
+        embedded.open(tmp_path / "s")
+
+
+def test_hot_reads_copy_nothing(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"value" * 100)
+        assert db.get(b"a") is db.get(b"a")
+        db.checkpoint()
+        assert db.get(b"a") is db.get(b"a")
