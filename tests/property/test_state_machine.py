@@ -84,9 +84,14 @@ class Machine(RuleBasedStateMachine):
         self.ids = set()
         self.views, self.iterators, self.subscribers = [], [], []
 
-    @initialize(checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]), filled=TREES)
-    def open(self, checkpoint_log_bytes, filled):
+    @initialize(
+        checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]),
+        leaf_entries_max=st.sampled_from([4, 10]),  # Of 4, two leaves never become one again.
+        filled=TREES,
+    )
+    def open(self, checkpoint_log_bytes, leaf_entries_max, filled):
         self.db = self.harness.open(
+            leaf_entries_max=leaf_entries_max,
             flush_every_ms=None,
             checkpoint_log_bytes=checkpoint_log_bytes,
             idgen_persist_interval=10,
