@@ -39,7 +39,7 @@ class Versions(Protocol):
     def lineage(self) -> str | None: ...
     def schema_version(self) -> int: ...
     def bound_to(self, keyspace: Keyspace) -> Versions: ...
-    def stamp(self, lineage: str, version: int) -> None: ...
+    def set_schema_version(self, version: int) -> None: ...
 
 
 def load_migrations() -> list[Migration]:
@@ -65,28 +65,18 @@ def in_order(modules: Iterable[ModuleType]) -> list[Migration]:
     return steps
 
 
-def migrate(
-    db: Database, versions: Versions, steps: Sequence[Migration], *, read_only: bool = False
-) -> None:
+def migrate(db: Database, versions: Versions, steps: Sequence[Migration]) -> None:
     """Apply what is missing, and create the trees that are.
 
     Raises:
-        UnsupportedFormatError: the schema is newer than this version knows, another project's,
-            or, ``read_only``, too old to be read; nothing was written.
+        UnsupportedFormatError: the schema is newer than this version knows, or another project's;
+            nothing was written.
     """
     with db.snapshot() as view:  # Which opens no tree that is not there.
         found = _check(view, versions.bound_to(view), len(steps))
-    if read_only:
-        if found < len(steps):
-            raise UnsupportedFormatError(
-                f"the schema is at version {found}, this version reads {len(steps)}: "
-                "open the store for writing once"
-            )
-        return
     for step in steps[found:]:
         db.transaction(partial(_apply, versions=versions, step=step))
-    for name in TREES.keys() - set(db.tree_names()):
-        db.open_tree(name)
+    db.transaction(_create_trees)
 
 
 def _check(view: Keyspace, versions: Versions, known: int) -> int:
@@ -111,4 +101,9 @@ def _holds_rows(view: Keyspace) -> bool:
 
 def _apply(tx: Transaction, *, versions: Versions, step: Migration) -> None:
     step.upgrade(tx)
-    versions.bound_to(tx).stamp(LINEAGE, step.number)
+    versions.bound_to(tx).set_schema_version(step.number)
+
+
+def _create_trees(tx: Transaction) -> None:
+    for name in TREES:  # In one order everywhere: equal stores have equal files.
+        tx.open_tree(name)

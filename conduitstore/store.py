@@ -183,8 +183,7 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     db = engine.open(path, **settings)
     try:
         store = Store(db)
-        read_only = bool(settings.get("read_only"))
-        migrate(db, store.globals, load_migrations(), read_only=read_only)
+        migrate(db, store.globals, load_migrations())
     except BaseException:
         db.close()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
+from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
 from conduitstore.kv import Transaction
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
@@ -41,7 +41,7 @@ class Globals(Part[Near]):
         return Count(self.keyspace.current_count())
 
     def lineage(self) -> str | None:
-        """Whose schema the version counts; None in a store nobody has stamped."""
+        """Whose schema the version counts, as the first migration wrote it."""
         value = self._rows.get(_LINEAGE)
         return None if value is None else unpack_text("global", value)
 
@@ -53,8 +53,6 @@ class Globals(Part[Near]):
         value = self._rows.get(_VERSION)
         return 0 if value is None else unpack_u64("global", value)
 
-    @atomic
-    def stamp(self, lineage: str, version: int) -> None:
-        """Record whose schema this is and its version. Source: Conduit, bump_database_version."""
-        self._rows.insert(_LINEAGE, pack_text(lineage))
+    def set_schema_version(self, version: int) -> None:
+        """Record that a migration was applied. Source: Conduit, bump_database_version."""
         self._rows.insert(_VERSION, pack_u64(version))

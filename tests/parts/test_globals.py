@@ -33,8 +33,8 @@ def test_a_draw_that_is_rolled_back_is_skipped_and_unseen(store):
     assert store.globals.next_count() == 2
 
 
-def test_the_schema_version_is_stamped(store):
+def test_the_schema_version_is_kept(store):
     assert store.globals.lineage() == "conduitstore"
     assert store.globals.schema_version() == 1
-    store.globals.stamp("conduitstore", 7)
+    store.globals.set_schema_version(7)
     assert store.globals.schema_version() == 7
