@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -68,7 +69,7 @@ def _scenes(screen: Screen, history: History, path: Path) -> bool:
         is_right = _memberships(screen, store, history)
         client = _busiest_client(store)
         _pages(screen, store, tally)
-        _syncs(screen, store, tally, client, since)
+        is_right &= _syncs(screen, store, tally, client, since)
         is_right &= _to_device(screen, store, client)
     is_right &= _kill(screen, path)
     screen.heading("What is in the store now")
@@ -146,7 +147,7 @@ def _pages(screen: Screen, store: Store, tally: Tally) -> None:
                 break
 
 
-def _syncs(screen: Screen, store: Store, tally: Tally, client: Client, since: Count) -> None:
+def _syncs(screen: Screen, store: Store, tally: Tally, client: Client, since: Count) -> bool:
     user, device = client
     screen.heading(f"{user} syncs from {device}")
     with store.snapshot() as view:
@@ -155,22 +156,38 @@ def _syncs(screen: Screen, store: Store, tally: Tally, client: Client, since: Co
         room = max(rooms, key=tally.events.__getitem__)
         sender = next(u for u in view.rooms.members.joined_members(room) if u != user)
     _show_answer(screen, tally, since, answer)
-    waited_ms, woken = asyncio.run(_long_poll(store, client, answer.next_batch, room, sender))
-    screen.line(f"A long poll from {answer.next_batch} was woken after {waited_ms:.1f} ms:", "bold")
-    _show_answer(screen, tally, answer.next_batch, woken)
+    poll = asyncio.run(_long_poll(store, client, answer.next_batch, room, sender))
+    screen.line(
+        f"A long poll from {answer.next_batch} ended after {poll.waited_ms:.1f} ms:", "bold"
+    )
+    _show_answer(screen, tally, answer.next_batch, poll.answer)
+    if not poll.is_right:
+        screen.line(f"It was not woken by the new message in {room}.", "red")
+    return poll.is_right
+
+
+class _Poll(NamedTuple):
+    """How a long poll ended: ``is_right`` when it waited, was woken and got just the new event."""
+
+    is_right: bool
+    waited_ms: float
+    answer: SyncAnswer
 
 
 async def _long_poll(
     store: Store, client: Client, since: Count, room: RoomId, sender: UserId
-) -> tuple[float, SyncAnswer]:
+) -> _Poll:
     """Wait for news; meanwhile somebody says something."""
     pdu, event_id = message(room, sender, "Is anybody awake?", depth=1)
     waiting = store.changes.wait(*client, since, timeout_ms=_LONG_POLL_MS)
-    started = time.perf_counter()
+    await asyncio.sleep(0)
+    had_waited, started = not waiting.done(), time.perf_counter()
     await store.run(lambda tx: tx.rooms.timeline.append(pdu, event_id, room))
-    await waiting
+    is_woken = await waiting
     waited_ms = (time.perf_counter() - started) * 1_000
-    return waited_ms, await store.read(lambda view: sync(view, *client, since))
+    answer = await store.read(lambda view: sync(view, *client, since))
+    told = [event.event_id for news in answer.joined.values() for event in news.timeline.events]
+    return _Poll(had_waited and is_woken and told == [event_id], waited_ms, answer)
 
 
 def _show_answer(screen: Screen, tally: Tally, since: Count, answer: SyncAnswer) -> None:

@@ -23,6 +23,7 @@ class History:
     """A history in memory, still as text: some megabytes; operations are decoded as they come.
 
     Attributes:
+        format: how its lines are written.
         source: where it comes from.
         totals: operations by kind.
         joined: room to its joined users at the end.
@@ -31,14 +32,18 @@ class History:
     def __init__(self, path: Path = PACKED) -> None:
         with path.open("rb") as file:
             lines = list(read_lines(Source(file)))
-        if lines[-1].fault is not None:
+        if lines and lines[-1].fault is not None:
             raise InvalidArgumentError(f"{path}: {lines[-1].fault}")
-        header = json.loads(lines[0].content)
-        if header["format"] != FORMAT:
-            raise InvalidArgumentError(f"{path} has format {header['format']}, not {FORMAT}")
-        self.source: str = header["source"]
-        self.totals: dict[str, int] = header["totals"]
-        self.joined: dict[RoomId, list[UserId]] = json.loads(lines[-1].content)["joined"]
+        try:
+            header, trailer = json.loads(lines[0].content), json.loads(lines[-1].content)
+            self.format: int = header["format"]
+            self.source: str = header["source"]
+            self.totals: dict[str, int] = header["totals"]
+            self.joined: dict[RoomId, list[UserId]] = trailer["joined"]
+        except (LookupError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"{path} is not a packed history") from error
+        if self.format != FORMAT:
+            raise InvalidArgumentError(f"{path} has format {self.format}, not {FORMAT}")
         self._operations = [line.content for line in lines[1:-1]]
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """The demo, on the beginning of its history so that it stays quick, and what it promises."""
 
+import asyncio
 import json
 import os
 
@@ -7,6 +8,7 @@ import pytest
 import zstandard
 
 import conduitstore
+from conduitstore.changes import Changes
 from conduitstore.cli import demo as scenes
 from conduitstore.demo.history import PACKED, History
 from conduitstore.demo.kill import Kill, _compare, kill_a_writer
@@ -106,6 +108,16 @@ def test_a_membership_that_differs_is_told(cli, tmp_path, beginning):
     assert f"{room}: joined users differ" in result.output
 
 
+def test_a_long_poll_that_nothing_wakes_is_told(cli, short_history, monkeypatch):
+    async def time_out():
+        return False
+
+    monkeypatch.setattr(Changes, "wait", lambda *_, timeout_ms: asyncio.ensure_future(time_out()))
+    result = cli("demo", "--history", short_history)
+    assert result.exit_code == 1
+    assert "It was not woken" in result.output
+
+
 def test_a_lost_event_is_told(cli, short_history, monkeypatch):
     lost = Kill(["$a", "$b"], ["$b"], stored_total=1, was_killed=True, was_recovered=True)
     monkeypatch.setattr(scenes, "kill_a_writer", lambda _path: lost)
@@ -117,6 +129,11 @@ def test_a_lost_event_is_told(cli, short_history, monkeypatch):
 def test_a_history_that_is_cut_or_newer_is_refused(cli, tmp_path, beginning):
     newer = pack(tmp_path / "newer.zst", *beginning, format=2)
     assert "has format 2" in cli("demo", "--history", newer).stderr
+    for number, text in enumerate([b"", b"text", b"[]\n", b'{"format": 1}']):
+        other = tmp_path / f"other-{number}"
+        other.write_bytes(text)
+        result = cli("demo", "--history", other)
+        assert (result.exit_code, result.stderr) == (1, f"Error: {other} is not a packed history\n")
     cut = tmp_path / "cut.zst"
     cut.write_bytes(PACKED.read_bytes()[:-10])
     with pytest.raises(InvalidArgumentError, match="damaged stream"):
