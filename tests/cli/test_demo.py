@@ -112,7 +112,7 @@ def test_a_long_poll_that_nothing_wakes_is_told(cli, short_history, monkeypatch)
     async def time_out():
         return False
 
-    monkeypatch.setattr(Changes, "wait", lambda *_, timeout_ms: asyncio.ensure_future(time_out()))
+    monkeypatch.setattr(Changes, "wait", lambda *_, **__: asyncio.ensure_future(time_out()))
     result = cli("demo", "--history", short_history)
     assert result.exit_code == 1
     assert "It was not woken" in result.output
