@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import weakref
 from collections import deque
@@ -19,6 +20,9 @@ from typing import Self
 
 from conduitstore.errors import InvalidArgumentError, LaggedError
 from conduitstore.kv import Event
+
+
+log = logging.getLogger("conduitstore")
 
 
 class Subscriber:
@@ -58,7 +62,10 @@ class Subscriber:
         """Called with the lock held."""
         self._changed.notify_all()
         for wake in self._wakes:
-            wake()
+            try:
+                wake()
+            except Exception:  # The commit is done: a reader's mistake must not reach its writer.
+                log.exception("a subscriber's on_ready callback failed")
 
     # The reader's side ----------------------------------------------------------------------
     def on_ready(self, wake: Callable[[], None]) -> None:

@@ -42,6 +42,7 @@ from conduitstore.kv import (
 
 from .config import Settings
 from .counters import Counters
+from .format import FRAME_PAYLOAD_BYTES_MAX
 from .forest import DEFAULT_TREE_ID, Forest
 from .guard import Guard
 from .snapshot import Snapshot
@@ -123,9 +124,9 @@ class Database(LiveTree, Guard):
         with self.writer_lock:
             self.check_writable()
             tx = Transaction(self, durability or self.settings.durability)
-            self._running = tx
-            self.enter()
             try:
+                self._running = tx
+                self.enter()
                 result = fn(tx)
                 ops, count = tx.finish()
             finally:
@@ -148,6 +149,8 @@ class Database(LiveTree, Guard):
         sequence = forest.sequence + 1
         forest.prepare(ops)
         payload = self._pack([sequence, log.durable, count, *ops])
+        if len(payload) > FRAME_PAYLOAD_BYTES_MAX:
+            raise InvalidArgumentError(f"a commit cannot have {len(payload)} bytes: make several")
         is_torn = False
         try:
             log.append(sequence, payload, hold=durability == "none")
@@ -234,12 +237,13 @@ class Database(LiveTree, Guard):
             raise InvalidArgumentError(
                 f"{sequence} is no commit yet: the newest is {self.sequence}"
             )
+        if sequence <= self.log.durable:
+            return
+        self.check_writable()
         if self.settings.flush_every_ms is None:
             await self.flush_async()
-            return
-        with self.writer_lock:
-            self.check_writable()
-        await self._waiters.wait(sequence, lambda: self.log.durable >= sequence)
+        else:
+            await self._waiters.wait(sequence, lambda: self.log.durable >= sequence)
 
     @property
     def sequence(self) -> int:

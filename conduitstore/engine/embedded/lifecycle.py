@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count as counting
 
-from conduitstore.errors import ConduitStoreError, InvalidArgumentError
+from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
 
 from . import names, recovery
 from .cache import Cache
@@ -139,8 +139,12 @@ class Store(Database):
     def on_long_log(self) -> None:
         if self._flusher is not None:
             self._flusher.nudge()
-        else:
+            return
+        try:
             self.checkpoint()
+        except StoreFullError as error:
+            # The commit that brought us here is safe in the log, and must not seem to fail.
+            log.warning("%s: %s; will try again", self.path, error)
 
     def keep_up(self) -> None:
         """One turn of the background thread."""
