@@ -23,6 +23,8 @@ PDU_BYTES_MAX = 65_536
 
 ROOM_VERSIONS = {str(number): number for number in range(1, 13)}
 
+_VERSIONS_BEFORE_12 = list(ROOM_VERSIONS)[:11]
+
 _KEPT = {
     "auth_events", "content", "depth", "event_id", "hashes", "origin_server_ts", "prev_events",
     "room_id", "sender", "signatures", "state_key", "type",
@@ -143,18 +145,24 @@ def encode_pdu(pdu: object, event_id: str | None = None) -> bytes:
 def _check_shape(pdu: object) -> JsonObject:
     if not isinstance(pdu, dict):
         raise InvalidArgumentError(f"an event is a JSON object, not {type(pdu).__name__}")
+    if not isinstance(pdu.get("content"), dict):
+        raise InvalidArgumentError("an event's content must be an object")
+    if type(pdu.get("origin_server_ts")) is not int:
+        raise InvalidArgumentError("an event's origin_server_ts must be an int")
     for key in ("type", "sender"):
         _check_id(pdu, key)
-    if pdu.get("type") != "m.room.create" or "room_id" in pdu:
+    if "room_id" in pdu or not _names_its_room(pdu):
         _check_id(pdu, "room_id")
     for key in ("state_key", "event_id"):
         if key in pdu:
             _check_id(pdu, key)
-    if type(pdu.get("origin_server_ts")) is not int:
-        raise InvalidArgumentError("an event's origin_server_ts must be an int")
-    if not isinstance(pdu.get("content"), dict):
-        raise InvalidArgumentError("an event's content must be an object")
     return pdu
+
+
+def _names_its_room(pdu: JsonObject) -> bool:
+    """A create event of version 12, or of one we do not know and do not judge."""
+    version = pdu["content"].get("room_version", "1")
+    return pdu["type"] == "m.room.create" and version not in _VERSIONS_BEFORE_12
 
 
 def _check_id(pdu: JsonObject, key: str) -> None:

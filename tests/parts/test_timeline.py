@@ -67,7 +67,7 @@ def test_what_is_no_event_of_the_room_is_refused(timeline, message, rows, change
 
 
 def test_a_version_12_create_event_has_no_room_id(timeline, message):
-    create = message(1, type="m.room.create", state_key="")
+    create = message(1, type="m.room.create", state_key="", content={"room_version": "12"})
     del create["room_id"]
     timeline.append(create, "$room", "!room")
     assert timeline.page("!room", None, "b", 5)[0][0].pdu == {**create, "event_id": "$room"}

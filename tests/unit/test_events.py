@@ -165,6 +165,8 @@ def test_the_room_of_a_version_12_create_event():
         ({"room_id": ...}, "room_id"),
         ({"room_id": ["!r:x"]}, "room_id"),
         ({"type": "m.room.create", "room_id": 1}, "room_id"),
+        ({"type": "m.room.create", "room_id": ...}, "room_id"),
+        ({"type": "m.room.create", "room_id": ..., "content": {"room_version": "11"}}, "room_id"),
         ({"state_key": "k" * 256}, "state_key"),
         ({"state_key": 1}, "state_key"),
         ({"event_id": "$" + "e" * 255}, "event_id"),
@@ -181,6 +183,12 @@ def test_the_room_of_a_version_12_create_event():
 def test_what_is_wrong_with_an_event(changes, complaint):
     with pytest.raises(InvalidArgumentError, match=complaint):
         check_pdu(pdu(**changes))
+
+
+@pytest.mark.parametrize("version", ["12", "org.example.13"])
+def test_a_create_event_may_name_its_room(version):
+    create = pdu(type="m.room.create", state_key="", room_id=..., content={"room_version": version})
+    assert check_pdu(create) is create
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5])
