@@ -152,9 +152,11 @@ class Store(Parts):
         return self.db.flush()
 
     def close(self) -> None:
-        """End the long polls and close the engine; again is fine."""
-        self.changes.close()
-        self.db.close()
+        """Close the engine and end the long polls; again is fine."""
+        try:
+            self.db.close()
+        finally:
+            self.changes.close()  # Last: until the engine is closed, new ones could begin.
 
     def __enter__(self) -> Self:
         return self
