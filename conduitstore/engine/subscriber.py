@@ -21,7 +21,6 @@ from typing import Self
 from conduitstore.errors import InvalidArgumentError, LaggedError
 from conduitstore.kv import Event
 
-
 log = logging.getLogger("conduitstore")
 
 

@@ -42,8 +42,8 @@ from conduitstore.kv import (
 
 from .config import Settings
 from .counters import Counters
-from .format import FRAME_PAYLOAD_BYTES_MAX
 from .forest import DEFAULT_TREE_ID, Forest
+from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -132,7 +132,7 @@ class Database(LiveTree, Guard):
             finally:
                 self.leave()
                 self._running = None
-                tx.is_over = True
+                tx.end()
             if not ops and count == self.forest.count:
                 return result
             sequence = self.commit(ops, count, tx.durability)

@@ -233,6 +233,11 @@ class Transaction(DraftTree):
             del self._trees[self._created.pop()]
         self._count = count
 
+    def end(self) -> None:
+        """Nothing of it may be used any more; its trees let go of it."""
+        self.is_over = True
+        self._trees.clear()
+
     def finish(self) -> tuple[list[Any], int]:
         """The operations to commit and the count they make visible."""
         ops: list[Any] = []
