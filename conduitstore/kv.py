@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self, TypeVar, get_args
 
 from .errors import InvalidArgumentError
+from .operations import Operations
 
 KEY_BYTES_MAX = 2_048
 VALUE_BYTES_MAX = 64 * 1024 * 1024
@@ -272,7 +273,7 @@ class Snapshot(Keyspace, Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Database(Keyspace, Protocol):
+class Database(Keyspace, Operations, Protocol):
     """An open store."""
 
     @property

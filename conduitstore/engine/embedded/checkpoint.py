@@ -9,7 +9,8 @@ The caller froze the state and turned to a new log file at the same instant. The
    sync the directory. The generation is now published.
 5. Mark the written leaves clean: from here on they may leave memory.
 6. Unlink what neither this generation nor the one before it needs: older logs, dead segments and
-   older manifests. A crash before this leaves them to the next open.
+   older manifests. A crash before this leaves them to the next open. What is kept of the
+   generation before is a second copy: see :mod:`.repair`.
 
 A crash before 4 is complete leaves the generation before, and its log, untouched.
 """
@@ -25,7 +26,7 @@ import zstandard
 
 from conduitstore.errors import StoreFullError
 
-from . import index, names
+from . import index, names, recovery
 from .cache import Cache
 from .config import Settings
 from .files import Directory
@@ -58,9 +59,11 @@ class Checkpointer:
         self._compressor = zstandard.ZstdCompressor(level=level) if level else None
         self._published: Leaves = {}
         self._segments = segments  # of the newest generation
+        self._needed = segments  # of it and the one before
         self._lock = threading.Lock()  # one frame at a time
         self._ceilings = Ceilings()
         self.manifest: Manifest | None = None
+        self._manifest_before = 0  # the number of the one that holds the generation before
 
     def publish(self, frozen: Frozen, generation: Generation, *, is_first: bool) -> None:
         """Steps 1 to 6; ``generation`` says everything but the leaves.
@@ -87,8 +90,8 @@ class Checkpointer:
             leaf.location = location
             self._cache.admit(leaf)
         live = segments_of(leaves)
-        needed, self._segments, self._published = live | self._segments, live, leaves
-        self._unlink(generation.previous_log_start, needed)
+        self._needed, self._segments, self._published = live | self._segments, live, leaves
+        self._unlink(generation.previous_log_start, self._needed)
 
     def publish_ceilings(self, ceilings: Ceilings) -> None:
         """Raise the ceilings, durably; errors as :meth:`publish`."""
@@ -96,6 +99,10 @@ class Checkpointer:
             assert self.manifest is not None
             self.manifest.append_ceilings(ceilings)
             self._ceilings = ceilings
+
+    def needed_segments(self) -> set[int]:
+        """Of the newest generation and the one before; ask while no checkpoint runs."""
+        return self._needed | self._segments
 
     def _write_leaves(self, dirty: list[tuple[int, Leaf]], generation: int) -> dict[Leaf, Location]:
         if not dirty:
@@ -132,11 +139,14 @@ class Checkpointer:
         }
         manifest = self.manifest
         if is_first or manifest is None or manifest.is_long:
+            # It stays for the generation before, which it holds.
+            self._manifest_before = recovery.newest_manifest(self._directory.names())
             self.manifest = Manifest(self._directory, self._store_id, self._next_number())
             self.manifest.publish(replace(generation, leaves=rows))
             if manifest is not None:
                 manifest.close()
         else:
+            self._manifest_before = manifest.number
             manifest.append_changes(replace(generation, leaves=self._changes(leaves, rows)))
 
     def _changes(self, leaves: Leaves, rows: LeafRows) -> LeafRows:
@@ -158,7 +168,7 @@ class Checkpointer:
             kind, number = names.parse(name) or ("", 0)
             if (
                 (kind == names.LOG and number < log_start)
-                or (kind == names.MANIFEST and number < self.manifest.number)
+                or (kind == names.MANIFEST and number < self._manifest_before)
                 or (kind == names.SEGMENT and number not in segments)
             ):
                 self._directory.unlink(name)

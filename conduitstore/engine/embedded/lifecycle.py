@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import secrets
 import threading
 import weakref
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from dataclasses import replace
 from itertools import count as counting
 
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
+from conduitstore.operations import RecoveryReport
 
 from . import names, recovery
 from .cache import Cache
 from .checkpoint import Checkpointer
 from .config import Settings
-from .counters import Counters
+from .counters import Counters, first_numbers
 from .database import Database
 from .files import File, FileSystem
 from .flusher import Flusher
@@ -40,14 +42,17 @@ class Store(Database):
             leaf_bytes_max=settings.leaf_bytes_max,
         )
         super().__init__(recovered.directory.path, settings, forest)
-        self._directory = recovered.directory
+        self.directory = recovered.directory
         self._lock_file: File | None = recovered.lock
         self._numbers: Iterator[int] = counting(recovered.last_number + 1)
-        self._checkpoint_lock = threading.Lock()
-        self._generation = recovered.generation
+        self.checkpoint_lock = threading.Lock()
+        self.generation = recovered.generation
+        self._incarnations = recovered.generation.incarnations
+        self.filesystem = recovered.filesystem
+        self.store_id = recovered.store_id
         self._flusher: Flusher | None = None
-        self._checkpointer = Checkpointer(
-            self._directory,
+        self.checkpointer = Checkpointer(
+            self.directory,
             recovered.store_id,
             settings,
             cache,
@@ -63,34 +68,43 @@ class Store(Database):
     def _start(self, recovered: Recovered) -> None:
         old, forest, settings = recovered.generation, self.forest, self.settings
         recovery.plant(forest, recovered)
-        recovery.replay(forest, recovered)
+        cuts = recovery.replay(forest, recovered)
         self.was_recovered = not old.is_clean
-        drawn, ids = old.drawn, old.ids
-        if self.was_recovered:
-            # Above every number that was ever given out, seen by a client or not.
-            drawn = forest.count = max(old.ceilings.count, forest.count)
-            ids = old.ceilings.ids
+        drawn, ids = first_numbers(old, forest.count)
+        if self.was_recovered or old.is_backup:
+            forest.count = drawn
+        if old.is_backup or recovered.is_new:
+            self._incarnations += ((recovered.last_number + 1, secrets.randbits(63)),)
+        self.recovery_report = RecoveryReport(
+            was_unclean=self.was_recovered,
+            was_backup=old.is_backup,
+            sequence=forest.sequence,
+            commits_replayed=forest.sequence - old.sequence,
+            cuts=cuts,
+            count=drawn,
+            next_id=ids,
+        )
         self.counters = Counters(
             drawn=drawn,
             ids=ids,
             id_reserve=settings.idgen_persist_interval,
             publish=self._publish_ceilings,
         )
-        if recovered.is_new and names.ABOUT not in self._directory.names():
-            about = self._directory.create(names.ABOUT)
+        if recovered.is_new and names.ABOUT not in self.directory.names():
+            about = self.directory.create(names.ABOUT)
             about.append(names.ABOUT_TEXT.encode())
             about.close()
         self.log = WriteAheadLog(
-            self._directory,
+            self.directory,
             recovered.store_id,
             number=self._next_number(),
             sequence=forest.sequence,
             on_durable=self.on_durable,
         )
         self._publish(forest.freeze(), is_clean=False, is_first=True)
-        for name in self._directory.names():
+        for name in self.directory.names():
             if names.is_leftover(name):
-                self._directory.unlink(name)
+                self.directory.unlink(name)
         if settings.flush_every_ms is not None:
             self._flusher = Flusher(self, settings.flush_every_ms)
         _open_stores.add(self)
@@ -102,7 +116,7 @@ class Store(Database):
         Cost: every leaf that changed since the last one is written anew.
         """
         self.check_handle()
-        with self._checkpoint_lock:
+        with self.checkpoint_lock:
             with self.writer_lock:
                 self.check_writable()
                 if self.log.is_empty:
@@ -115,7 +129,7 @@ class Store(Database):
 
     def _publish(self, frozen: Frozen, *, is_clean: bool, is_first: bool = False) -> None:
         """Publish a generation of everything before the current log file."""
-        old = self._generation
+        old = self.generation
         generation = Generation(
             generation=old.generation + 1,
             sequence=frozen.sequence,
@@ -126,15 +140,17 @@ class Store(Database):
             ids=self.counters.ids,
             ceilings=self.counters.ceilings,
             is_clean=is_clean,
+            is_backup=False,
+            incarnations=self._incarnations,
             trees={tree_id: name for name, tree_id in frozen.ids.items()},
             next_tree_id=frozen.next_tree_id,
         )
-        self._checkpointer.publish(frozen, generation, is_first=is_first)
-        self._generation = replace(generation, leaves={})
+        self.checkpointer.publish(frozen, generation, is_first=is_first)
+        self.generation = replace(generation, leaves={})
 
     def _publish_ceilings(self, ceilings: Ceilings) -> None:
         with self.latching():
-            self._checkpointer.publish_ceilings(ceilings)
+            self.checkpointer.publish_ceilings(ceilings)
 
     def on_long_log(self) -> None:
         if self._flusher is not None:
@@ -172,7 +188,7 @@ class Store(Database):
             self.check_handle()  # Closing inside a transaction would wait for itself.
         if self._flusher is not None:
             self._flusher.stop()
-        with self._checkpoint_lock, self.writer_lock:
+        with self.checkpoint_lock, self.writer_lock:
             if self._lock_file is None:
                 return
             try:
@@ -182,7 +198,7 @@ class Store(Database):
             finally:
                 self._let_go()
                 if self.settings.temporary:
-                    self._directory.remove_all()
+                    self.directory.remove_all()
 
     def abandon(self) -> None:
         """Let go without writing anything, as if the process had been killed. For tests."""
@@ -201,8 +217,8 @@ class Store(Database):
         self.refuse(closed)
         self.subscribers.close()
         self.log.close()
-        if self._checkpointer.manifest is not None:
-            self._checkpointer.manifest.close()
+        if self.checkpointer.manifest is not None:
+            self.checkpointer.manifest.close()
         if self._lock_file is not None:
             self._lock_file.close()
         self._lock_file = None

@@ -70,6 +70,8 @@ class Generation:
     ids: int  # the next id
     ceilings: Ceilings
     is_clean: bool  # written by close: the numbers above are exact
+    is_backup: bool  # written by a backup: who opens it begins a new incarnation
+    incarnations: tuple[tuple[int, int], ...]  # first file number and id of each, oldest first
     trees: dict[int, str]
     next_tree_id: int
     leaves: LeafRows = field(default_factory=dict)
@@ -86,10 +88,15 @@ class Generation:
         """The opposite; any exception means that the bytes are none of ours."""
         row = msgpack.unpackb(payload, strict_map_key=False)
         row["ceilings"] = Ceilings(*row["ceilings"])
+        row["incarnations"] = tuple((int(first), int(id)) for first, id in row["incarnations"])
         for rows in row["leaves"].values():
             for low, leaf in rows.items():
                 rows[low] = leaf and tuple(leaf)
         return cls(**{f.name: row[f.name] for f in fields(cls)})
+
+    def incarnation_of(self, number: int) -> int:
+        """In whose life the file of that number was written: two stores may share only some."""
+        return max((one for one in self.incarnations if one[0] <= number), default=(0, 0))[1]
 
     def followed_by(self, changes: Generation) -> Generation:
         """The next whole generation."""
@@ -106,7 +113,8 @@ def _packed(payload: bytes) -> tuple[bytes, int]:
     return (packed, COMPRESSED) if len(packed) < len(payload) else (payload, 0)
 
 
-def _unpacked(frame: Frame) -> bytes:
+def unpacked(frame: Frame) -> bytes:
+    """A frame's payload; ``ValueError`` where it claims to become too large."""
     if not frame.flags & COMPRESSED:
         return frame.payload
     if not 0 <= zstandard.frame_content_size(frame.payload) <= PAYLOAD_BYTES_MAX:
@@ -207,7 +215,7 @@ def _fold(name: str, found: Iterable[Frame]) -> Generation | None:
     generation: Generation | None = None
     for frame in found:
         try:
-            generation = _follow(generation, frame.kind, _unpacked(frame))
+            generation = _follow(generation, frame.kind, unpacked(frame))
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
     return generation

@@ -23,6 +23,7 @@ import msgpack
 
 from conduitstore.errors import CorruptedError, UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
+from conduitstore.operations import Cut
 
 from . import index, names
 from .files import Directory, File, FileSystem
@@ -46,6 +47,8 @@ NOTHING_YET = Generation(
     ids=0,
     ceilings=Ceilings(),
     is_clean=True,
+    is_backup=False,
+    incarnations=(),
     trees={DEFAULT_TREE_ID: DEFAULT_TREE},
     next_tree_id=DEFAULT_TREE_ID + 1,
 )
@@ -55,6 +58,7 @@ NOTHING_YET = Generation(
 class Recovered:
     """What a directory holds, locked and read."""
 
+    filesystem: FileSystem
     directory: Directory
     lock: File
     store_id: bytes
@@ -76,7 +80,7 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
     check_ours(directory)
     lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
     try:
-        return _read(directory, lock)
+        return _read(filesystem, directory, lock)
     except BaseException:
         lock.close()
         raise
@@ -119,7 +123,7 @@ def _beginning(directory: Directory, name: str) -> bytes:
     return data
 
 
-def _read(directory: Directory, lock: File) -> Recovered:
+def _read(filesystem: FileSystem, directory: Directory, lock: File) -> Recovered:
     exists = check_ours(directory)
     found = directory.names()
     # A leftover's number counts too: what a crash began under it must not be begun again.
@@ -130,12 +134,21 @@ def _read(directory: Directory, lock: File) -> Recovered:
         nothing = replace(
             NOTHING_YET, log_start=last_number + 1, previous_log_start=last_number + 1
         )
-        return Recovered(directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True)
+        return Recovered(
+            filesystem, directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True
+        )
     header, generation = read_manifest(directory, newest_manifest(found))
     named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
     segments = {n: Segment.open(directory, n, header.store_id) for n in sorted(named)}
     return Recovered(
-        directory, lock, header.store_id, generation, segments, last_number, is_new=False
+        filesystem,
+        directory,
+        lock,
+        header.store_id,
+        generation,
+        segments,
+        last_number,
+        is_new=False,
     )
 
 
@@ -164,18 +177,18 @@ def _leaf(
     return Leaf(None, None, size_bytes=payload_bytes, location=location)
 
 
-def replay(forest: Forest, recovered: Recovered) -> int:
-    """Step 4; gives how many commits were replayed.
+def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
+    """Step 4; gives the ends of files that were not used.
 
     Raises:
         CorruptedError: a commit that was on the platter cannot be read.
     """
-    before = forest.sequence
-    damage: tuple[str, int] | None = None
+    cuts: list[Cut] = []
     promised = 0
     for name, data in _logs(recovered.directory, recovered.generation.log_start):
         seed = _seed(name, data, recovered.store_id)
-        end = HEADER_BYTES
+        end = HEADER_BYTES if seed is not None else 0
+        cut_at: int | None = None
         for frame in frames(data, seed) if seed is not None else ():
             end = frame.end
             sequence, durable, count, *ops = _commit(name, frame)
@@ -183,22 +196,27 @@ def replay(forest: Forest, recovered: Recovered) -> int:
             if sequence == forest.sequence + 1:
                 forest.prepare(ops)
                 forest.apply(ops, count, sequence)
-            elif sequence > forest.sequence and damage is None:
-                damage = name, frame.offset
+            elif sequence > forest.sequence and cut_at is None:
+                cut_at = frame.offset
+        if cut_at is None and end < len(data):
+            cut_at = end
+        if cut_at is not None:
+            cuts.append(Cut(name, cut_at, len(data) - cut_at))
         if seed is not None and end != len(data):
-            damage = damage or (name, end)
             behind = frames_behind(data, end, seed)
             promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
     if promised > forest.sequence:
-        file, offset = damage or ("log", 0)
+        file, offset = (cuts[0].file, cuts[0].offset) if cuts else ("log", 0)
         raise CorruptedError(
             file, offset,
             f"commits up to {promised} were on the platter, those behind {forest.sequence} cannot "
             "be read",
         )  # fmt: skip
-    if damage is not None:
-        log.warning("%s ends at byte %d in a commit that was never durable: it is cut", *damage)
-    return forest.sequence - before
+    for cut in cuts:
+        log.warning(
+            "%s ends at byte %d in a commit that was never durable: it is cut", cut.file, cut.offset
+        )
+    return tuple(cuts)
 
 
 def _logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
