@@ -102,7 +102,7 @@ def test_every_command_and_option_is_documented(root):
             )
             for word in names:
                 assert word in usage, f"{name} {word}"
-    assert set(re.findall(r"^## (\w+)$", document, re.MULTILINE)) == set(app.commands)
+    assert set(re.findall(r"^## ([\w-]+)$", document, re.MULTILINE)) == set(app.commands)
 
 
 def test_every_kind_of_refusal_is_documented(root):
