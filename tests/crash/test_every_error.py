@@ -2,7 +2,6 @@
 
 import errno
 import random
-import sys
 
 import pytest
 
