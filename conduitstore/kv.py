@@ -26,6 +26,8 @@ from .operations import Operations
 KEY_BYTES_MAX = 2_048
 VALUE_BYTES_MAX = 64 * 1024 * 1024
 TREE_NAME_BYTES_MAX = 255
+IDS_MAX = 1 << 63
+"""No id reaches this: they fit a signed 64-bit integer."""
 DEFAULT_TREE = "__default__"
 """The tree that the store itself stands for, as in sled; it always exists."""
 
@@ -294,7 +296,7 @@ class Database(Keyspace, Operations, Protocol):
     def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None: ...
     def generate_id(self) -> int: ...
     def reserve_ids(self, total: int) -> range:
-        """``total`` consecutive numbers never given out before."""
+        """``total`` consecutive numbers never given out before, all below :data:`IDS_MAX`."""
 
     def snapshot(self) -> Snapshot: ...
     def flush(self) -> int:

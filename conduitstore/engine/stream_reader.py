@@ -155,7 +155,7 @@ class _Bytes:
         self.offset = 0
 
     def up_to(self, size: int) -> bytes:
-        """So many bytes; fewer only where the source ends. Holds what came, not what was claimed."""
+        """So many bytes, fewer only where the source ends; holds what came, no more."""
         pieces, missing = [], size
         while missing:
             piece = self._rest or next(self._pieces, None)

@@ -141,8 +141,9 @@ class Checkpointer:
         if is_first or manifest is None or manifest.is_long:
             # It stays for the generation before, which it holds.
             self._manifest_before = recovery.newest_manifest(self._directory.names())
-            self.manifest = Manifest(self._directory, self._store_id, self._next_number())
-            self.manifest.publish(replace(generation, leaves=rows))
+            new = Manifest(self._directory, self._store_id, self._next_number())
+            new.publish(replace(generation, leaves=rows))
+            self.manifest = new  # Not before: where there was no space, the old one goes on.
             if manifest is not None:
                 manifest.close()
         else:

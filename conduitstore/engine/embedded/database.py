@@ -44,7 +44,7 @@ from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
-from .guard import Guard
+from .guard import Guard, Refusal
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -134,6 +134,7 @@ class Database(StoreOperations, LiveTree, Guard):
                 self.leave()
                 self._running = None
                 tx.end()
+            self.check_writable()  # Again: the function may have forked, and this be the child.
             if not ops and count == self.forest.count:
                 return result
             sequence = self.commit(ops, count, tx.durability)
@@ -199,9 +200,6 @@ class Database(StoreOperations, LiveTree, Guard):
             raise
         except BaseException as error:
             self.latch(error, is_torn=False)
-            self._waiters.fail(
-                PoisonedError("the store was latched before that commit was durable")
-            )
             if isinstance(error, OSError):
                 raise PoisonedError(
                     f"{error}: what was committed since the last sync may not be on the platter; "
@@ -241,10 +239,28 @@ class Database(StoreOperations, LiveTree, Guard):
         if sequence <= self.log.durable:
             return
         self.check_writable()
-        if self.settings.flush_every_ms is None:
+        if self.settings.flush_every_ms is None or self.settings.durability == "none":
             await self.flush_async()
         else:
-            await self._waiters.wait(sequence, lambda: self.log.durable >= sequence)
+            await self._waiters.wait(sequence, lambda: self._is_durable(sequence))
+
+    def _is_durable(self, sequence: int) -> bool:
+        if self.log.durable < sequence:
+            self.check_writable()  # Where nothing is written any more nothing becomes durable.
+            return False
+        return True
+
+    def latch(self, cause: BaseException, *, is_torn: bool) -> None:
+        super().latch(cause, is_torn=is_torn)
+        self._waiters.fail(PoisonedError("the store was latched before that commit was durable"))
+
+    def refuse(self, refusal: Refusal) -> None:
+        super().refuse(refusal)
+        self._waiters.fail(refusal())
+
+    def on_fork(self) -> None:
+        if self._running is not None:
+            self._running.end()
 
     @property
     def sequence(self) -> int:

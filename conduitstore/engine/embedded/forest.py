@@ -16,6 +16,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Any
 
+from conduitstore.errors import PoisonedError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
@@ -51,6 +52,7 @@ class Forest:
         self.sequence = 0
         self._leaf_entries_max = leaf_entries_max
         self._leaf_bytes_max = leaf_bytes_max
+        self._is_torn = False
         self._clock = 1
         self._frozen_at = 0
         self._frozen_trees_at: dict[int, int] = {}
@@ -60,6 +62,7 @@ class Forest:
     def freeze(self) -> Frozen:
         """The whole state at this instant."""
         with self.lock:
+            self._check_whole()
             self._frozen_at = self._clock
             self._clock += 1
             roots = self.roots.copy()
@@ -68,10 +71,16 @@ class Forest:
     def freeze_tree(self, tree_id: int) -> Root:
         """One tree at this instant."""
         with self.lock:
+            self._check_whole()
             root = self.roots[tree_id]
             self._frozen_trees_at[tree_id] = self._clock
             self._clock += 1
             return root
+
+    def _check_whole(self) -> None:
+        """Whoever waited for the lock while a commit was cut short must not see half of it."""
+        if self._is_torn:
+            raise PoisonedError("a commit was cut short: close the store and open it again")
 
     def entries(self, leaf: Leaf) -> dict[bytes, bytes]:
         """A leaf's entries, loaded if need be."""
@@ -96,14 +105,18 @@ class Forest:
     def apply(self, ops: list[Any], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
-            each = iter(ops)
-            for tree_id, key, value in zip(each, each, each, strict=True):
-                if type(key) is bytes:
-                    self._put(tree_id, key, value)
-                else:
-                    self._change_tree(tree_id, key, value)
-            self.count = count
-            self.sequence = sequence
+            try:
+                each = iter(ops)
+                for tree_id, key, value in zip(each, each, each, strict=True):
+                    if type(key) is bytes:
+                        self._put(tree_id, key, value)
+                    else:
+                        self._change_tree(tree_id, key, value)
+                self.count = count
+                self.sequence = sequence
+            except BaseException:
+                self._is_torn = True
+                raise
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
