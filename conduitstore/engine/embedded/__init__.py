@@ -7,12 +7,15 @@ import sysconfig
 from typing import Any
 
 from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
+from conduitstore.operations import BackupReport, OnRead
 
+from .backup import restore as _restore
 from .config import Settings
 from .files import FileSystem, Os
 from .lifecycle import Store, open_store
+from .pieces import ignore
 
-__all__ = ["Settings", "Store", "open"]
+__all__ = ["Settings", "Store", "open", "restore"]
 
 
 def open(
@@ -31,12 +34,45 @@ def open(
         CorruptedError: damage that no crash explains; names file and offset.
         InvalidArgumentError: an unknown setting, or a path that is none.
     """
+    _check_build()
+    return open_store(files or Os(), _path(path), Settings.of(settings))
+
+
+def restore(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> BackupReport:
+    """Make a store in an empty directory ``path`` out of the backup in ``source``.
+
+    It is a new incarnation: its counts and ids begin 2**32 above all that the store the backup was
+    made of can have reached, and above those of what was restored of it before. The backup can be
+    gone on with by the original store, not by this one.
+
+    Raises:
+        InvalidArgumentError: ``source`` holds no backup, or ``path`` is not empty.
+        LockedError: somebody has one of the two open.
+        CorruptedError: a file of the backup is damaged.
+    """
+    _check_build()
+    files, name = files or Os(), _path(path)
+    report = _restore(files, _path(source), name, on_read or ignore)
+    open_store(files, name, Settings(flush_every_ms=None)).close()
+    return report
+
+
+def _check_build() -> None:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise UnsupportedFormatError("free-threaded builds of Python are not supported yet")
+
+
+def _path(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError as error:
         raise InvalidArgumentError(f"a path must be str or path-like: {error}") from error
     if not name or "\0" in name:
         raise InvalidArgumentError(f"not a path: {name!r}")
-    return open_store(files or Os(), name, Settings.of(settings))
+    return name

@@ -39,6 +39,18 @@ def subject(db: Store, on_read: OnRead) -> Subject:
         )
 
 
+def checkpointed(db: Store) -> tuple[Generation, dict[int, File]]:
+    """Everything committed so far, in segments, and their files."""
+    with db.checkpoint_lock:
+        generation, pinned = clean_leaves(db, db.checkpointed())
+    rows: LeafRows = {
+        tree_id: {low: row for low, row in lows.items() if row}
+        for tree_id, lows in generation.leaves.items()
+    }
+    ceilings = generation.ceilings.raised_to(db.counters.ceilings)
+    return replace(generation, leaves=rows, ceilings=ceilings), pinned
+
+
 def clean_leaves(db: Store, frozen: Frozen) -> tuple[Generation, dict[int, File]]:
     """The newest generation with its leaves, and their files, which stay open while they are held.
 

@@ -56,12 +56,13 @@ class Store(Database):
             recovered.store_id,
             settings,
             cache,
-            self._next_number,
+            self.next_number,
             segments=set(recovered.segments),
         )
         self._start(recovered)
 
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """For a new file: above that of every other, ever."""
         return next(self._numbers)
 
     # Opening ----------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Store(Database):
         self.log = WriteAheadLog(
             self.directory,
             recovered.store_id,
-            number=self._next_number(),
+            number=self.next_number(),
             sequence=forest.sequence,
             on_durable=self.on_durable,
         )
@@ -117,16 +118,21 @@ class Store(Database):
         """
         self.check_handle()
         with self.checkpoint_lock:
-            with self.writer_lock:
-                self.check_writable()
-                if not self.log.is_empty:
-                    with self.latching():
-                        self.log.rotate(self._next_number())
-                elif self.generation.log_start == self.log.number:
-                    return
-                frozen = self.forest.freeze()
-            with self.latching():
-                self._publish(frozen, is_clean=False)
+            self.checkpointed()
+
+    def checkpointed(self) -> Frozen:
+        """Checkpoint, under the checkpoint lock; every entry of what it gives is in a segment."""
+        with self.writer_lock:
+            self.check_writable()
+            frozen = self.forest.freeze()
+            if not self.log.is_empty:
+                with self.latching():
+                    self.log.rotate(self.next_number())
+            elif self.generation.log_start == self.log.number:
+                return frozen
+        with self.latching():
+            self._publish(frozen, is_clean=False)
+        return frozen
 
     def _publish(self, frozen: Frozen, *, is_clean: bool, is_first: bool = False) -> None:
         """Publish a generation of everything before the current log file."""
@@ -220,7 +226,7 @@ class Store(Database):
         self.log.write_held()
         self.log.sync(self.log.written)
         if not self.log.is_empty:
-            self.log.rotate(self._next_number())
+            self.log.rotate(self.next_number())
         self._publish(self.forest.freeze(), is_clean=True)
 
     def _remove(self) -> None:

@@ -18,6 +18,7 @@ from conduitstore.operations import (
 )
 
 from . import capture, stats
+from .backup import backup
 from .pieces import ignore, paced
 from .verify import verify
 
@@ -51,7 +52,7 @@ class StoreOperations:
     def backup(
         self, path: str | os.PathLike[str], *, on_read: OnRead | None = None
     ) -> BackupReport:
-        raise NotImplementedError
+        return backup(self._store, os.fsdecode(path), on_read or ignore)
 
     def verify(
         self, *, bytes_per_second: int | None = None, on_read: OnRead | None = None

@@ -78,12 +78,17 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
     """
     directory = filesystem.directory(path) or filesystem.make_directory(path)
     check_ours(directory)
-    lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
+    lock = lock_directory(directory)
     try:
         return _read(filesystem, directory, lock)
     except BaseException:
         lock.close()
         raise
+
+
+def lock_directory(directory: Directory) -> File:
+    """Take the lock of a directory, or say who has it; close the file to let go."""
+    return directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
 
 
 def check_ours(directory: Directory) -> bool:
