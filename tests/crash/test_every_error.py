@@ -2,6 +2,7 @@
 
 import errno
 import random
+import sys
 
 import pytest
 
@@ -85,10 +86,7 @@ def test_every_call_fails(code, lasts, monkeypatch, capsys):
     monkeypatch.setattr(counters, "COUNT_RESERVE", 3)
     report = explore_errors(steps(code, 45), SETTINGS, code, lasts=lasts)
     with capsys.disabled():
-        print(
-            f"\n{report.calls_total} calls, {report.faults_total} faults, {report.outcomes}: ",
-            end="",
-        )
+        sys.stdout.write(f"\n{report.faults_total} faults, {report.outcomes}: ")
     assert report.calls_total > 60
     expected = "latched" if code == errno.EIO else "store full"
     assert report.outcomes[expected] > 10
