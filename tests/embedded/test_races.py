@@ -47,7 +47,7 @@ def test_a_log_that_turns_over_during_a_sync_is_synced_to_its_end(disk):
         if operation == "sync directory":  # The file is synced, the sync not yet over.
             heal(disk)
             db.insert(b"b", b"2")
-            db.log.rotate(db._next_number())
+            db.log.rotate(db.next_number())
 
     disk.fail = meanwhile
     db.flush()

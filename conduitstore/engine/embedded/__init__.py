@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Iterator
 from typing import Any
 
 from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
-from conduitstore.operations import BackupReport, OnRead
+from conduitstore.operations import BackupReport, Damage, OnRead
 
 from .backup import restore as _restore
 from .config import Settings
 from .files import FileSystem, Os
 from .lifecycle import Store, open_store
 from .pieces import ignore
+from .repair import Repair, verify_directory
+from .repair import repair as _repair
 
-__all__ = ["Settings", "Store", "open", "restore"]
+__all__ = ["Repair", "Settings", "Store", "open", "repair", "restore", "verify"]
 
 
 def open(
@@ -61,6 +64,46 @@ def restore(
     report = _restore(files, _path(source), name, on_read or ignore)
     open_store(files, name, Settings(flush_every_ms=None)).close()
     return report
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> Iterator[Damage]:
+    """Read every byte of a store that nobody has open, perhaps because it does not open.
+
+    Like :meth:`Store.verify`. The directory is locked while the iterator is read, and not changed.
+
+    Raises:
+        CorruptedError: the newest manifest is damaged: nothing says what else there should be.
+        LockedError: somebody has it open: ask that store.
+    """
+    return verify_directory(files or Os(), _path(path), on_read or ignore)
+
+
+def repair(
+    path: str | os.PathLike[str],
+    *,
+    backup: str | os.PathLike[str] | None = None,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> list[Repair]:
+    """Mend a store that nobody has open, as far as there are second copies; gives every damage.
+
+    Args:
+        path: the store.
+        backup: a backup of it, for what the store itself has no second copy of.
+        files: stands in for the operating system in tests.
+        on_read: see :data:`conduitstore.operations.OnRead`.
+
+    Raises:
+        CorruptedError: the newest manifest is damaged: nothing says what else there should be.
+        LockedError: somebody has it open.
+    """
+    source = _path(backup) if backup is not None else None
+    return _repair(files or Os(), _path(path), source, on_read or ignore)
 
 
 def _check_build() -> None:

@@ -30,6 +30,7 @@ def subject(db: Store, on_read: OnRead) -> Subject:
             db.store_id,
             generation,
             on_read,
+            files=db.directory.names(),
             segments=db.checkpointer.needed_segments(),
             ends={
                 names.numbered(names.LOG, db.log.number): db.log.file_bytes,

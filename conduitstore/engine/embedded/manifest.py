@@ -11,7 +11,7 @@ Frames are msgpack, compressed where that makes them shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 import msgpack
@@ -211,8 +211,22 @@ def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation
     return header, generation
 
 
-def _fold(name: str, found: Iterable[Frame]) -> Generation | None:
+def generations(directory: Directory, number: int) -> Iterator[Generation]:
+    """Every generation that a manifest file still tells of, oldest first."""
+    name = names.numbered(names.MANIFEST, number)
+    file = directory.open(name)
+    data = file.read_at(0, file.size())
+    file.close()
     generation: Generation | None = None
+    for frame in frames(data, decode_header(data, name, KIND).seed):
+        generation = _fold(name, [frame], generation)
+        if generation is not None:
+            yield generation
+
+
+def _fold(
+    name: str, found: Iterable[Frame], generation: Generation | None = None
+) -> Generation | None:
     for frame in found:
         try:
             generation = _follow(generation, frame.kind, unpacked(frame))

@@ -115,6 +115,15 @@ def check_ours(directory: Directory) -> bool:
     return False
 
 
+def last_number_of(found: list[str]) -> int:
+    """The highest number of any file.
+
+    A leftover's counts too: what a crash began under it must not be begun again.
+    """
+    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
+    return max((number for _, number in parsed), default=0)
+
+
 def newest_manifest(found: list[str]) -> int:
     """The number of the manifest that counts; 0: there is none."""
     parsed = (names.parse(name) or ("", 0) for name in found)
@@ -131,9 +140,7 @@ def _beginning(directory: Directory, name: str) -> bytes:
 def _read(filesystem: FileSystem, directory: Directory, lock: File) -> Recovered:
     exists = check_ours(directory)
     found = directory.names()
-    # A leftover's number counts too: what a crash began under it must not be begun again.
-    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
-    last_number = max((number for _, number in parsed), default=0)
+    last_number = last_number_of(found)
     if not exists:
         # A creation that was cut short may have left an empty log of another store id behind.
         nothing = replace(
@@ -190,13 +197,13 @@ def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
     """
     cuts: list[Cut] = []
     promised = 0
-    for name, data in _logs(recovered.directory, recovered.generation.log_start):
-        seed = _seed(name, data, recovered.store_id)
+    for name, data in read_logs(recovered.directory, recovered.generation.log_start):
+        seed = log_seed(name, data, recovered.store_id)
         end = HEADER_BYTES if seed is not None else 0
         cut_at: int | None = None
         for frame in frames(data, seed) if seed is not None else ():
             end = frame.end
-            sequence, durable, count, *ops = _commit(name, frame)
+            sequence, durable, count, *ops = commit_of(name, frame)
             promised = max(promised, durable)
             if sequence == forest.sequence + 1:
                 forest.prepare(ops)
@@ -209,7 +216,7 @@ def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
             cuts.append(Cut(name, cut_at, len(data) - cut_at))
         if seed is not None and end != len(data):
             behind = frames_behind(data, end, seed)
-            promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
+            promised = max([promised, *(commit_of(name, frame)[1] for frame in behind)])
     if promised > forest.sequence:
         file, offset = (cuts[0].file, cuts[0].offset) if cuts else ("log", 0)
         raise CorruptedError(
@@ -224,7 +231,8 @@ def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
-def _logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
+def read_logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of the log files from a number on, in order."""
     parsed = ((names.parse(name) or ("", 0), name) for name in directory.names())
     logs = sorted((number, name) for (kind, number), name in parsed if kind == names.LOG)
     for number, name in logs:
@@ -235,7 +243,7 @@ def _logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
             yield name, data
 
 
-def _seed(name: str, data: bytes, store_id: bytes) -> int | None:
+def log_seed(name: str, data: bytes, store_id: bytes) -> int | None:
     """The seed of a log's checksums; None for a file that was being created at the crash."""
     if data[: len(MAGIC)] not in (MAGIC, b""):
         return None
@@ -248,7 +256,8 @@ def _seed(name: str, data: bytes, store_id: bytes) -> int | None:
     return header.seed
 
 
-def _commit(name: str, frame: Frame) -> list[Any]:
+def commit_of(name: str, frame: Frame) -> list[Any]:
+    """A commit's parts: sequence, durable, count and the operations."""
     try:
         commit = msgpack.unpackb(frame.payload)
         sequence, durable, count = commit[:3]

@@ -49,6 +49,10 @@ class Claim:
         low = None if self.is_first else self.low
         return Damage(file, offset, frame_bytes, reason, self.tree, low, self.high)
 
+    def holds(self, key: bytes) -> bool:
+        """Whether a key belongs here."""
+        return (self.is_first or key >= self.low) and (self.high is None or key < self.high)
+
     def fault(self, frame: Frame) -> str | None:
         """Why a whole frame is not this leaf; None: it is."""
         if frame.kind != FrameKind.LEAF or frame.end - frame.offset != self.row[2]:
@@ -61,8 +65,7 @@ class Claim:
             return "another leaf stands in this place"
         if any(a >= b for a, b in pairwise(keys)):
             return "its keys are not in order"
-        too_low = not self.is_first and keys[0] < self.low
-        if too_low or (self.high is not None and keys[-1] >= self.high):
+        if not self.holds(keys[0]) or not self.holds(keys[-1]):
             return "it holds keys of another range"
         return None
 
@@ -72,7 +75,7 @@ def claims_of(generation: Generation) -> dict[int, dict[int, Claim]]:
     claims: dict[int, dict[int, Claim]] = {}
     for tree_id, rows in generation.leaves.items():
         lows = sorted(rows)
-        for low, high in zip(lows, [*lows[1:], None], strict=True):
+        for low, high in zip(lows, [*lows[1:], None], strict=False):
             if row := rows[low]:
                 claim = Claim(
                     tree_id, generation.trees[tree_id], low, high, row, is_first=low == lows[0]
@@ -89,6 +92,7 @@ class Subject:
     store_id: bytes
     generation: Generation
     on_read: OnRead
+    files: list[str]  # names of all that were there
     segments: set[int]  # of this generation and the one before
     ends: dict[str, int] = field(default_factory=dict)  # of files that are still written to
     pinned: dict[int, File] = field(default_factory=dict)  # segments that may be unlinked meanwhile
@@ -96,15 +100,14 @@ class Subject:
 
 def verify(subject: Subject) -> Iterator[Damage]:
     """Every damage, file by file."""
-    found = subject.directory.names()
-    parsed = [(names.parse(name), name) for name in found]
+    parsed = [(names.parse(name), name) for name in subject.files]
     for kind in (names.MANIFEST, names.LOG):
         numbered = sorted((one[1], name) for one, name in parsed if one and one[0] == kind)
         yield from _verify_chain(subject, kind, numbered)
     claims = claims_of(subject.generation)
     for number in sorted(subject.segments | set(claims)):
         name = names.numbered(names.SEGMENT, number)
-        if name in found:
+        if name in subject.files:
             yield from _verify_segment(subject, number, name, claims.get(number, {}))
         else:
             for claim in claims.get(number, {}).values():

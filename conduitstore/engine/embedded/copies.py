@@ -1,0 +1,122 @@
+"""Where the entries of a leaf that does not read may still be."""
+
+from __future__ import annotations
+
+from conduitstore.errors import ConduitStoreError, CorruptedError
+
+from . import names
+from .format import Header, decode_frame, frames
+from .leaf import decode_leaf, payload_bytes
+from .manifest import Generation, generations
+from .recovery import commit_of, log_seed, read_logs
+from .segment import KIND
+from .verify import Claim, Subject, claims_of
+
+Entries = dict[bytes, bytes]
+
+
+class Copies:
+    """The second copies of one store; see :mod:`.repair` for their order."""
+
+    def __init__(self, subject: Subject, backup: Subject | None) -> None:
+        self._subject = subject
+        self._backup = backup
+        self._before = generation_before(subject)
+
+    def find(self, claim: Claim) -> tuple[str, Entries] | None:
+        """A name for the first copy that is whole, and what it holds."""
+        found = _read(self._subject, claim)
+        if found is not None:
+            return "the segment itself", found
+        found = self._rebuilt(claim)
+        if found is not None:
+            return "the generation before and the log", found
+        if self._backup is not None and self._is_shared(claim.row[0]):
+            found = _read(self._backup, claim)
+            if found is not None:
+                return "the backup", found
+        return None
+
+    def _is_shared(self, number: int) -> bool:
+        """Whether the backup's segment of that number is this store's."""
+        backup, mine = self._backup, self._subject
+        assert backup is not None
+        life = mine.generation.incarnation_of(number)
+        return backup.store_id == mine.store_id and (
+            backup.generation.incarnation_of(number) == life
+        )
+
+    def _rebuilt(self, claim: Claim) -> Entries | None:
+        if self._before is None:
+            return None
+        entries: Entries = {}
+        for rows in claims_of(self._before).values():
+            for old in rows.values():
+                if old.tree_id == claim.tree_id and _overlap(old, claim):
+                    found = _read(self._subject, old)
+                    if found is None:
+                        return None
+                    entries |= found
+        try:
+            self._replay(self._before, claim.tree_id, entries)
+        except ConduitStoreError:
+            return None
+        kept = {key: entries[key] for key in sorted(entries) if claim.holds(key)}
+        return kept if (len(kept), payload_bytes(kept)) == (claim.row[3], claim.row[4]) else None
+
+    def _replay(self, before: Generation, tree_id: int, entries: Entries) -> None:
+        """Bring a tree's entries from the generation before to this one."""
+        subject, sequence = self._subject, before.sequence
+        for name, data in read_logs(subject.directory, before.log_start):
+            seed = log_seed(name, data, subject.store_id)
+            for frame in frames(data, seed) if seed is not None else ():
+                found, _, _, *ops = commit_of(name, frame)
+                if found != sequence + 1 or found > subject.generation.sequence:
+                    continue
+                sequence = found
+                each = iter(ops)
+                for tree, key, value in zip(each, each, each, strict=True):
+                    if tree != tree_id or type(key) is not bytes:
+                        continue
+                    entries.pop(key, None)
+                    if value is not None:
+                        entries[key] = value
+        if sequence != subject.generation.sequence:
+            raise CorruptedError(names.LOG, 0, f"no commit follows {sequence}")
+
+
+def generation_before(subject: Subject) -> Generation | None:
+    """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
+    wanted = subject.generation.generation - 1
+    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
+    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
+        try:
+            for found in generations(subject.directory, number):
+                if found.generation == wanted:
+                    return found
+        except ConduitStoreError:
+            continue
+    return None
+
+
+def _overlap(one: Claim, other: Claim) -> bool:
+    return not (
+        (one.high is not None and not other.is_first and one.high <= other.low)
+        or (other.high is not None and not one.is_first and other.high <= one.low)
+    )
+
+
+def _read(subject: Subject, claim: Claim) -> Entries | None:
+    """A leaf from where a store's segment has it; None where it is not whole."""
+    number, offset, frame_bytes, _, _ = claim.row
+    try:
+        file = subject.directory.open(names.numbered(names.SEGMENT, number))
+    except FileNotFoundError:
+        return None
+    data = file.read_at(offset, frame_bytes)
+    file.close()
+    frame = decode_frame(data, 0, Header(KIND, subject.store_id, number).seed)
+    if frame is None or claim.fault(frame) is not None:
+        return None
+    _, _, keys, values = decode_leaf(frame.payload, frame.flags)
+    return dict(zip(keys, values, strict=True))
