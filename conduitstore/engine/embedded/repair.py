@@ -41,6 +41,11 @@ class Repair:
     damage: Damage
     source: str | None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether keys are missing: a damaged end of a log or an unused leaf takes none."""
+        return self.source is None and self.damage.tree is not None
+
     def __str__(self) -> str:
         return f"{self.damage}; {f'repaired from {self.source}' if self.source else 'not repaired'}"
 
