@@ -120,6 +120,8 @@ class Forest:
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
+            if tree_id in self.roots or operand in self.ids:
+                raise ValueError(f"there is a tree {tree_id} or {operand} already")
             self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
             self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)
