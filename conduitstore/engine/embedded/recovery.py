@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from conduitstore.errors import UnsupportedFormatError
@@ -52,7 +53,7 @@ class Recovered:
     """What a directory holds, locked and read."""
 
     directory: Directory
-    lock: File
+    lock: File | None  # None: open for reading only
     store_id: bytes
     generation: Generation
     segments: dict[int, Segment]
@@ -69,10 +70,11 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
         CorruptedError: a manifest or segment is damaged.
     """
     directory = filesystem.directory(path) or filesystem.make_directory(path)
-    check_ours(directory)
+    with suppress(FileNotFoundError):  # A writer is at work: the lock will say so.
+        check_ours(directory)
     lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
     try:
-        return _read(directory, lock)
+        return read_directory(directory, lock)
     except BaseException:
         lock.close()
         raise
@@ -115,7 +117,8 @@ def _beginning(directory: Directory, name: str) -> bytes:
     return data
 
 
-def _read(directory: Directory, lock: File) -> Recovered:
+def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
+    """Step 3; without the lock, what is named may be gone already."""
     exists = check_ours(directory)
     found = directory.names()
     # A leftover's number counts too: what a crash began under it must not be begun again.

@@ -28,6 +28,7 @@ class Replay:
     """Applies the log from file ``start`` on to a forest; one caller at a time.
 
     Attributes:
+        forest: where commits go.
         promised: the newest sequence that a frame said to be on the platter.
         damage: file and offset of the first place that could not be used, if there is one.
     """
@@ -35,7 +36,7 @@ class Replay:
     def __init__(self, forest: Forest, directory: Directory, store_id: bytes, start: int) -> None:
         self.promised = 0
         self.damage: tuple[str, int] | None = None
-        self._forest = forest
+        self.forest = forest
         self._directory = directory
         self._store_id = store_id
         self._number = start
@@ -68,7 +69,7 @@ class Replay:
         Raises:
             CorruptedError: a commit that was on the platter cannot be read.
         """
-        newest = self._forest.sequence
+        newest = self.forest.sequence
         if self.promised > newest:
             raise CorruptedError(
                 *(self.damage or ("log", 0)),
@@ -102,7 +103,7 @@ class Replay:
         A header that does not verify was never on the platter, or is damaged. What it must have
         said is known: if commits verify by that, they are this file's.
         """
-        expected = Header(KIND, self._store_id, number, self._forest.sequence + 1)
+        expected = Header(KIND, self._store_id, number, self.forest.sequence + 1)
         try:
             header = decode_header(data, name, KIND)
         except CorruptedError:
@@ -113,7 +114,7 @@ class Replay:
 
     def _take(self, name: str, data: bytes) -> None:
         """Use the frames of a file that ``data``, its bytes from the offset on, begins with."""
-        forest, base = self._forest, self._offset
+        forest, base = self.forest, self._offset
         for frame in frames(data, self._seed, 0):
             at = base + frame.offset
             sequence, durable, count, ops = _commit(name, at, frame)
