@@ -3,8 +3,9 @@
     python tools/make_golden.py            # refuses to touch a version that is there
     python tools/make_golden.py --replace  # while the format is unreleased
 
-What is in them is what ``content`` says; ``tests/golden/test_golden.py`` compares. ``clean`` was
-closed; ``unclean`` was left by a process that died, with commits in its log; ``backup`` is a backup.
+``clean`` was closed; ``unclean`` was left by a process that died, with commits in its log;
+``backup`` is a backup. ``expected.json`` says what is in them, and ``tests/golden/test_golden.py``
+compares.
 """
 
 from __future__ import annotations
@@ -66,16 +67,20 @@ def describe(db: Database) -> dict[str, object]:
     }
 
 
+def _open(name: str, **settings: int) -> embedded.Store:
+    db = embedded.open(GOLDEN / name, flush_every_ms=None, **settings)
+    assert isinstance(db, embedded.Store)
+    return db
+
+
 def make(name: str, compression_level: int, *, is_closed: bool) -> dict[str, object]:
     """One store; gives what is in it."""
-    db = embedded.open(
-        GOLDEN / name, flush_every_ms=None, compression_level=0, leaf_entries_max=64
-    )
+    db = embedded.open(GOLDEN / name, flush_every_ms=None, compression_level=0, leaf_entries_max=64)
     fill(db)
     db.close()
     # The second half of the leaves: of the other kind.
-    db = embedded.open(GOLDEN / name, flush_every_ms=None, compression_level=compression_level)
-    for number in range(0, 300):
+    db = _open(name, compression_level=compression_level)
+    for number in range(300):
         db.open_tree("number_text").insert(number.to_bytes(4), b"entry %d, again" % number)
     db.checkpoint()
     go_on(db)

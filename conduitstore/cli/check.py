@@ -44,7 +44,7 @@ def check(ctx: click.Context, path: Path) -> None:
     """
     violations = _damages(path)
     if not violations:
-        with engine.open(existing(path)) as db, db.snapshot() as view:
+        with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
             for line in _violations(view):
                 click.echo(one_line(line))
                 violations += 1

@@ -21,7 +21,7 @@ def stats(path: Path) -> None:
 
     Nothing but the index is read; bytes of trees are those before compression.
     """
-    with engine.open(existing(path)) as db:
+    with engine.open(existing(path), read_only=True) as db:
         found = db.stats()
     screen = Screen()
     rows = [(f.name, getattr(found, f.name)) for f in fields(Stats) if f.name != "trees"]

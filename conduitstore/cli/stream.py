@@ -20,7 +20,7 @@ from .progress import progress
 @click.option("--level", default=3, type=click.IntRange(0, 22), help="Of compression; 0: none.")
 def export(file: BinaryIO, path: Path, level: int) -> None:
     """Write everything in the store into FILE; "-" is standard output."""
-    with engine.open(existing(path)) as db, progress("exporting") as bar:
+    with engine.open(existing(path), read_only=True) as db, progress("exporting") as bar:
         task = bar.add_task("exporting", total=None)
         for piece in db.export(compression_level=level):
             file.write(piece)

@@ -26,6 +26,7 @@ from typing import Any
 from conduitstore.engine import embedded
 from conduitstore.engine.memory import MemoryDatabase
 from conduitstore.engine.memory_transaction import Transaction
+from conduitstore.engine.stream import End
 from conduitstore.kv import Database, Keyspace
 
 from .disk import SimulatedCrash, SimulatedDisk
@@ -214,6 +215,10 @@ class _Oracle(MemoryDatabase):
 
     def _commit_writes(self, tx: Transaction) -> None:
         super()._commit_writes(tx)
+        self._remember()
+
+    def _advance(self, to: End) -> None:
+        super()._advance(to)
         self._remember()
 
     def drop_tree(self, name: str) -> bool:

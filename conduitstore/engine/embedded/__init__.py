@@ -15,15 +15,25 @@ from .config import Settings
 from .files import FileSystem, Os
 from .lifecycle import Store, open_store
 from .pieces import ignore
+from .readonly import ReadOnlyStore, open_read_only
 from .repair import Repair, verify_directory
 from .repair import repair as _repair
 
-__all__ = ["Repair", "Settings", "Store", "open", "repair", "restore", "verify"]
+__all__ = [
+    "ReadOnlyStore",
+    "Repair",
+    "Settings",
+    "Store",
+    "open",
+    "repair",
+    "restore",
+    "verify",
+]
 
 
 def open(
     path: str | os.PathLike[str], *, files: FileSystem | None = None, **settings: Any
-) -> Store:
+) -> Store | ReadOnlyStore:
     """Open the store in the directory ``path``, making it where there is none.
 
     Args:
@@ -32,13 +42,16 @@ def open(
         settings: see :class:`Settings`.
 
     Raises:
-        LockedError: another process, or another handle in this one, has it open.
+        LockedError: another process, or another handle in this one, has it open for writing.
         UnsupportedFormatError: not a store, or a newer release's; untouched.
         CorruptedError: damage that no crash explains; names file and offset.
         InvalidArgumentError: an unknown setting, or a path that is none.
     """
     _check_build()
-    return open_store(files or Os(), _path(path), Settings.of(settings))
+    name, checked = _path(path), Settings.of(settings)
+    if checked.read_only:
+        return open_read_only(files or Os(), name, checked)
+    return open_store(files or Os(), name, checked)
 
 
 def restore(

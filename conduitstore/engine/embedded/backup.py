@@ -29,6 +29,7 @@ from .manifest import Ceilings, Generation, Manifest, read_manifest
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
+from .wal import LogFile
 
 if TYPE_CHECKING:
     from .lifecycle import Store
@@ -39,6 +40,7 @@ COPY_BYTES = 1 << 20
 def backup(db: Store, path: str, on_read: OnRead) -> BackupReport:
     """See :meth:`conduitstore.operations.Operations.backup`."""
     db.check_handle()
+    db.check_writable()
     target = _Target.open(db.filesystem, path)
     try:
         target.check(db.store_id, db.generation)
@@ -154,14 +156,16 @@ class _Target:
             copied.append(name)
             copied_bytes += size
         self._explain()
+        log = names.numbered(names.LOG, number)
+        self._begin_log(store_id, generation, number)
         self.directory.sync()
         if self.generation is not None:
             raised = generation.ceilings.raised_to(self.generation.ceilings)
             generation = replace(generation, ceilings=raised)
-        self._publish(store_id, generation, number)
+        self._publish(store_id, replace(generation, log_start=number), number + 1)
         needed = {names.numbered(names.SEGMENT, segment) for segment in segments}
-        newest = names.numbered(names.MANIFEST, number)
-        others = set(self.directory.names()) - needed - {newest, names.LOCK, names.ABOUT}
+        newest = names.numbered(names.MANIFEST, number + 1)
+        others = set(self.directory.names()) - needed - {log, newest, names.LOCK, names.ABOUT}
         _unlink(self.directory, filter(names.is_ours, sorted(others)))
         return BackupReport(generation.sequence, copied_bytes, kept, tuple(copied))
 
@@ -201,6 +205,13 @@ class _Target:
             append_whole(about, names.ABOUT_TEXT.encode(), 0)
             about.close()
 
+    def _begin_log(self, store_id: bytes, generation: Generation, number: int) -> None:
+        """A log without a commit: where there is a manifest, there is the log that it names."""
+        _unlink(self.directory, [names.numbered(names.LOG, number)])
+        log = LogFile(self.directory, store_id, number, generation.sequence + 1)
+        log.sync()
+        log.close()
+
     def _publish(self, store_id: bytes, generation: Generation, number: int) -> None:
         _unlink(self.directory, [names.numbered(names.MANIFEST, number) + names.NEW])
         manifest = Manifest(self.directory, store_id, number)
@@ -209,8 +220,7 @@ class _Target:
                 generation,
                 is_backup=True,
                 is_clean=True,
-                log_start=number,  # There is no log: the first one will be a later file.
-                previous_log_start=number,
+                previous_log_start=generation.log_start,
             )
         )
         manifest.close()
@@ -219,13 +229,24 @@ class _Target:
 def _check_foreign(directory: Directory) -> None:
     """A first backup that was cut short has segments and no manifest: no store looks like that."""
     found = directory.names()
-    if any((names.parse(name) or ("",))[0] in (names.LOG, names.MANIFEST) for name in found):
+    if newest_manifest(found):
         check_ours(directory)
-    strangers = [name for name in found if not names.is_ours(name)]
-    if strangers and not newest_manifest(found):
+        return
+    strangers = [name for name in found if not names.is_ours(name) or _has_commits(directory, name)]
+    if strangers:
         raise UnsupportedFormatError(
-            f"{directory.path} holds {strangers[0]}, which is none of ours: name another directory"
+            f"{directory.path} holds {strangers[0]}, which no backup leaves behind: name another "
+            "directory"
         )
+
+
+def _has_commits(directory: Directory, name: str) -> bool:
+    if (names.parse(name) or ("",))[0] != names.LOG:
+        return False
+    file = directory.open(name)
+    size = file.size()
+    file.close()
+    return size > HEADER_BYTES
 
 
 def _check_segment(file: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:

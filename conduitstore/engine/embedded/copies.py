@@ -5,12 +5,13 @@ from __future__ import annotations
 from conduitstore.errors import ConduitStoreError, CorruptedError
 
 from . import names
-from .format import Header, decode_frame, frames
+from .format import HEADER_BYTES, Header, decode_frame, decode_header, frames
 from .leaf import decode_leaf, payload_bytes
 from .manifest import Generation, generations
-from .recovery import commit_of, log_seed, read_logs
+from .replay import commit_of, operations
 from .segment import KIND
 from .verify import Claim, Subject, claims_of
+from .wal import KIND as LOG_KIND
 
 Entries = dict[bytes, bytes]
 
@@ -67,15 +68,16 @@ class Copies:
     def _replay(self, before: Generation, tree_id: int, entries: Entries) -> None:
         """Bring a tree's entries from the generation before to this one."""
         subject, sequence = self._subject, before.sequence
-        for name, data in read_logs(subject.directory, before.log_start):
-            seed = log_seed(name, data, subject.store_id)
-            for frame in frames(data, seed) if seed is not None else ():
-                found, _, _, *ops = commit_of(name, frame)
+        for number, name in _logs(subject, before.log_start):
+            file = subject.directory.open(name)
+            data = file.read_at(0, file.size())
+            file.close()
+            for frame in frames(data, _seed(subject, name, number, data, sequence)):
+                found, _, _, ops = commit_of(name, frame.offset, frame)
                 if found != sequence + 1 or found > subject.generation.sequence:
                     continue
                 sequence = found
-                each = iter(ops)
-                for tree, key, value in zip(each, each, each, strict=True):
+                for tree, key, value in operations(ops):
                     if tree != tree_id or type(key) is not bytes:
                         continue
                     entries.pop(key, None)
@@ -83,6 +85,19 @@ class Copies:
                         entries[key] = value
         if sequence != subject.generation.sequence:
             raise CorruptedError(names.LOG, 0, f"no commit follows {sequence}")
+
+
+def _logs(subject: Subject, start: int) -> list[tuple[int, str]]:
+    parsed = ((names.parse(name) or ("", 0), name) for name in subject.directory.names())
+    return sorted((n, name) for (kind, n), name in parsed if kind == names.LOG and n >= start)
+
+
+def _seed(subject: Subject, name: str, number: int, data: bytes, sequence: int) -> int:
+    """As its header gives it, or as it must have."""
+    try:
+        return decode_header(data, name, LOG_KIND).seed
+    except CorruptedError:
+        return Header(LOG_KIND, subject.store_id, number, sequence + 1).seed
 
 
 def generation_before(subject: Subject) -> Generation | None:
@@ -113,9 +128,13 @@ def _read(subject: Subject, claim: Claim) -> Entries | None:
         file = subject.directory.open(names.numbered(names.SEGMENT, number))
     except FileNotFoundError:
         return None
-    data = file.read_at(offset, frame_bytes)
+    header, data = file.read_at(0, HEADER_BYTES), file.read_at(offset, frame_bytes)
     file.close()
-    frame = decode_frame(data, 0, Header(KIND, subject.store_id, number).seed)
+    try:
+        seed = decode_header(header, file.name, KIND).seed
+    except CorruptedError:
+        seed = Header(KIND, subject.store_id, number).seed
+    frame = decode_frame(data, 0, seed)
     if frame is None or claim.fault(frame) is not None:
         return None
     _, _, keys, values = decode_leaf(frame.payload, frame.flags)

@@ -34,7 +34,7 @@ log = logging.getLogger("conduitstore")
 class Store(Database):
     """A database on a directory. Made by :func:`open_store`."""
 
-    def __init__(self, recovered: Recovered, settings: Settings) -> None:
+    def __init__(self, recovered: Recovered, settings: Settings, filesystem: FileSystem) -> None:
         cache = Cache(settings.cache_capacity_bytes)
         forest = Forest(
             cache,
@@ -48,7 +48,7 @@ class Store(Database):
         self.checkpoint_lock = threading.Lock()
         self.generation = recovered.generation
         self._incarnations = recovered.generation.incarnations
-        self.filesystem = recovered.filesystem
+        self.filesystem = filesystem
         self.store_id = recovered.store_id
         self._flusher: Flusher | None = None
         self.checkpointer = Checkpointer(
@@ -209,6 +209,10 @@ class Store(Database):
                 finally:
                     self._let_go()
 
+    def refresh(self) -> int:
+        self.check_handle()
+        return self.sequence
+
     def abandon(self) -> None:
         """Let go without writing anything, as if the process had been killed. For tests."""
         if self._flusher is not None:
@@ -253,9 +257,10 @@ def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
     recovered = recovery.open_directory(filesystem, path)
     try:
         _check_new(recovered, settings)
-        return Store(recovered, settings)
+        return Store(recovered, settings, filesystem)
     except BaseException:
-        recovered.lock.close()
+        if recovered.lock is not None:
+            recovered.lock.close()
         raise
 
 

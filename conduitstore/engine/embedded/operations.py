@@ -19,6 +19,8 @@ from conduitstore.operations import (
 
 from . import capture, stats
 from .backup import backup
+from .files import Directory
+from .manifest import Generation
 from .pieces import ignore, paced
 from .verify import verify
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 class StoreOperations:
     """See :class:`conduitstore.operations.Operations`."""
 
-    recovery_report: RecoveryReport
+    recovery_report = RecoveryReport()
+    directory: Directory
+    generation: Generation  # the newest that is published, without its leaves
 
     @property
     def _store(self) -> Store:
@@ -40,13 +44,24 @@ class StoreOperations:
 
     def size_on_disk(self) -> int:
         self._store.check_handle()
-        return sum(stats.file_sizes(self._store.directory).values())
+        return sum(stats.file_sizes(self.directory).values())
 
     def export(self, *, compression_level: int = 3) -> Iterator[bytes]:
-        db = self._store
-        return export_stream(db, lambda: (db.counters.drawn, db.counters.ids), compression_level)
+        return export_stream(self._store, self.positions, compression_level)
+
+    def positions(self) -> tuple[int, int]:
+        """The newest count drawn, and the next id."""
+        counters = self._store.counters
+        return counters.drawn, counters.ids
+
+    @property
+    def log_bytes(self) -> int:
+        """Of the log file that commits go to now."""
+        return self._store.log.size_bytes
 
     def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+        self._store.check_handle()
+        self._store.check_writable()
         return import_stream(self._store, stream, self._advance)
 
     def backup(

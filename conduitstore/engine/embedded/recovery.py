@@ -15,25 +15,22 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
-import msgpack
-
-from conduitstore.errors import CorruptedError, UnsupportedFormatError
+from conduitstore.errors import UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
 from conduitstore.operations import Cut
 
 from . import index, names
 from .files import Directory, File, FileSystem
 from .forest import DEFAULT_TREE_ID, Forest
-from .format import HEADER_BYTES, MAGIC, Frame, decode_header, frames, frames_behind
+from .format import HEADER_BYTES, decode_header
 from .leaf import Leaf, Location
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Ceilings, Generation, read_manifest
+from .replay import Replay
 from .segment import Segment
-from .wal import KIND as LOG_KIND
 
 log = logging.getLogger("conduitstore")
 
@@ -58,9 +55,8 @@ NOTHING_YET = Generation(
 class Recovered:
     """What a directory holds, locked and read."""
 
-    filesystem: FileSystem
     directory: Directory
-    lock: File
+    lock: File | None  # None: open for reading only
     store_id: bytes
     generation: Generation
     segments: dict[int, Segment]
@@ -77,10 +73,11 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
         CorruptedError: a manifest or segment is damaged.
     """
     directory = filesystem.directory(path) or filesystem.make_directory(path)
-    check_ours(directory)
+    with suppress(FileNotFoundError):  # A writer is at work: the lock will say so.
+        check_ours(directory)
     lock = lock_directory(directory)
     try:
-        return _read(filesystem, directory, lock)
+        return read_directory(directory, lock)
     except BaseException:
         lock.close()
         raise
@@ -91,13 +88,18 @@ def lock_directory(directory: Directory) -> File:
     return directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
 
 
-def check_ours(directory: Directory) -> bool:
+def check_ours(directory: Directory, *, writes: bool = True) -> bool:
     """Whether a store is there, of a format we know; False: a new one may be made here."""
     found = directory.names()
     strangers = [name for name in found if not names.is_ours(name)]
     if newest_number := newest_manifest(found):
         newest = names.numbered(names.MANIFEST, newest_number)
-        decode_header(_beginning(directory, newest), newest, MANIFEST_KIND)
+        header = decode_header(_beginning(directory, newest), newest, MANIFEST_KIND)
+        if writes and header.read_only_flags:
+            raise UnsupportedFormatError(
+                f"{newest} has flags {header.read_only_flags:#x} that this release does not know: "
+                "the store may only be read; write to it with the release that made it"
+            )
         for name in strangers:
             log.warning("%s holds a file that is none of ours: %s", directory.path, name)
         return True
@@ -137,8 +139,9 @@ def _beginning(directory: Directory, name: str) -> bytes:
     return data
 
 
-def _read(filesystem: FileSystem, directory: Directory, lock: File) -> Recovered:
-    exists = check_ours(directory)
+def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
+    """Step 3; without the lock, what is named may be gone already."""
+    exists = check_ours(directory, writes=lock is not None)
     found = directory.names()
     last_number = last_number_of(found)
     if not exists:
@@ -146,22 +149,32 @@ def _read(filesystem: FileSystem, directory: Directory, lock: File) -> Recovered
         nothing = replace(
             NOTHING_YET, log_start=last_number + 1, previous_log_start=last_number + 1
         )
-        return Recovered(
-            filesystem, directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True
-        )
+        return Recovered(directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True)
     header, generation = read_manifest(directory, newest_manifest(found))
     named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
     segments = {n: Segment.open(directory, n, header.store_id) for n in sorted(named)}
     return Recovered(
-        filesystem,
-        directory,
-        lock,
-        header.store_id,
-        generation,
-        segments,
-        last_number,
-        is_new=False,
+        directory, lock, header.store_id, generation, segments, last_number, is_new=False
     )
+
+
+def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
+    """Step 4; gives the ends of files that were not used.
+
+    Raises:
+        CorruptedError: a commit that was on the platter cannot be read.
+    """
+    if recovered.is_new:
+        return ()
+    start = recovered.generation.log_start
+    log_replay = Replay(forest, recovered.directory, recovered.store_id, start)
+    log_replay.advance()
+    log_replay.check()
+    if log_replay.damage is not None:
+        log.warning(
+            "%s ends at byte %d in a commit that was never durable: it is cut", *log_replay.damage
+        )
+    return tuple(log_replay.cuts.values())
 
 
 def plant(forest: Forest, recovered: Recovered) -> None:
@@ -187,83 +200,3 @@ def _leaf(
 ) -> Leaf:
     location = Location(segments[number], offset, frame_bytes, entries_total)
     return Leaf(None, None, size_bytes=payload_bytes, location=location)
-
-
-def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
-    """Step 4; gives the ends of files that were not used.
-
-    Raises:
-        CorruptedError: a commit that was on the platter cannot be read.
-    """
-    cuts: list[Cut] = []
-    promised = 0
-    for name, data in read_logs(recovered.directory, recovered.generation.log_start):
-        seed = log_seed(name, data, recovered.store_id)
-        end = HEADER_BYTES if seed is not None else 0
-        cut_at: int | None = None
-        for frame in frames(data, seed) if seed is not None else ():
-            end = frame.end
-            sequence, durable, count, *ops = commit_of(name, frame)
-            promised = max(promised, durable)
-            if sequence == forest.sequence + 1:
-                forest.prepare(ops)
-                forest.apply(ops, count, sequence)
-            elif sequence > forest.sequence and cut_at is None:
-                cut_at = frame.offset
-        if cut_at is None and end < len(data):
-            cut_at = end
-        if cut_at is not None:
-            cuts.append(Cut(name, cut_at, len(data) - cut_at))
-        if seed is not None and end != len(data):
-            behind = frames_behind(data, end, seed)
-            promised = max([promised, *(commit_of(name, frame)[1] for frame in behind)])
-    if promised > forest.sequence:
-        file, offset = (cuts[0].file, cuts[0].offset) if cuts else ("log", 0)
-        raise CorruptedError(
-            file, offset,
-            f"commits up to {promised} were on the platter, those behind {forest.sequence} cannot "
-            "be read",
-        )  # fmt: skip
-    for cut in cuts:
-        log.warning(
-            "%s ends at byte %d in a commit that was never durable: it is cut", cut.file, cut.offset
-        )
-    return tuple(cuts)
-
-
-def read_logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the log files from a number on, in order."""
-    parsed = ((names.parse(name) or ("", 0), name) for name in directory.names())
-    logs = sorted((number, name) for (kind, number), name in parsed if kind == names.LOG)
-    for number, name in logs:
-        if number >= start:
-            file = directory.open(name)
-            data = file.read_at(0, file.size())
-            file.close()
-            yield name, data
-
-
-def log_seed(name: str, data: bytes, store_id: bytes) -> int | None:
-    """The seed of a log's checksums; None for a file that was being created at the crash."""
-    if data[: len(MAGIC)] not in (MAGIC, b""):
-        return None
-    try:
-        header = decode_header(data, name, LOG_KIND)
-    except CorruptedError:
-        return None
-    if header.store_id != store_id:
-        raise CorruptedError(name, 0, "it belongs to another store")
-    return header.seed
-
-
-def commit_of(name: str, frame: Frame) -> list[Any]:
-    """A commit's parts: sequence, durable, count and the operations."""
-    try:
-        commit = msgpack.unpackb(frame.payload)
-        sequence, durable, count = commit[:3]
-        is_whole = len(commit) % 3 == 0 and {type(sequence), type(durable), type(count)} == {int}
-    except Exception as error:  # Whatever hostile bytes make the decoder raise.
-        raise CorruptedError(name, frame.offset, f"not a commit: {error}") from error
-    if not is_whole:
-        raise CorruptedError(name, frame.offset, "not a commit")
-    return list(commit)

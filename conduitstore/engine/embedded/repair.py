@@ -52,7 +52,7 @@ class Repair:
 
 def verify_directory(filesystem: FileSystem, path: str, on_read: OnRead) -> Iterator[Damage]:
     """:func:`.verify.verify` for a store that is not open; it may be too damaged to be."""
-    directory = _ours(filesystem, path)
+    directory = _ours(filesystem, path, writes=False)
     lock = lock_directory(directory)
     try:
         yield from verify(_subject(directory, on_read))
@@ -62,11 +62,15 @@ def verify_directory(filesystem: FileSystem, path: str, on_read: OnRead) -> Iter
 
 def repair(filesystem: FileSystem, path: str, backup: str | None, on_read: OnRead) -> list[Repair]:
     """Mend what can be mended; gives every damage there was."""
-    directory = _ours(filesystem, path)
+    directory = _ours(filesystem, path, writes=True)
     lock = lock_directory(directory)
     try:
         subject = _subject(directory, on_read)
-        other = _subject(_ours(filesystem, backup), ignore) if backup is not None else None
+        other = (
+            _subject(_ours(filesystem, backup, writes=False), ignore)
+            if backup is not None
+            else None
+        )
         repairs, mended = _mend(subject, Copies(subject, other), list(verify(subject)))
         if mended:
             _publish(subject, mended)
@@ -75,9 +79,9 @@ def repair(filesystem: FileSystem, path: str, backup: str | None, on_read: OnRea
         lock.close()
 
 
-def _ours(filesystem: FileSystem, path: str) -> Directory:
+def _ours(filesystem: FileSystem, path: str, *, writes: bool) -> Directory:
     directory = filesystem.directory(path)
-    if directory is None or not check_ours(directory):
+    if directory is None or not check_ours(directory, writes=writes):
         raise InvalidArgumentError(f"there is no store at {path}")
     return directory
 

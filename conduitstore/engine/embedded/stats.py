@@ -11,10 +11,10 @@ from . import index
 from .files import Directory
 
 if TYPE_CHECKING:
-    from .lifecycle import Store
+    from .database import Database
 
 
-def stats(db: Store) -> Stats:
+def stats(db: Database) -> Stats:
     """See :class:`conduitstore.operations.Stats`."""
     db.check_handle()
     frozen = db.forest.freeze()
@@ -24,6 +24,7 @@ def stats(db: Store) -> Stats:
     }
     dirty = [leaf for run in leaves.values() for leaf in run if leaf.location is None]
     sizes = file_sizes(db.directory)
+    generation = db.generation
     return Stats(
         trees={
             name: TreeStats(
@@ -34,11 +35,11 @@ def stats(db: Store) -> Stats:
         sequence=frozen.sequence,
         durable_sequence=db.durable_sequence,
         count=frozen.count,
-        generation=db.generation.generation,
-        incarnation=db.generation.incarnations[-1][1],
+        generation=generation.generation,
+        incarnation=generation.incarnations[-1][1],
         size_on_disk_bytes=sum(sizes.values()),
         files_total=len(sizes),
-        log_bytes=db.log.size_bytes,
+        log_bytes=db.log_bytes,
         dirty_bytes=sum(leaf.memory_bytes for leaf in dirty),
         cache_bytes=db.forest.cache.resident_bytes,
         cache_loads_total=db.forest.cache.loads_total,

@@ -213,11 +213,11 @@ def _verify_segment(
     except FileNotFoundError:
         return  # A checkpoint has just made it useless: what is needed is pinned.
     try:
-        _header(subject, file, name, names.SEGMENT, number)
+        seed = _header(subject, file, name, names.SEGMENT, number).seed
     except ConduitStoreError as error:
         yield Damage(name, 0, HEADER_BYTES, _reason(error))
-    # The seed is known without the header, so that its damage takes nothing else along.
-    seed = Header(SEGMENT_KIND, subject.store_id, number).seed
+        # What the header must have said is known, so that its damage takes nothing else along.
+        seed = Header(SEGMENT_KIND, subject.store_id, number).seed
     missing = dict(claims)
     for piece in pieces(file, file.size(), seed, subject.on_read):
         claim = missing.pop(piece.offset, None)
