@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded.format import FORMAT_VERSION
@@ -67,7 +68,7 @@ def describe(db: Database) -> dict[str, object]:
     }
 
 
-def _open(name: str, **settings: int) -> embedded.Store:
+def _open(name: str, **settings: Any) -> embedded.Store:
     db = embedded.open(GOLDEN / name, flush_every_ms=None, **settings)
     assert isinstance(db, embedded.Store)
     return db
@@ -75,7 +76,7 @@ def _open(name: str, **settings: int) -> embedded.Store:
 
 def make(name: str, compression_level: int, *, is_closed: bool) -> dict[str, object]:
     """One store; gives what is in it."""
-    db = embedded.open(GOLDEN / name, flush_every_ms=None, compression_level=0, leaf_entries_max=64)
+    db = _open(name, compression_level=0, leaf_entries_max=64)
     fill(db)
     db.close()
     # The second half of the leaves: of the other kind.
