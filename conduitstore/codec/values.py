@@ -29,6 +29,7 @@ takes its depth from that stack.
 pack_u64 = encode_u64
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder()
 _UNWRITABLE = (TypeError, ValueError, RecursionError)  # UnicodeEncodeError is a ValueError.
 
 
@@ -109,7 +110,7 @@ def pack_json_objects(values: Sequence[object]) -> bytes:
 def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
     """A JSON object that has at least the keys ``required``."""
     found = unpack_json(tree, value)
-    if not isinstance(found, dict) or not found.keys() >= set(required):
+    if not isinstance(found, dict) or not all(key in found for key in required):
         raise CorruptedError(tree, 0, f"the value is no JSON object with {', '.join(required)}")
     return found
 
@@ -117,6 +118,6 @@ def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
 def unpack_json(tree: str, value: bytes) -> Any:
     """JSON of either kind."""
     try:
-        return json.loads(value)
+        return _DECODER.decode(value.decode())
     except (ValueError, RecursionError) as error:
         raise CorruptedError(tree, 0, f"the value is not JSON: {error}") from error
