@@ -308,6 +308,13 @@ class Database(Keyspace, Protocol):
     def checksum(self) -> int:
         """A CRC-32 over every tree, key and value in order: equal on engines with equal content."""
 
+    def refresh(self) -> int:
+        """Move a store that is open for reading to the newest state; gives its sequence.
+
+        Trees follow, snapshots and iterators stay as they are. A store that writes always shows
+        the newest state.
+        """
+
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...

@@ -258,6 +258,10 @@ class MemoryDatabase(_LiveTree):
     async def flush_async(self) -> int:
         return self.flush()
 
+    def refresh(self) -> int:
+        self.check()
+        return self.sequence
+
     async def wait_durable(self, sequence: int) -> None:
         self.check()
         if sequence > self.sequence:

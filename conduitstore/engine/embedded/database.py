@@ -27,7 +27,7 @@ import msgpack
 
 from conduitstore.engine.checksum import checksum
 from conduitstore.engine.merge import MERGE_OPERATORS, MergeOperators
-from conduitstore.engine.subscriber import Subscribers
+from conduitstore.engine.subscriber import Subscriber, Subscribers
 from conduitstore.errors import InvalidArgumentError, PoisonedError, StoreFullError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -280,6 +280,13 @@ class Database(LiveTree, Guard):
     def reserve_ids(self, total: int) -> range:
         self.check_handle()
         return self.counters.take_ids(total)
+
+    def watch(self, tree: str, prefix: bytes, capacity: int) -> Subscriber:
+        """Subscribe to a tree."""
+        return self.subscribers.watch(tree, prefix, capacity)
+
+    def refresh(self) -> int:
+        raise NotImplementedError
 
     def close(self) -> None:
         raise NotImplementedError

@@ -87,6 +87,19 @@ class Forest:
         entries = leaf.entries
         return self.cache.contents(leaf)[1] if entries is None else entries
 
+    def become(self, other: Forest) -> None:
+        """Show another forest's state from now on, all at once for whoever freezes.
+
+        Point readers may look meanwhile: no tree is missing for a moment.
+        """
+        with self.lock:
+            self.roots.update(other.roots)
+            for tree_id in [one for one in self.roots if one >= 0 and one not in other.roots]:
+                del self.roots[tree_id]
+            self.ids, self.next_tree_id = other.ids, other.next_tree_id
+            self._clock = max(self._clock, other._clock) + 1  # Behind every leaf's epoch.
+            self.count, self.sequence = other.count, other.sequence
+
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> None:
         """Do all the reading that applying ``ops`` needs, so that it needs none.
@@ -120,6 +133,8 @@ class Forest:
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
+            if tree_id in self.roots or operand in self.ids:
+                raise ValueError(f"there is a tree {tree_id} or {operand} already")
             self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
             self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)

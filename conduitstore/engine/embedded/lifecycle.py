@@ -187,6 +187,10 @@ class Store(Database):
                 finally:
                     self._let_go()
 
+    def refresh(self) -> int:
+        self.check_handle()
+        return self.sequence
+
     def abandon(self) -> None:
         """Let go without writing anything, as if the process had been killed. For tests."""
         if self._flusher is not None:
@@ -233,7 +237,8 @@ def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
         _check_new(recovered, settings)
         return Store(recovered, settings)
     except BaseException:
-        recovered.lock.close()
+        if recovered.lock is not None:
+            recovered.lock.close()
         raise
 
 
