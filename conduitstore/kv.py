@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self, TypeVar, get_args
 
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, shown
 from .operations import Operations
 
 KEY_BYTES_MAX = 2_048
@@ -356,7 +356,9 @@ def check_bound(bound: bytes | None) -> bytes | None:
 def check_limit(limit: int | None) -> int | None:
     """A limit on items: zero or more, or None for no limit."""
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise InvalidArgumentError(f"a limit must be an int of 0 or more, or None, not {limit!r}")
+        raise InvalidArgumentError(
+            f"a limit must be an int of 0 or more, or None, not {shown(limit)}"
+        )
     return limit
 
 

@@ -123,7 +123,7 @@ def _overlap(one: Claim, other: Claim) -> bool:
 
 def _read(subject: Subject, claim: Claim) -> Entries | None:
     """A leaf from where a store's segment has it; None where it is not whole."""
-    number, offset, frame_bytes, _, _ = claim.row
+    number, offset, frame_bytes, *_ = claim.row
     try:
         file = subject.directory.open(names.numbered(names.SEGMENT, number))
     except FileNotFoundError:

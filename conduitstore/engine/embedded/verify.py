@@ -45,7 +45,7 @@ class Claim:
 
     def damage(self, file: str, reason: str) -> Damage:
         """That this leaf cannot be read."""
-        _, offset, frame_bytes, _, _ = self.row
+        _, offset, frame_bytes, *_ = self.row
         low = None if self.is_first else self.low
         return Damage(file, offset, frame_bytes, reason, self.tree, low, self.high)
 
