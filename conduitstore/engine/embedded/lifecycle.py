@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count as counting
+from typing import Any
 
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
 
@@ -22,6 +23,7 @@ from .files import File, FileSystem
 from .flusher import Flusher
 from .forest import Forest, Frozen
 from .guard import closed
+from .history import commits_since
 from .manifest import Ceilings, Generation
 from .recovery import Recovered
 from .wal import WriteAheadLog
@@ -41,6 +43,7 @@ class Store(Database):
         )
         super().__init__(recovered.directory.path, settings, forest)
         self._directory = recovered.directory
+        self._store_id = recovered.store_id
         self._lock_file: File | None = recovered.lock
         self._numbers: Iterator[int] = counting(recovered.last_number + 1)
         self._checkpoint_lock = threading.Lock()
@@ -186,6 +189,9 @@ class Store(Database):
                         self._remove()
                 finally:
                     self._let_go()
+
+    def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
+        return commits_since(self._directory, self._store_id, since, upto)
 
     def refresh(self) -> int:
         self.check_handle()

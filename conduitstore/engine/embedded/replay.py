@@ -117,7 +117,7 @@ class Replay:
         forest, base = self.forest, self._offset
         for frame in frames(data, self._seed, 0):
             at = base + frame.offset
-            sequence, durable, count, ops = _commit(name, at, frame)
+            sequence, durable, count, ops = commit_of(name, at, frame)
             self.promised = max(self.promised, durable)
             if sequence == forest.sequence + 1:
                 _apply(forest, name, at, ops, count, sequence)
@@ -128,7 +128,7 @@ class Replay:
         if end < len(data):
             self.damage = self.damage or (name, self._offset)
             for frame in frames_behind(data, end, self._seed):
-                self.promised = max(self.promised, _commit(name, base + frame.offset, frame)[1])
+                self.promised = max(self.promised, commit_of(name, base + frame.offset, frame)[1])
 
 
 def _apply(
@@ -143,7 +143,7 @@ def _apply(
         raise CorruptedError(name, offset, f"not a commit: {error!r}") from error
 
 
-def _commit(name: str, offset: int, frame: Frame) -> tuple[int, int, int, list[Any]]:
+def commit_of(name: str, offset: int, frame: Frame) -> tuple[int, int, int, list[Any]]:
     """Sequence, durable, count and operations."""
     try:
         sequence, durable, count, *ops = msgpack.unpackb(frame.payload)
