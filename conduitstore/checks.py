@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, shown
 
 KEY_BYTES_MAX = 2_048
 VALUE_BYTES_MAX = 64 * 1024 * 1024
@@ -49,7 +49,9 @@ def check_bound(bound: bytes | None) -> bytes | None:
 def check_limit(limit: int | None) -> int | None:
     """A limit on items: zero or more, or None for no limit."""
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise InvalidArgumentError(f"a limit must be an int of 0 or more, or None, not {limit!r}")
+        raise InvalidArgumentError(
+            f"a limit must be an int of 0 or more, or None, not {shown(limit)}"
+        )
     return limit
 
 

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from conduitstore.errors import InvalidArgumentError, LaggedError
+from conduitstore.errors import InvalidArgumentError, LaggedError, shown
 from conduitstore.kv import Event
 
 log = logging.getLogger("conduitstore")
@@ -33,7 +33,9 @@ _Queued = tuple[Event, int, bool]
 def check_since(since: int | None) -> None:
     """A sequence to go on from, or None."""
     if since is not None and (type(since) is not int or since < 0):
-        raise InvalidArgumentError(f"since must be a sequence of 0 or more, or None, not {since!r}")
+        raise InvalidArgumentError(
+            f"since must be a sequence of 0 or more, or None, not {shown(since)}"
+        )
 
 
 class Subscriber:
