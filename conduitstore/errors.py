@@ -67,17 +67,19 @@ class StoreFullError(ConduitStoreError):
 
 
 class LaggedError(ConduitStoreError):
-    """A subscriber fell behind its queue; the events in between are gone for it.
+    """A subscriber fell behind its queue, or behind the log; what it missed is gone for it.
 
     Attributes:
-        missed_total: how many events were dropped.
+        missed_total: how many events were dropped; None where nobody can tell.
     """
 
-    def __init__(self, missed_total: int) -> None:
-        super().__init__(
-            f"the subscriber fell behind and missed {missed_total} events; "
-            "read the tree again and go on from there"
+    def __init__(self, missed_total: int | None, since: int | None = None) -> None:
+        what = (
+            f"the subscriber fell behind and missed {missed_total} events"
+            if since is None
+            else f"the commits behind {since} cannot be told any more, or are not of this history"
         )
+        super().__init__(f"{what}; read the tree again and go on from there")
         self.missed_total = missed_total
 
 

@@ -18,21 +18,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Self, TypeVar, get_args
+from typing import Literal, NamedTuple, Protocol, Self, TypeVar
 
-from .errors import InvalidArgumentError, shown
+from .checks import IDS_MAX as IDS_MAX
+from .checks import KEY_BYTES_MAX as KEY_BYTES_MAX
+from .checks import TREE_NAME_BYTES_MAX as TREE_NAME_BYTES_MAX
+from .checks import VALUE_BYTES_MAX as VALUE_BYTES_MAX
+from .checks import Durability as Durability
+from .checks import check_bound as check_bound
+from .checks import check_durability as check_durability
+from .checks import check_key as check_key
+from .checks import check_limit as check_limit
+from .checks import check_tree_name as check_tree_name
+from .checks import check_value as check_value
+from .checks import prefix_end as prefix_end
 from .operations import Operations
 
-KEY_BYTES_MAX = 2_048
-VALUE_BYTES_MAX = 64 * 1024 * 1024
-TREE_NAME_BYTES_MAX = 255
-IDS_MAX = 1 << 63
-"""No id reaches this: they fit a signed 64-bit integer."""
 DEFAULT_TREE = "__default__"
 """The tree that the store itself stands for, as in sled; it always exists."""
 
 T = TypeVar("T")
-Durability = Literal["interval", "commit", "none"]
 Item = tuple[bytes, bytes]
 UpdateFunction = Callable[[bytes | None], bytes | None]
 """Old value (None: absent) to new value (None: delete)."""
@@ -107,13 +112,17 @@ class Subscriber(Protocol):
     and the next read raises :class:`LaggedError` once; after that it goes on with later commits.
     """
 
+    @property
+    def sequence(self) -> int:
+        """Every event up to this commit has been taken: where to go on after a restart."""
+
     def next(self, timeout: float | None = None) -> Event | None:
         """Wait up to ``timeout`` seconds (None: for ever); None on timeout or when closed."""
 
     def on_ready(self, wake: Callable[[], None]) -> None:
         """Have ``wake()`` called after events were queued.
 
-        It runs in the committing thread: it must not block, raise or touch the store.
+        It runs in the committing or syncing thread: it must not block, raise or touch the store.
         """
 
     def close(self) -> None:
@@ -225,8 +234,26 @@ class Tree(Protocol):
     def clear(self) -> None:
         """Delete every key, atomically."""
 
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
-        """Events of commits from now on; ``capacity`` bounds the events that wait to be read."""
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
+        """Events of commits from now on, or of every commit behind the sequence ``since``.
+
+        Args:
+            prefix: of the keys; ``b""`` for all.
+            capacity: bounds the events from now on that wait to be read.
+            since: what a subscriber's ``sequence`` was, perhaps before a restart. It must have
+                been durable: of commits that a power loss takes back nobody is told.
+            only_durable: hold each commit's events back until it survives power loss.
+
+        Raises:
+            LaggedError: the commits behind ``since`` are no longer in the log.
+        """
 
 
 class Keyspace(Tree, Protocol):
@@ -242,9 +269,15 @@ class Keyspace(Tree, Protocol):
         """The newest visible count: everything at or below it can be seen."""
 
     def transaction(
-        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+        self,
+        fn: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
     ) -> T:
         """Run ``fn(tx)``; all its writes are one commit, or none when it raises.
+
+        A read-only one runs on a snapshot, waits for no writer, holds none up, and refuses writes.
 
         Inside a transaction a nested one joins: an exception that leaves it undoes its own writes
         only. A distributed engine may run ``fn`` again, so it should touch nothing but ``tx``.
@@ -321,77 +354,6 @@ class Database(Keyspace, Operations, Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-# Checks every engine makes before it does anything --------------------------------------------
-
-
-def check_key(key: bytes) -> bytes:
-    """``key`` itself, or an :class:`InvalidArgumentError` that says what is wrong with it."""
-    if type(key) is not bytes:
-        raise InvalidArgumentError(f"a key must be bytes, not {type(key).__name__}")
-    if not 0 < len(key) <= KEY_BYTES_MAX:
-        raise InvalidArgumentError(
-            f"a key must have 1 to {KEY_BYTES_MAX} bytes, this one has {len(key)}"
-        )
-    return key
-
-
-def check_value(value: bytes) -> bytes:
-    """``value`` itself, or an :class:`InvalidArgumentError` that says what is wrong with it."""
-    if type(value) is not bytes:
-        raise InvalidArgumentError(f"a value must be bytes, not {type(value).__name__}")
-    if len(value) > VALUE_BYTES_MAX:
-        raise InvalidArgumentError(
-            f"a value must have at most {VALUE_BYTES_MAX} bytes, this one has {len(value)}"
-        )
-    return value
-
-
-def check_bound(bound: bytes | None) -> bytes | None:
-    """A range bound: bytes of any length, or None for an open end."""
-    if bound is not None and type(bound) is not bytes:
-        raise InvalidArgumentError(f"a bound must be bytes or None, not {type(bound).__name__}")
-    return bound
-
-
-def check_limit(limit: int | None) -> int | None:
-    """A limit on items: zero or more, or None for no limit."""
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise InvalidArgumentError(
-            f"a limit must be an int of 0 or more, or None, not {shown(limit)}"
-        )
-    return limit
-
-
-def check_durability(durability: Durability | None) -> Durability | None:
-    """One of the three durabilities, or None for the store's own."""
-    if durability is not None and durability not in get_args(Durability):
-        raise InvalidArgumentError(
-            f"durability must be one of {', '.join(get_args(Durability))}, not {durability!r}"
-        )
-    return durability
-
-
-def check_tree_name(name: str) -> str:
-    """A usable tree name, or an :class:`InvalidArgumentError` that says what is wrong with it."""
-    if not isinstance(name, str):
-        raise InvalidArgumentError(f"a tree name must be str, not {type(name).__name__}")
-    try:
-        encoded = name.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidArgumentError(f"a tree name must be valid Unicode: {error}") from error
-    if not 0 < len(encoded) <= TREE_NAME_BYTES_MAX or b"\0" in encoded:
-        raise InvalidArgumentError(
-            f"a tree name must have 1 to {TREE_NAME_BYTES_MAX} bytes and no NUL: {name!r}"
-        )
-    return name
-
-
 def name_of(tree: Tree | str) -> str:
     """The name of a tree given by handle or by name."""
     return check_tree_name(tree if isinstance(tree, str) else tree.name)
-
-
-def prefix_end(prefix: bytes) -> bytes | None:
-    """The smallest key above every key that begins with ``prefix``; None when there is none."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -40,13 +40,21 @@ class Parts:
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
 
-    def transaction(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
+    def transaction(
+        self,
+        fn: Callable[[Parts], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
+    ) -> T:
         """Run ``fn(tx)``, where ``tx`` has all parts; what they write is one commit.
 
         Inside a transaction this one joins, and an exception that leaves ``fn`` takes back what
         ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
         """
-        return self.keyspace.transaction(lambda tx: fn(Parts(tx)), durability=durability)
+        return self.keyspace.transaction(
+            lambda tx: fn(Parts(tx)), durability=durability, read_only=read_only
+        )
 
     @once
     def globals(self) -> Globals:

@@ -46,6 +46,10 @@ class MemoryHarness:
     def checkpoint(self, db):
         pass
 
+    def told_since(self, _db):
+        """A subscriber may always go on from here."""
+        return 0
+
     def reader(self, db):
         """The store once more, open for reading."""
         return db.snapshot()
@@ -91,6 +95,10 @@ class EmbeddedHarness:
 
     def checkpoint(self, db):
         db.checkpoint()
+
+    def told_since(self, db):
+        """A subscriber may always go on from here: the newest checkpoint."""
+        return db.generation.sequence
 
     def reader(self, _db):
         """The store once more, open for reading."""

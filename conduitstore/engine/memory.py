@@ -11,10 +11,17 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NoReturn, Self, TypeVar
+from typing import Self, TypeVar, cast
 
-from conduitstore.errors import ClosedError, InvalidArgumentError, PoisonedError
+from conduitstore import kv
+from conduitstore.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    LaggedError,
+    PoisonedError,
+)
 from conduitstore.kv import (
     DEFAULT_TREE,
     IDS_MAX,
@@ -32,13 +39,17 @@ from conduitstore.kv import (
 
 from .checksum import checksum
 from .memory_operations import MemoryOperations
+from .memory_snapshot import MemorySnapshot
 from .memory_transaction import DROPPED, Transaction
 from .merge import MERGE_OPERATORS, MergeOperators
-from .rows import NOTHING, Cursor, Held, Rows, cursor
-from .subscriber import Subscriber, Subscribers
-from .surface import FrozenSurface, LiveSurface
+from .reading import read
+from .rows import NOTHING, Cursor, Rows, cursor
+from .subscriber import EVER, Subscriber, Subscribers, check_since
+from .surface import LiveSurface
 
 T = TypeVar("T")
+COMMITS_REMEMBERED = 1_000
+"""How many commits subscribers can be told of afterwards."""
 
 
 # The open store -----------------------------------------------------------------------------------
@@ -92,7 +103,7 @@ class _LiveTree(LiveSurface):
         return len(self._read().entries)
 
     def _commit(self, write: Callable[[Tree], T]) -> T:
-        def run(tx: Transaction) -> T:
+        def run(tx: kv.Transaction) -> T:
             self._check_alive()
             return write(tx.open_tree(self.name))
 
@@ -103,10 +114,19 @@ class _LiveTree(LiveSurface):
         self._read()
         self._store.operators.choose(self.name, fn, name)
 
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
+        subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
         with self._store.lock:  # Either before a commit is published or after, never amid it.
             self._read()
-            return self._store.subscribers.watch(self.name, prefix, capacity)
+            self._store.watch(self.name, subscriber, since)
+        return subscriber
 
 
 class MemoryDatabase(MemoryOperations, _LiveTree):
@@ -121,7 +141,9 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         self.writer = threading.Lock()
         self.lock = threading.RLock()
         self.subscribers = Subscribers()
+        self.telling = 0  # the thread that tells subscribers of its commit
         self.operators = MergeOperators()
+        self.recent: deque[tuple[int, dict[str, list[Event]]]] = deque(maxlen=COMMITS_REMEMBERED)
         self.trees = {DEFAULT_TREE: Rows()}
         self.sequence = 0
         self.visible_count = 0
@@ -140,14 +162,18 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         """Whether a handle other than the running transaction's may be used here and now."""
         if self._failure is not None:
             raise self._failure()
-        if self.running is not None and self.running[0] == threading.get_ident():
+        if self.telling == threading.get_ident() or (
+            self.running is not None and self.running[0] == threading.get_ident()
+        ):
             raise InvalidArgumentError("inside a transaction only its own handles may be used")
 
     def open_tree(self, name: str) -> _LiveTree:
         self.check()
         rows = self.trees.get(check_tree_name(name))
         if rows is None:
-            rows = self.transaction(lambda tx: tx.open_tree(name).committed_rows())
+            rows = self.transaction(
+                lambda tx: cast("Transaction", tx).open_tree(name).committed_rows()
+            )
         return _LiveTree(self, name, rows)
 
     def tree_names(self) -> list[str]:
@@ -160,12 +186,19 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         return self.visible_count
 
     def transaction(
-        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+        self,
+        fn: Callable[[kv.Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
     ) -> T:
         check_durability(durability)
         running = self.running
         if running is not None and running[0] == threading.get_ident():
-            return running[1].transaction(fn)
+            return running[1].transaction(fn, read_only=read_only)
+        if read_only:
+            return read(self.snapshot(), fn)
+        self.check()
         with self.writer:
             self.check()
             tx = Transaction(self)
@@ -179,13 +212,36 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
 
     def _commit_writes(self, tx: Transaction) -> None:
         with self.lock:
+            before = self.sequence
             try:
                 events = self._apply(tx)
             except BaseException:  # An interrupt, say: half a commit must not be served.
                 self._failure = lambda: PoisonedError("a commit was interrupted: open a new store")
                 raise
-            for tree, happened in events.items():
-                self.subscribers.publish(tree, happened)
+            if self.sequence > before:
+                self.recent.append((self.sequence, events))
+            self.subscribers.reached(self.sequence)
+            self.telling = threading.get_ident()  # A callback that uses the store is told so.
+            try:
+                for tree, happened in events.items():
+                    self.subscribers.publish(tree, happened, self.sequence)
+            finally:
+                self.telling = 0
+
+    def watch(self, tree: str, subscriber: Subscriber, since: int | None) -> None:
+        """Register a subscriber; with ``since``, tell it first what happened behind that."""
+        check_since(since)
+        if since is not None:
+            told = [commit for commit in self.recent if commit[0] > since]
+            if since + len(told) != self.sequence:
+                raise LaggedError(None, since)
+            for sequence, events in told:
+                subscriber.remember(events.get(tree, ()), sequence)
+            subscriber.sequence = since
+        else:
+            subscriber.sequence = self.sequence
+        subscriber.reached(EVER)  # There is nothing to survive: every commit is as good as durable.
+        self.subscribers.add(tree, subscriber)
 
     def _apply(self, tx: Transaction) -> dict[str, list[Event]]:
         """Make the drafts the committed rows; gives the events by tree. The count comes last."""
@@ -216,8 +272,13 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
             del self.trees[name]
             self.sequence += 1
             names, row = self.trees.get(MERGE_OPERATORS), name.encode()
+            told: dict[str, list[Event]] = {}
             if names is not None and names.own().pop(row, None) is not None:
-                self.subscribers.publish(MERGE_OPERATORS, [Remove(row)])
+                told[MERGE_OPERATORS] = [Remove(row)]
+                self.subscribers.publish(MERGE_OPERATORS, told[MERGE_OPERATORS], self.sequence)
+            for _, events in self.recent:  # A later tree of that name has its own history.
+                events.pop(name, None)
+            self.recent.append((self.sequence, told))
             self.operators.forget(name)
             self.subscribers.close(name)
             return True
@@ -278,91 +339,6 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         with self.writer:
             self._failure = lambda: ClosedError("the store is closed")
             self.subscribers.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-# A snapshot ---------------------------------------------------------------------------------------
-
-
-class _FrozenTree(FrozenSurface):
-    """A tree of a snapshot; empty where the snapshot has none of that name."""
-
-    name = ""
-
-    def __init__(self, snapshot: MemorySnapshot, name: str) -> None:
-        self._owner = snapshot
-        self.name = name
-
-    @property
-    def _snapshot(self) -> MemorySnapshot:
-        return self._owner
-
-    def _read(self) -> Held:
-        self._snapshot.check()
-        return self._snapshot.trees.get(self.name, NOTHING)
-
-    def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._read().entries.get(check_key(key))
-        return value
-
-    def range(
-        self,
-        lo: bytes | None = None,
-        hi: bytes | None = None,
-        *,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Cursor:
-        return cursor(self._read(), NOTHING, (lo, hi), reverse=reverse, limit=limit)
-
-    def __len__(self) -> int:
-        return len(self._read().entries)
-
-
-class MemorySnapshot(_FrozenTree):
-    """See :class:`conduitstore.kv.Snapshot`."""
-
-    def __init__(self, store: MemoryDatabase) -> None:
-        self._database = store
-        self.trees = {name: rows.hold() for name, rows in store.trees.items()}
-        self.sequence = store.sequence
-        self._count = store.visible_count
-        self._closed = False
-        self.name = DEFAULT_TREE
-
-    @property
-    def _snapshot(self) -> MemorySnapshot:
-        return self
-
-    def check(self) -> None:
-        """Whether this snapshot may be read here and now."""
-        self._database.check()
-        if self._closed:
-            raise ClosedError("the snapshot is closed")
-
-    def open_tree(self, name: str) -> _FrozenTree:
-        self.check()
-        return _FrozenTree(self, check_tree_name(name))
-
-    def tree_names(self) -> list[str]:
-        self.check()
-        return sorted(self.trees)
-
-    def current_count(self) -> int:
-        self.check()
-        return self._count
-
-    def transaction(self, fn: object, *, durability: Durability | None = None) -> NoReturn:
-        self._refuse(fn, durability)
-
-    def close(self) -> None:
-        self._closed = True
-        self.trees = {}
 
     def __enter__(self) -> Self:
         return self

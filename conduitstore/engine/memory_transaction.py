@@ -26,7 +26,7 @@ from conduitstore.kv import (
 
 from .rows import Cursor, Rows, cursor
 from .subscriber import Subscriber
-from .surface import WriteSurface
+from .surface import WriteSurface, refuse_write
 
 if TYPE_CHECKING:
     from .memory import MemoryDatabase
@@ -115,9 +115,19 @@ class DraftTree(WriteSurface):
         self._draft()
         self._tx.store.operators.choose(self.name, fn, name)
 
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
         self._draft()
-        return self._tx.store.subscribers.watch(self.name, prefix, capacity)
+        subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
+        with self._tx.store.lock:
+            self._tx.store.watch(self.name, subscriber, since)
+        return subscriber
 
 
 class Transaction(DraftTree):
@@ -162,16 +172,23 @@ class Transaction(DraftTree):
         self.count = count
 
     def transaction(
-        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+        self,
+        fn: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
     ) -> T:
         self.check()
         check_durability(durability)
         savepoint = len(self.writes), len(self.created), self.count
         try:
-            return fn(self)
+            result = fn(self)
+            if read_only and savepoint != (len(self.writes), len(self.created), self.count):
+                refuse_write()
         except BaseException:
             self._undo(*savepoint)
             raise
+        return result
 
     def open_tree(self, name: str) -> DraftTree:
         self.check()

@@ -4,6 +4,8 @@
   reader does can hold that thread up.
 - When a queue would overflow, what it holds is dropped and counted. The next read raises
   ``LaggedError`` once; later commits are then delivered again.
+- Events from before (``since``) come first and are not bounded: the log they come from is.
+- Those who want only durable commits have them queued at once and told when they are.
 - The registry holds subscribers weakly: one that nobody keeps is forgotten.
 """
 
@@ -12,39 +14,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from conduitstore.errors import InvalidArgumentError, LaggedError
+from conduitstore.errors import InvalidArgumentError, LaggedError, shown
 from conduitstore.kv import Event
 
 log = logging.getLogger("conduitstore")
+EVER = sys.maxsize
+_Queued = tuple[Event, int, bool]
+"""An event, the sequence of its commit, and whether it is the last one of that."""
+
+
+def check_since(since: int | None) -> None:
+    """A sequence to go on from, or None."""
+    if since is not None and (type(since) is not int or since < 0):
+        raise InvalidArgumentError(
+            f"since must be a sequence of 0 or more, or None, not {shown(since)}"
+        )
 
 
 class Subscriber:
     """See :class:`conduitstore.kv.Subscriber`. Any thread or event loop may read."""
 
-    def __init__(self, prefix: bytes, capacity: int) -> None:
+    def __init__(self, prefix: bytes, capacity: int, *, only_durable: bool = False) -> None:
         if type(prefix) is not bytes:
             raise InvalidArgumentError("a watched prefix must be bytes; b'' stands for everything")
         if type(capacity) is not int or capacity < 1:
             raise InvalidArgumentError("a subscriber's capacity must be an int of 1 or more")
         self.prefix = prefix
+        self.only_durable = only_durable
+        self.sequence = 0
         self._capacity = capacity
-        self._events: deque[Event] = deque()
+        self._events: deque[_Queued] = deque()
+        self._past: deque[_Queued] = deque()  # from before it was made: comes first, unbounded
+        self._upto = 0 if only_durable else EVER  # the newest commit that may be told
         self._missed_total = 0
+        self._missed_upto = 0
         self._closed = False
         self._changed = threading.Condition(threading.Lock())
         self._wakes: list[Callable[[], None]] = []
 
     # The committing thread's side -----------------------------------------------------------
-    def push(self, events: Iterable[Event]) -> None:
+    def push(self, events: Iterable[Event], sequence: int = 0) -> None:
         """Queue the events of one commit that lie under the prefix, all of them or none."""
-        prefix = self.prefix
-        wanted = [event for event in events if event.key.startswith(prefix)]
+        wanted = self._wanted(events, sequence)
         if not wanted:
             return
         with self._changed:
@@ -52,15 +70,42 @@ class Subscriber:
                 return
             if len(self._events) + len(wanted) > self._capacity:
                 self._missed_total += len(self._events) + len(wanted)
+                self._missed_upto = sequence
                 self._events.clear()
             else:
                 self._events.extend(wanted)
+            tells = sequence <= self._upto
+            if tells:
+                self._changed.notify_all()
+        if tells:
             self._wake()
 
+    def remember(self, events: Iterable[Event], sequence: int) -> None:
+        """Queue the events of a commit from before; for whoever makes the subscriber."""
+        with self._changed:
+            self._past.extend(self._wanted(events, sequence))
+
+    def reached(self, sequence: int) -> None:
+        """Every commit up to this one is durable."""
+        with self._changed:
+            if sequence <= self._upto:
+                return
+            self._upto = sequence
+            if not self._ready():
+                return
+            self._changed.notify_all()
+        self._wake()
+
+    def _wanted(self, events: Iterable[Event], sequence: int) -> list[_Queued]:
+        prefix = self.prefix
+        wanted = [(event, sequence, False) for event in events if event.key.startswith(prefix)]
+        if wanted:
+            wanted[-1] = wanted[-1][0], sequence, True
+        return wanted
+
     def _wake(self) -> None:
-        """Called with the lock held."""
-        self._changed.notify_all()
-        for wake in self._wakes:
+        """Called without the lock: a callback may look at the subscriber."""
+        for wake in tuple(self._wakes):
             try:
                 wake()
             except Exception:  # The commit is done: a reader's mistake must not reach its writer.
@@ -71,15 +116,27 @@ class Subscriber:
         with self._changed:
             self._wakes.append(wake)
 
+    def _tellable(self) -> deque[_Queued] | None:
+        """The queue whose first event may be told now."""
+        queue = self._past or (None if self._missed_total else self._events)
+        return queue if queue and queue[0][1] <= self._upto else None
+
     def _take(self) -> Event | None:
         """Called with the lock held."""
-        if self._missed_total:
+        queue = self._tellable()
+        if queue is not None:
+            event, sequence, is_last = queue.popleft()
+            self.sequence = max(self.sequence, sequence if is_last else sequence - 1)
+            return event
+        if self._missed_total and not self._past:
             missed, self._missed_total = self._missed_total, 0
+            self.sequence = max(self.sequence, self._missed_upto)
             raise LaggedError(missed)
-        return self._events.popleft() if self._events else None
+        return None
 
     def _ready(self) -> bool:
-        return bool(self._events or self._missed_total or self._closed)
+        lags = self._missed_total > 0 and not self._past
+        return self._tellable() is not None or lags or self._closed
 
     def next(self, timeout: float | None = None) -> Event | None:
         with self._changed:
@@ -89,7 +146,8 @@ class Subscriber:
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._wake()
+            self._changed.notify_all()
+        self._wake()
 
     def __iter__(self) -> Self:
         return self
@@ -139,20 +197,25 @@ class Subscribers:
         self._lock = threading.Lock()
         self.watched: dict[str, tuple[weakref.ref[Subscriber], ...]] = {}
 
-    def watch(self, tree: str, prefix: bytes, capacity: int) -> Subscriber:
-        """Register before returning: no later commit is missed."""
-        subscriber = Subscriber(prefix, capacity)
+    def add(self, tree: str, subscriber: Subscriber) -> None:
+        """Register: no later commit is missed."""
         with self._lock:
             alive = tuple(ref for ref in self.watched.get(tree, ()) if ref() is not None)
             self.watched[tree] = (*alive, weakref.ref(subscriber))
-        return subscriber
 
-    def publish(self, tree: str, events: list[Event]) -> None:
+    def publish(self, tree: str, events: list[Event], sequence: int) -> None:
         """Hand one commit's events of one tree to whoever watches it."""
         for ref in self.watched.get(tree, ()):
             subscriber = ref()
             if subscriber is not None:
-                subscriber.push(events)
+                subscriber.push(events, sequence)
+
+    def reached(self, sequence: int) -> None:
+        """Tell those who wait for it what is durable by now."""
+        for ref in [ref for refs in tuple(self.watched.values()) for ref in refs]:
+            subscriber = ref()
+            if subscriber is not None and subscriber.only_durable:
+                subscriber.reached(sequence)
 
     def close(self, tree: str | None = None) -> None:
         """End the subscriptions of one tree, or of all."""

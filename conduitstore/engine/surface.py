@@ -205,7 +205,14 @@ class LiveSurface(ReadSurface):
     def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None: ...
 
     @abstractmethod
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber: ...
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber: ...
 
     def _commit(self, write: Callable[[Tree], T]) -> T:
         name = self.name
@@ -257,11 +264,16 @@ class FrozenSurface(ReadSurface):
     __slots__ = ()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise InvalidArgumentError("a snapshot is read-only: write through the store")
+        refuse_write()
 
     insert = remove = compare_and_swap = update_and_fetch = fetch_and_update = _refuse
     increment = merge = set_merge_operator = pop_min = pop_max = _refuse
     remove_prefix = clear = watch_prefix = _refuse
+
+
+def refuse_write() -> NoReturn:
+    """For whoever writes where one can only read."""
+    raise InvalidArgumentError("this is read-only: write through the store or its transactions")
 
 
 def _given(bound: bytes) -> bytes:

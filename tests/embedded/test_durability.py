@@ -162,13 +162,14 @@ def test_wait_durable_wakes_everybody_and_forgets_who_gave_up(tmp_path):
         asyncio.run(main())
 
 
-def test_a_long_log_is_cut_without_a_flusher_too(disk):
-    db = open_on(disk, checkpoint_log_bytes=500)
+@pytest.mark.parametrize("keep", [0, 5_000])
+def test_a_long_log_is_cut_without_a_flusher_too(disk, keep):
+    db = open_on(disk, checkpoint_log_bytes=500, log_keep_bytes=keep)
     for number in range(200):
         db.insert(bytes([number % 7]), b"x" * 50)
     directory = disk.directory("store")
     logs = [directory.open(name).size() for name in directory.names() if "log" in name]
-    assert sum(logs) < 2_000
+    assert keep - 1_000 < sum(logs) < keep + 2_000
     disk.kill()
     assert len(open_on(disk)) == 7
 

@@ -4,6 +4,8 @@ The oracle remembers every commit, so that after a power cut the engine may stan
 had not yet called durable, but nowhere else and never between two.
 """
 
+from collections import deque
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -37,6 +39,7 @@ from programs import (
 
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.engine.rows import Rows
+from conduitstore.errors import LaggedError
 from conduitstore.kv import DEFAULT_TREE
 from conduitstore.testing import MemoryDatabase
 
@@ -67,6 +70,7 @@ class Historian(MemoryDatabase):
             self.trees[name].own().update(items)
         self._rows = self.trees[DEFAULT_TREE]
         self.sequence = sequence
+        self.recent = deque(one for one in self.recent if one[0] <= sequence)
         self.history = {number: old for number, old in self.history.items() if number <= sequence}
 
 
@@ -209,6 +213,22 @@ class Machine(RuleBasedStateMachine):
             ]
         )
 
+    @rule(tree=TREES, prefix=PREFIXES, back=st.integers(0, 60))
+    def watch_what_was(self, tree, prefix, back):
+        """From a commit on that may lie before a checkpoint, a kill or a power loss."""
+        self.both(lambda store: store.open_tree(tree).name)
+        since = max(0, self.db.sequence - back)
+        if since + len(self.oracle.recent) < self.oracle.sequence:
+            return  # The oracle has been through a power loss, or forgot.
+        try:
+            told = self.db.open_tree(tree).watch_prefix(prefix, since=since)
+        except LaggedError:
+            assert since < self.harness.told_since(self.db)
+            return
+        expected = self.oracle.open_tree(tree).watch_prefix(prefix, since=since)
+        assert told.sequence == expected.sequence == since
+        self.subscribers.append([told, expected])
+
     @precondition(lambda self: self.subscribers)
     @rule(number=st.integers(0), total=st.integers(1, 20))
     def read_events(self, number, total):
@@ -216,6 +236,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(total):
             event, expected = (answer_of(one.next, 0) for one in pair)
             assert event == expected
+        assert pair[0].sequence == pair[1].sequence
 
     @rule(tree=TREES, call=READS | WALKS, closes=st.booleans())
     def look_read_only(self, tree, call, closes):

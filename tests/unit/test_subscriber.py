@@ -18,6 +18,12 @@ A, B, C = Insert(b"a", b"1"), Remove(b"b"), Insert(b"c", b"3")
 LONG_SECONDS = timedelta(minutes=1).total_seconds()
 
 
+def added(subscribers, tree, prefix=b""):
+    subscriber = Subscriber(prefix, 10)
+    subscribers.add(tree, subscriber)
+    return subscriber
+
+
 @given(
     st.lists(
         st.one_of(
@@ -168,10 +174,10 @@ def test_bad_arguments_are_refused(prefix, capacity):
 
 def test_the_registry_tells_those_who_watch_the_tree():
     subscribers = Subscribers()
-    one, two = subscribers.watch("t", b"", 10), subscribers.watch("t", b"b", 10)
-    other = subscribers.watch("u", b"", 10)
-    subscribers.publish("t", [A, B])
-    subscribers.publish("nobody", [C])
+    one, two = added(subscribers, "t", b""), added(subscribers, "t", b"b")
+    other = added(subscribers, "u")
+    subscribers.publish("t", [A, B], 1)
+    subscribers.publish("nobody", [C], 1)
     assert [one.next(0), one.next(0)] == [A, B]
     assert [two.next(0), two.next(0)] == [B, None]
     assert other.next(0) is None
@@ -179,19 +185,19 @@ def test_the_registry_tells_those_who_watch_the_tree():
 
 def test_the_registry_forgets_whom_nobody_keeps():
     subscribers = Subscribers()
-    subscribers.watch("t", b"", 10)
+    added(subscribers, "t")
     gc.collect()
-    subscribers.publish("t", [A])
-    kept = subscribers.watch("t", b"", 10)
+    subscribers.publish("t", [A], 1)
+    kept = added(subscribers, "t")
     assert [ref() for ref in subscribers.watched["t"]] == [kept]
 
 
 def test_the_registry_closes_one_tree_or_all():
     subscribers = Subscribers()
-    one, other = subscribers.watch("t", b"", 10), subscribers.watch("u", b"", 10)
+    one, other = added(subscribers, "t"), added(subscribers, "u")
     subscribers.close("t")
-    subscribers.publish("t", [A])
-    subscribers.publish("u", [B])
+    subscribers.publish("t", [A], 1)
+    subscribers.publish("u", [B], 1)
     assert list(one) == []
     assert other.next(0) == B
     subscribers.close()

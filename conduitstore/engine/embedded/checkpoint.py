@@ -31,6 +31,7 @@ from .cache import Cache
 from .config import Settings
 from .files import Directory
 from .forest import Frozen
+from .format import HEADER_BYTES
 from .leaf import Leaf, Location, encode_leaf
 from .manifest import Ceilings, Generation, LeafRow, LeafRows, Manifest
 from .segment import SegmentWriter
@@ -56,6 +57,7 @@ class Checkpointer:
         self._cache = cache
         self._next_number = next_number
         level = settings.compression_level
+        self._log_keep_bytes = settings.log_keep_bytes
         self._compressor = zstandard.ZstdCompressor(level=level) if level else None
         self._published: Leaves = {}
         self._segments = segments  # of the newest generation
@@ -163,12 +165,28 @@ class Checkpointer:
                 changes[tree_id] = {**moved, **gone}
         return changes
 
+    def _old_logs(self, found: list[str], log_start: int) -> set[str]:
+        """The logs that neither recovery nor a subscriber who was away has a use for."""
+        parsed = sorted((names.parse(name) or ("", 0), name) for name in found)
+        old = [name for (kind, number), name in parsed if kind == names.LOG and number < log_start]
+        kept_bytes, dropped = 0, set()
+        for name in reversed(old):
+            file = self._directory.open(name)
+            size = file.size()
+            file.close()
+            kept_bytes += size
+            if kept_bytes > self._log_keep_bytes or size <= HEADER_BYTES:
+                dropped.add(name)
+        return dropped
+
     def _unlink(self, log_start: int, segments: set[int]) -> None:
         assert self.manifest is not None
-        for name in self._directory.names():
+        found = self._directory.names()
+        old_logs = self._old_logs(found, log_start)
+        for name in found:
             kind, number = names.parse(name) or ("", 0)
             if (
-                (kind == names.LOG and number < log_start)
+                name in old_logs
                 or (kind == names.MANIFEST and number < self._manifest_before)
                 or (kind == names.SEGMENT and number not in segments)
             ):

@@ -26,6 +26,9 @@ class Settings:
     checkpoint_log_bytes: int = 64 * 1024 * 1024
     """How long the log may get before its commits are written into segments."""
 
+    log_keep_bytes: int = 1024 * 1024
+    """How much of the log is kept behind what recovery needs, for subscribers that were away."""
+
     compression_level: int = 3
     """zstd's level for leaves; 0 stores them as they are."""
 
@@ -80,6 +83,7 @@ class Settings:
 _LOWEST = {
     "cache_capacity_bytes": 0,
     "checkpoint_log_bytes": 1,
+    "log_keep_bytes": 0,
     "compression_level": 0,
     "idgen_persist_interval": 1,
     "leaf_entries_max": 3,

@@ -20,14 +20,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import Any, Self, TypeVar, cast
 
 import msgpack
 
+from conduitstore import kv
 from conduitstore.engine.checksum import checksum
 from conduitstore.engine.merge import MERGE_OPERATORS, MergeOperators
-from conduitstore.engine.subscriber import Subscriber, Subscribers
+from conduitstore.engine.reading import read
+from conduitstore.engine.subscriber import Subscriber, Subscribers, check_since
 from conduitstore.errors import InvalidArgumentError, PoisonedError, StoreFullError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -45,6 +47,7 @@ from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard, Refusal
+from .history import events_of
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -79,7 +82,7 @@ class Database(StoreOperations, LiveTree, Guard):
         self.check_handle()
         tree_id = self.forest.ids.get(check_tree_name(name))
         if tree_id is None:
-            tree_id = self.transaction(lambda tx: tx.open_tree(name).tree_id)
+            tree_id = self.transaction(lambda tx: cast("Transaction", tx).open_tree(name).tree_id)
         return LiveTree(self, name, tree_id, self.forest.roots)
 
     def tree_names(self) -> list[str]:
@@ -116,12 +119,18 @@ class Database(StoreOperations, LiveTree, Guard):
 
     # Committing -------------------------------------------------------------------------------
     def transaction(
-        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+        self,
+        fn: Callable[[kv.Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
     ) -> T:
         check_durability(durability)
         if self.is_mine and self._running is not None:
-            return self._running.transaction(fn, durability=durability)
+            return self._running.transaction(fn, durability=durability, read_only=read_only)
         self.check_handle()
+        if read_only:
+            return read(self.snapshot(), fn)
         with self.writer_lock:
             self.check_writable()
             tx = Transaction(self, durability or self.settings.durability)
@@ -176,8 +185,12 @@ class Database(StoreOperations, LiveTree, Guard):
             if name in self.subscribers.watched and type(key) is bytes:
                 event = Remove(key) if value is None else Insert(key, value)
                 events.setdefault(name, []).append(event)
-        for name, happened in events.items():
-            self.subscribers.publish(name, happened)
+        self.enter()  # A callback that uses the store is told so, and does not wait for itself.
+        try:
+            for name, happened in events.items():
+                self.subscribers.publish(name, happened, self.forest.sequence)
+        finally:
+            self.leave()
 
     def settle(self, sequence: int, durability: Durability) -> None:
         """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
@@ -216,6 +229,7 @@ class Database(StoreOperations, LiveTree, Guard):
     def on_durable(self, sequence: int) -> None:
         """The log has synced up to here."""
         self._waiters.reached(sequence)
+        self.subscribers.reached(sequence)
 
     def flush(self) -> int:
         self.check_handle()
@@ -282,9 +296,27 @@ class Database(StoreOperations, LiveTree, Guard):
         self.check_handle()
         return self.counters.take_ids(total)
 
-    def watch(self, tree: str, prefix: bytes, capacity: int) -> Subscriber:
-        """Subscribe to a tree."""
-        return self.subscribers.watch(tree, prefix, capacity)
+    def watch(self, tree: str, tree_id: int, subscriber: Subscriber, since: int | None) -> None:
+        """Register a subscriber; with ``since``, tell it first what happened behind that."""
+        check_since(since)
+        if since is None:
+            subscriber.sequence = self.forest.sequence
+            self.subscribers.add(tree, subscriber)
+        else:
+            with nullcontext() if self.is_mine else self.writer_lock:
+                self.check_writable()
+                with self.latching():
+                    self.log.write_held()
+                upto = self.forest.sequence
+                self.subscribers.add(tree, subscriber)  # It gets what is committed behind upto.
+            for sequence, ops in self.commits_since(since, upto):
+                subscriber.remember(events_of(ops, tree_id), sequence)
+            subscriber.sequence = since
+        subscriber.reached(self.log.durable)
+
+    def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
+        """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
+        raise NotImplementedError
 
     def refresh(self) -> int:
         raise NotImplementedError

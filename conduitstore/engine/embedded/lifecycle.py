@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count as counting
+from typing import Any
 
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
 from conduitstore.operations import RecoveryReport
@@ -24,6 +25,7 @@ from .files import File, FileSystem
 from .flusher import Flusher
 from .forest import Forest, Frozen
 from .guard import closed
+from .history import commits_since
 from .manifest import Ceilings, Generation
 from .recovery import Recovered
 from .wal import WriteAheadLog
@@ -208,6 +210,9 @@ class Store(Database):
                         self._remove()
                 finally:
                     self._let_go()
+
+    def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
+        return commits_since(self.directory, self.store_id, since, upto)
 
     def refresh(self) -> int:
         self.check_handle()

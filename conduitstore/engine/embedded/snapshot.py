@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from conduitstore.engine.reading import ReadTransaction
 from conduitstore.errors import ClosedError
-from conduitstore.kv import DEFAULT_TREE, Durability, check_tree_name
+from conduitstore.kv import DEFAULT_TREE, Durability, Transaction, check_tree_name
 
 from .forest import DEFAULT_TREE_ID, Frozen
 from .leaf import Leaf
@@ -14,6 +16,7 @@ from .tree import FrozenTree
 if TYPE_CHECKING:
     from .database import Database
 
+T = TypeVar("T")
 NO_TREE_ID = -1
 """Stands for every tree that the snapshot does not have: its root is an empty leaf."""
 
@@ -49,8 +52,17 @@ class Snapshot(FrozenTree):
         self._check()
         return self._frozen.count
 
-    def transaction(self, fn: object, *, durability: Durability | None = None) -> NoReturn:
-        self._refuse(fn, durability)
+    def transaction(
+        self,
+        fn: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
+    ) -> T:
+        self._check()
+        if not read_only:
+            self._refuse(durability)
+        return ReadTransaction(self).transaction(fn)
 
     def close(self) -> None:
         self._roots.clear()

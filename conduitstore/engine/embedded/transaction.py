@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.engine.subscriber import Subscriber
-from conduitstore.engine.surface import WriteSurface
+from conduitstore.engine.surface import WriteSurface, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -120,9 +120,18 @@ class DraftTree(WriteSurface):
         self._tx.check(self)
         return self._tx.db.operators
 
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
         self._tx.check(self)
-        return self._tx.db.subscribers.watch(self._name, prefix, capacity)
+        subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
+        self._tx.db.watch(self._name, self.tree_id, subscriber, since)
+        return subscriber
 
     def ops(self) -> Iterator[tuple[int, bytes, bytes | None]]:
         """What a commit has to write: not the removal of what was never there."""
@@ -205,7 +214,11 @@ class Transaction(DraftTree):
         return self.db.counters.take_ids(1)[0]
 
     def transaction(
-        self, fn: Callable[[Transaction], T], *, durability: Durability | None = None
+        self,
+        fn: Callable[[Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
     ) -> T:
         """Run ``fn`` with a savepoint; the commit gets the strongest durability anybody asked."""
         self.check()
@@ -214,6 +227,8 @@ class Transaction(DraftTree):
         self._nested += 1
         try:
             result = fn(self)
+            if read_only and savepoint != (len(self._journal), len(self._created), self._count):
+                refuse_write()
         except BaseException:
             self._undo(*savepoint)
             raise

@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from conduitstore import kv
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface
-from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentError
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
@@ -17,7 +18,6 @@ from .items import Items, slices_of
 
 if TYPE_CHECKING:
     from .database import Database
-    from .transaction import Transaction
 
 T = TypeVar("T")
 DROPPED = "this tree was dropped, or its creation undone: open it again"
@@ -114,7 +114,7 @@ class LiveTree(RootReads, LiveSurface):
     def _commit(self, write: Callable[[Tree], T]) -> T:
         self._check()  # Inside a transaction this would join it unseen.
 
-        def run(tx: Transaction) -> T:
+        def run(tx: kv.Transaction) -> T:
             self._check_alive()
             return write(tx.open_tree(self._name))
 
@@ -153,9 +153,23 @@ class LiveTree(RootReads, LiveSurface):
         self._check()
         self._db.operators.choose(self._name, fn, name)
 
-    def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
         self._check()
-        return self._db.watch(self._name, prefix, capacity)
+        subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
+        self._db.watch(self._name, self.tree_id, subscriber, since)
+        try:
+            self._check()  # Again: who dropped or closed meanwhile may not have seen it.
+        except ConduitStoreError:
+            subscriber.close()
+            raise
+        return subscriber
 
 
 class FrozenTree(RootReads, FrozenSurface):
