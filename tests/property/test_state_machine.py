@@ -274,6 +274,10 @@ class Machine(RuleBasedStateMachine):
         self.views, self.iterators = [], []
         self.reader = None
         assert self.db.checksum() == self.oracle.checksum()
+        assert list(self.db.verify()) == []
+        with MemoryDatabase() as copy:
+            copy.import_(self.db.export())
+            assert content_of(copy) == content_of(self.oracle)
 
     @rule(how=st.sampled_from(["reopen", "kill", "power_loss"]), seed=st.integers(0, 1 << 32))
     def end(self, how, seed):

@@ -7,10 +7,10 @@ from conduitstore.errors import ConduitStoreError, CorruptedError
 from . import names
 from .format import HEADER_BYTES, Header, decode_frame, decode_header, frames
 from .leaf import decode_leaf, payload_bytes
-from .manifest import Generation, generations
+from .manifest import Generation
 from .replay import commit_of, operations
 from .segment import KIND
-from .verify import Claim, Subject, claims_of
+from .verify import Claim, Subject, claims_of, generation_before
 from .wal import KIND as LOG_KIND
 
 Entries = dict[bytes, bytes]
@@ -98,20 +98,6 @@ def _seed(subject: Subject, name: str, number: int, data: bytes, sequence: int) 
         return decode_header(data, name, LOG_KIND).seed
     except CorruptedError:
         return Header(LOG_KIND, subject.store_id, number, sequence + 1).seed
-
-
-def generation_before(subject: Subject) -> Generation | None:
-    """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
-    wanted = subject.generation.generation - 1
-    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
-    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
-        try:
-            for found in generations(subject.directory, number):
-                if found.generation == wanted:
-                    return found
-        except ConduitStoreError:
-            continue
-    return None
 
 
 def _overlap(one: Claim, other: Claim) -> bool:

@@ -22,14 +22,14 @@ from conduitstore.errors import InvalidArgumentError
 from conduitstore.operations import Damage, OnRead
 
 from . import names
-from .copies import Copies, Entries, generation_before
+from .copies import Copies, Entries
 from .files import Directory, FileSystem
 from .leaf import Leaf, encode_leaf, payload_bytes
 from .manifest import LeafRow, Manifest, read_manifest
 from .pieces import ignore
 from .recovery import check_ours, last_number_of, lock_directory, newest_manifest
 from .segment import SegmentWriter
-from .verify import Claim, Subject, claims_of, verify
+from .verify import Claim, Subject, claims_of, generation_before, verify
 
 Mended = list[tuple[Claim, Entries]]
 

@@ -24,7 +24,7 @@ from .files import Directory, File
 from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_header
 from .leaf import decode_leaf
 from .manifest import KIND as MANIFEST_KIND
-from .manifest import Generation, LeafRow, unpacked
+from .manifest import Generation, LeafRow, generations, unpacked
 from .pieces import Gap, pieces
 from .segment import KIND as SEGMENT_KIND
 from .wal import KIND as LOG_KIND
@@ -98,6 +98,20 @@ class Subject:
     pinned: dict[int, File] = field(default_factory=dict)  # segments that may be unlinked meanwhile
 
 
+def generation_before(subject: Subject) -> Generation | None:
+    """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
+    wanted = subject.generation.generation - 1
+    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
+    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
+        try:
+            for found in generations(subject.directory, number):
+                if found.generation == wanted:
+                    return found
+        except (ConduitStoreError, FileNotFoundError):
+            continue
+    return None
+
+
 def verify(subject: Subject) -> Iterator[Damage]:
     """Every damage, file by file."""
     parsed = [(names.parse(name), name) for name in subject.files]
@@ -121,6 +135,9 @@ def _verify_chain(subject: Subject, kind: str, numbered: list[tuple[int, str]]) 
     """Files of which each goes on where the one before it ended."""
     torn: Damage | None = None
     position: int | None = None
+    before = generation_before(subject) if kind == names.LOG else None
+    if before is not None:  # The log is kept from there on.
+        position = before.sequence
     for number, name in numbered:
         link = _Link(subject, kind, number, name)
         yield from link.verify()
@@ -158,11 +175,8 @@ class _Link:
             header = _header(self._subject, file, self._name, self._kind, self._number)
         except ConduitStoreError as error:
             file.close()
-            damage = Damage(self._name, 0, end, _reason(error))
-            if end <= HEADER_BYTES:  # It was being made at a crash: perhaps nothing is missing.
-                self.torn = damage
-            else:
-                yield damage
+            # A header that a crash kept from the platter: perhaps nothing is missing.
+            self.torn = Damage(self._name, 0, end, _reason(error))
             return
         for piece in pieces(file, end, header.seed, self._subject.on_read):
             if self.torn is not None:
