@@ -136,19 +136,17 @@ def _verify_chain(subject: Subject, kind: str, numbered: list[tuple[int, str]]) 
     torn: Damage | None = None
     position: int | None = None
     before = generation_before(subject) if kind == names.LOG else None
-    if before is not None:  # The log is kept from there on.
-        position = before.sequence
     for number, name in numbered:
         link = _Link(subject, kind, number, name)
         yield from link.verify()
-        goes_on = position is None if kind == names.LOG else False
-        if position is not None and link.first is not None:
-            goes_on = link.first == position + 1
+        goes_on = kind == names.LOG and position is not None and link.first == position + 1
         if torn is not None and not goes_on:
             yield torn
         torn = link.torn
         if link.last is not None:
             position = link.last
+        elif before is not None and position is None and number >= before.log_start:
+            position = before.sequence  # Older logs are there only for subscribers who were away.
     if torn is not None:
         yield torn
 
