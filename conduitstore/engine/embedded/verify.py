@@ -4,7 +4,8 @@
 - The end of a log or manifest may be torn by a crash. It is no damage where the next file of its
   kind goes on from there: then nothing that was there is missing.
 - A segment that neither this generation nor the one before needs is not the store's any more, or
-  not yet.
+  not yet. A log before both is kept only for subscribers who were away, and may end anyhow: the
+  checkpoint behind it has what its last sync did not reach.
 """
 
 from __future__ import annotations
@@ -115,9 +116,10 @@ def generation_before(subject: Subject) -> Generation | None:
 def verify(subject: Subject) -> Iterator[Damage]:
     """Every damage, file by file."""
     parsed = [(names.parse(name), name) for name in subject.files]
+    before = generation_before(subject)
     for kind in (names.MANIFEST, names.LOG):
         numbered = sorted((one[1], name) for one, name in parsed if one and one[0] == kind)
-        yield from _verify_chain(subject, kind, numbered)
+        yield from _verify_chain(subject, kind, numbered, before)
     claims = claims_of(subject.generation)
     for number in sorted(subject.segments | set(claims)):
         name = names.numbered(names.SEGMENT, number)
@@ -131,22 +133,25 @@ def verify(subject: Subject) -> Iterator[Damage]:
 # Logs and manifests -------------------------------------------------------------------------------
 
 
-def _verify_chain(subject: Subject, kind: str, numbered: list[tuple[int, str]]) -> Iterator[Damage]:
+def _verify_chain(
+    subject: Subject, kind: str, numbered: list[tuple[int, str]], before: Generation | None
+) -> Iterator[Damage]:
     """Files of which each goes on where the one before it ended."""
     torn: Damage | None = None
-    position: int | None = None
-    before = generation_before(subject) if kind == names.LOG else None
+    is_log = kind == names.LOG
+    position = before.sequence if is_log and before is not None else None
+    start = subject.generation.previous_log_start if before is None else before.log_start
     for number, name in numbered:
+        if is_log and number < start:
+            continue
         link = _Link(subject, kind, number, name)
         yield from link.verify()
-        goes_on = kind == names.LOG and position is not None and link.first == position + 1
+        goes_on = is_log and (position is None or link.first == position + 1)
         if torn is not None and not goes_on:
             yield torn
         torn = link.torn
         if link.last is not None:
             position = link.last
-        elif before is not None and position is None and number >= before.log_start:
-            position = before.sequence  # Older logs are there only for subscribers who were away.
     if torn is not None:
         yield torn
 
