@@ -13,7 +13,13 @@ from conduitstore.engine.embedded import counters
 from conduitstore.errors import StoreFullError
 from conduitstore.testing.crash import Reopen, explore
 
-SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 600, "idgen_persist_interval": 4}
+SETTINGS = {
+    "leaf_entries_max": 3,
+    "checkpoint_log_bytes": 600,
+    "idgen_persist_interval": 4,
+    "blob_bytes_min": 30,
+    "segment_bytes_target": 400,  # A checkpoint writes several.
+}
 SEEDS = int(os.environ.get("CRASH_SEEDS", "1"))
 KEYS = [bytes([a, b]) for a in b"ab" for b in b"\x00xyz\xff"]
 

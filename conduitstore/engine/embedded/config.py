@@ -44,6 +44,12 @@ class Settings:
     leaf_bytes_max: int = 32 * 1024
     """Bytes of keys and values in a leaf before it splits."""
 
+    blob_bytes_min: int = 4 * 1024
+    """A value of at least so many bytes lies outside its leaf, and is read when asked for."""
+
+    segment_bytes_target: int = 64 * 1024 * 1024
+    """A segment that has reached this length is followed by another."""
+
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Self:
         """Checked settings.
@@ -78,6 +84,8 @@ _LOWEST = {
     "idgen_persist_interval": 1,
     "leaf_entries_max": 3,
     "leaf_bytes_max": 64,
+    "blob_bytes_min": 1,
+    "segment_bytes_target": 1,
 }
 
 

@@ -14,17 +14,20 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
+from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
 from .index import Root
 from .leaf import Leaf, payload_bytes
 from .wal import Op
 
 DEFAULT_TREE_ID = 0
+_stored = dict.get  # of BlobEntries too, for which get() would read the value
 
 
 @dataclass(slots=True)
@@ -41,7 +44,9 @@ class Frozen:
 class Forest:
     """See the module's rules."""
 
-    def __init__(self, cache: Cache, *, leaf_entries_max: int, leaf_bytes_max: int) -> None:
+    def __init__(
+        self, cache: Cache, *, leaf_entries_max: int, leaf_bytes_max: int, blob_bytes_min: int
+    ) -> None:
         self.lock = threading.Lock()
         self.cache = cache
         self.roots: dict[int, Root] = {DEFAULT_TREE_ID: Leaf([], {})}
@@ -51,6 +56,7 @@ class Forest:
         self.sequence = 0
         self._leaf_entries_max = leaf_entries_max
         self._leaf_bytes_max = leaf_bytes_max
+        self._blob_bytes_min = blob_bytes_min
         self._clock = 1
         self._frozen_at = 0
         self._frozen_trees_at: dict[int, int] = {}
@@ -128,8 +134,13 @@ class Forest:
             if keys is None or entries is None:
                 keys, entries = self._pinned[leaf]
             leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
-        if not _change(leaf, key, value):
-            return
+        if value is None:
+            if not _remove(leaf, key):
+                return
+        elif len(value) < self._blob_bytes_min:
+            _insert(leaf, key, value)
+        else:
+            self._insert_blob(leaf, key, value)
         new_root = self._reshaped(root, leaf, key, shrunk=value is None, copied=copied)
         if new_root is not None:
             self.roots[tree_id] = new_root
@@ -158,8 +169,15 @@ class Forest:
         left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
         return [(b"", left), (_separator(keys[cut - 1], keys[cut]), right)]
 
+    def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> None:
+        if type(leaf.entries) is dict:
+            leaf.entries = BlobEntries(leaf.entries)
+        blob: Any = Blob(self.cache, value, size_bytes=len(value))
+        _insert(leaf, key, blob)
+
     def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
-        chosen = {key: entries[key] for key in keys}
+        stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
+        chosen = entries_of(stored)
         return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
 
     def _merged(self, root: Root, leaf: Leaf, key: bytes) -> Root:
@@ -181,25 +199,31 @@ class Forest:
         return index.splice(root, left[0], [(b"", merged)])
 
 
-def _change(leaf: Leaf, key: bytes, value: bytes | None) -> bool:
-    """Change one entry in place; whether anything changed."""
+def _insert(leaf: Leaf, key: bytes, value: bytes) -> None:
+    """Set one entry in place."""
     keys, entries = leaf.keys, leaf.entries
     assert keys is not None
     assert entries is not None
-    old = entries.get(key)
-    if value is None:
-        if old is None:
-            return False
-        del keys[bisect_left(keys, key)]
-        del entries[key]
-        leaf.size_bytes -= len(key) + len(old)
-    elif old is None:
-        entries[key] = value  # Before the key: a point reader looks only here.
+    old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
+    entries[key] = value  # Before the key: a point reader looks only here.
+    if old is None:
         insort(keys, key)
         leaf.size_bytes += len(key) + len(value)
     else:
-        entries[key] = value
         leaf.size_bytes += len(value) - len(old)
+
+
+def _remove(leaf: Leaf, key: bytes) -> bool:
+    """Remove one entry in place; whether it was there."""
+    keys, entries = leaf.keys, leaf.entries
+    assert keys is not None
+    assert entries is not None
+    old = _stored(entries, key)
+    if old is None:
+        return False
+    del keys[bisect_left(keys, key)]
+    del entries[key]
+    leaf.size_bytes -= len(key) + len(old)
     return True
 
 

@@ -38,6 +38,7 @@ class Store(Database):
             cache,
             leaf_entries_max=settings.leaf_entries_max,
             leaf_bytes_max=settings.leaf_bytes_max,
+            blob_bytes_min=settings.blob_bytes_min,
         )
         super().__init__(recovered.directory.path, settings, forest)
         self._directory = recovered.directory
@@ -52,7 +53,7 @@ class Store(Database):
             settings,
             cache,
             self._next_number,
-            segments=set(recovered.segments),
+            segments=set(recovered.segments.values()),
         )
         self._start(recovered)
 

@@ -35,9 +35,12 @@ from .format import (
 
 KIND = b"M"
 PAYLOAD_BYTES_MAX = 1 << 30
+REWRITE_BYTES_MIN = 64 * 1024
+"""A shorter file is never begun anew for its length."""
 
-LeafRow = tuple[int, int, int, int, int]
-"""Segment number, offset, frame bytes, entries, bytes of keys and values."""
+LeafRow = tuple[int, ...]
+"""Segment number, offset, frame bytes, entries, bytes of keys and values; then for each segment
+that holds blobs of the leaf: its number, and bytes of their frames there."""
 LeafRows = dict[int, dict[bytes, LeafRow | None]]
 """By tree id and low key; None takes a leaf away."""
 
@@ -88,7 +91,7 @@ class Generation:
         row["ceilings"] = Ceilings(*row["ceilings"])
         for rows in row["leaves"].values():
             for low, leaf in rows.items():
-                rows[low] = leaf and tuple(leaf)
+                rows[low] = leaf and _leaf_row(leaf)
         return cls(**{f.name: row[f.name] for f in fields(cls)})
 
     def followed_by(self, changes: Generation) -> Generation:
@@ -99,6 +102,18 @@ class Generation:
             for low in [low for low, row in rows.items() if row is None]:
                 del leaves[tree][low]
         return replace(changes, leaves=leaves, ceilings=self.ceilings.raised_to(changes.ceilings))
+
+
+def _leaf_row(row: list[int]) -> LeafRow:
+    if len(row) < 5 or len(row) % 2 == 0 or set(map(type, row)) != {int}:
+        raise ValueError("a leaf's row has another shape")
+    return tuple(row)
+
+
+def segments_in(leaves: LeafRows) -> set[int]:
+    """The numbers of all segments that rows name."""
+    found = (row for rows in leaves.values() for row in rows.values() if row)
+    return {number for row in found for number in (row[0], *row[5::2])}
 
 
 def _packed(payload: bytes) -> tuple[bytes, int]:
@@ -172,7 +187,7 @@ class Manifest:
     @property
     def is_long(self) -> bool:
         """Whether a new file would be much shorter than this one."""
-        return self.size_bytes > max(1 << 20, 4 * self._whole_bytes)
+        return self.size_bytes > max(REWRITE_BYTES_MIN, 4 * self._whole_bytes)
 
     def close(self) -> None:
         if self._file is not None:
