@@ -11,11 +11,11 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench crash fmt
+.PHONY: help demo test lint types bench crash crash-long fmt
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' Makefile
 
 demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 	@$(BIN)/conduitstore demo
@@ -23,8 +23,12 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 test: $(FOR_WORK)  ## run every test
 	$(BIN)/pytest
 
-crash: $(FOR_WORK)  ## run the crash tests alone
-	$(BIN)/pytest tests/crash
+crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
+	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest tests/crash
+
+crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
+	CRASH_SEEDS=$${CRASH_SEEDS:-12} CRASH_ROUNDS=$${CRASH_ROUNDS:-300} \
+	  $(BIN)/pytest --timeout=3600 tests/crash
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -25,6 +25,8 @@ from .errors import InvalidArgumentError
 KEY_BYTES_MAX = 2_048
 VALUE_BYTES_MAX = 64 * 1024 * 1024
 TREE_NAME_BYTES_MAX = 255
+IDS_MAX = 1 << 63
+"""No id reaches this: they fit a signed 64-bit integer."""
 DEFAULT_TREE = "__default__"
 """The tree that the store itself stands for, as in sled; it always exists."""
 
@@ -293,7 +295,7 @@ class Database(Keyspace, Protocol):
     def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None: ...
     def generate_id(self) -> int: ...
     def reserve_ids(self, total: int) -> range:
-        """``total`` consecutive numbers never given out before."""
+        """``total`` consecutive numbers never given out before, all below :data:`IDS_MAX`."""
 
     def snapshot(self) -> Snapshot: ...
     def flush(self) -> int:
@@ -305,6 +307,13 @@ class Database(Keyspace, Protocol):
 
     def checksum(self) -> int:
         """A CRC-32 over every tree, key and value in order: equal on engines with equal content."""
+
+    def refresh(self) -> int:
+        """Move a store that is open for reading to the newest state; gives its sequence.
+
+        Trees follow, snapshots and iterators stay as they are. A store that writes always shows
+        the newest state.
+        """
 
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -79,6 +79,21 @@ def migrate(db: Database, versions: Versions, steps: Sequence[Migration]) -> Non
     db.transaction(_create_trees)
 
 
+def check_schema(db: Database, versions: Versions, steps: Sequence[Migration]) -> None:
+    """Whether a store that cannot be written to is as this version needs it.
+
+    Raises:
+        UnsupportedFormatError: the schema is newer, older or another project's.
+    """
+    with db.snapshot() as view:
+        found = _check(view, versions.bound_to(view), len(steps))
+    if found < len(steps):
+        raise UnsupportedFormatError(
+            f"the schema is at version {found}, this version needs {len(steps)}: open the store "
+            "for writing once"
+        )
+
+
 def _check(view: Keyspace, versions: Versions, known: int) -> int:
     found, lineage = versions.schema_version(), versions.lineage()
     if lineage is None and (found or _holds_rows(view)):

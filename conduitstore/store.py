@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from conduitstore import engine
 from conduitstore.changes import Changes
 from conduitstore.kv import Database, Durability, Keyspace, Snapshot
-from conduitstore.migrate import load_migrations, migrate
+from conduitstore.migrate import check_schema, load_migrations, migrate
 from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
@@ -176,7 +176,9 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
 
     Args:
         path: a directory, or ``":memory:"``.
-        settings: those of the engine, see :func:`conduitstore.engine.open`.
+        settings: those of the engine, see :func:`conduitstore.engine.open`. With
+            ``read_only=True`` the schema is checked and nothing is written: a store that misses a
+            migration has to be opened for writing once.
 
     Raises:
         UnsupportedFormatError: written by a newer version or another project; not touched.
@@ -185,7 +187,10 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     db = engine.open(path, **settings)
     try:
         store = Store(db)
-        migrate(db, store.globals, load_migrations())
+        if settings.get("read_only"):
+            check_schema(db, store.globals, load_migrations())
+        else:
+            migrate(db, store.globals, load_migrations())
     except BaseException:
         db.close()
         raise

@@ -46,6 +46,10 @@ class MemoryHarness:
     def checkpoint(self, db):
         pass
 
+    def reader(self, db):
+        """The store once more, open for reading."""
+        return db.snapshot()
+
 
 class EmbeddedHarness:
     """A store on a simulated disk, with leaves so small that splits and merges are common."""
@@ -87,6 +91,10 @@ class EmbeddedHarness:
 
     def checkpoint(self, db):
         db.checkpoint()
+
+    def reader(self, _db):
+        """The store once more, open for reading."""
+        return embedded.open("store", files=self.disk, read_only=True, leaf_entries_max=4)
 
 
 @pytest.fixture(

@@ -9,6 +9,7 @@ import click
 from conduitstore.errors import ConduitStoreError
 from conduitstore.version import VERSION
 
+from .build_capi import build_capi
 from .demo import demo
 from .import_ import import_
 from .page import page
@@ -36,5 +37,5 @@ def app() -> None:
     """The data layer of a Matrix homeserver, from the command line."""
 
 
-for command in (demo, import_, page, trees, scan):
+for command in (demo, import_, page, trees, scan, build_capi):
     app.add_command(command)

@@ -118,7 +118,8 @@ def _memberships(screen: Screen, store: Store, history: History) -> bool:
         screen.line(f"{room}: joined users differ from the homeserver's", "red")
     if not wrong:
         total = sum(map(len, history.joined.values()))
-        screen.line(f"Memberships checked: {total} users in {len(history.joined)} rooms.", "green")
+        rooms = len(history.joined)
+        screen.line(f"Joined members checked: {total} in {rooms} rooms, as recorded.", "green")
     return not wrong
 
 

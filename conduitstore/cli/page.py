@@ -30,7 +30,7 @@ def page(room: str, path: Path, limit: int, back: str | None, forward: str | Non
     if back is not None and forward is not None:
         raise click.UsageError("--back and --forward exclude each other")
     start = None if forward == _START else forward or back
-    with conduitstore.open(existing(path)) as store, store.snapshot() as view:
+    with conduitstore.open(existing(path), read_only=True) as store, store.snapshot() as view:
         if view.rooms.short.room(RoomId(room)) is None:
             raise click.ClickException(f"the store has no events of {room}")
         events, more = view.rooms.timeline.page(

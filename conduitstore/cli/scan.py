@@ -36,7 +36,7 @@ def scan(tree: str, prefix: str, path: Path, limit: int, *, reverse: bool, as_js
     "@a:example.org/DEVICE"; write a "/" inside a field as "%2F". Fields are listed by `trees` and
     shown as the column heads. A row that does not fit the schema is shown as bytes.
     """
-    with engine.open(existing(path)) as db, db.snapshot() as view:
+    with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
         if tree not in view.tree_names():
             raise click.ClickException(f"the store has no tree {tree!r}")
         rows = _scan(view, tree, prefix, limit, reverse=reverse)

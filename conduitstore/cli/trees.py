@@ -24,7 +24,7 @@ def trees(path: Path) -> None:
 
     Sizes are those of the data, before compression. Each tree is read through once.
     """
-    with engine.open(existing(path)) as db:
+    with engine.open(existing(path), read_only=True) as db:
         Screen().table(COLUMNS, tree_rows(db))
 
 

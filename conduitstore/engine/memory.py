@@ -17,6 +17,7 @@ from typing import NoReturn, Self, TypeVar
 from conduitstore.errors import ClosedError, InvalidArgumentError, PoisonedError
 from conduitstore.kv import (
     DEFAULT_TREE,
+    IDS_MAX,
     Batch,
     Durability,
     Event,
@@ -236,6 +237,8 @@ class MemoryDatabase(_LiveTree):
         if type(total) is not int or total < 0:
             raise InvalidArgumentError(f"ids are reserved by a total of 0 or more, not {total!r}")
         with self.lock:
+            if self.next_id + total > IDS_MAX:
+                raise InvalidArgumentError(f"there are no {total} ids left below {IDS_MAX}")
             self.next_id += total
             return range(self.next_id - total, self.next_id)
 
@@ -254,6 +257,10 @@ class MemoryDatabase(_LiveTree):
 
     async def flush_async(self) -> int:
         return self.flush()
+
+    def refresh(self) -> int:
+        self.check()
+        return self.sequence
 
     async def wait_durable(self, sequence: int) -> None:
         self.check()

@@ -186,9 +186,8 @@ class SimulatedDirectory:
         file.append(holder.encode())
         return file
 
-    def remove_all(self) -> None:
-        for name in self.names():
-            self.unlink(name)
+    def remove(self) -> None:
+        pass  # Directories of a simulated disk cost nothing.
 
 
 class SimulatedFile:

@@ -78,7 +78,7 @@ def test_the_demo_shows_its_scenes(cli, short_history):
     result = cli("demo", "--history", short_history)
     assert result.exit_code == 0, result.output
     for words in (
-        "Memberships checked",
+        "Joined members checked",
         "The busiest room: Choir",
         "two pages back:",
         "A long poll from",

@@ -76,9 +76,22 @@ def test_to_read_creates_nothing(cli, tmp_path, arguments):
 
 
 @pytest.mark.parametrize("arguments", READING)
-def test_a_store_that_is_open_elsewhere_is_left_to_its_holder(cli, filled, arguments):
+def test_reading_works_beside_a_holder_and_shows_its_newest_commit(cli, filled, arguments, room):
+    before = cli(*arguments, "--path", filled)
+    assert before.exit_code == 0
+    with conduitstore.open(filled) as store:
+        event = room.message("message 30")
+        store.rooms.timeline.append(event["pdu"], event["event_id"], room.id)
+        store.db.insert(b"in the default tree", b"1")
+        beside = cli(*arguments, "--path", filled)
+    assert beside.exit_code == 0
+    assert beside.stdout != before.stdout
+
+
+def test_writing_beside_a_holder_is_refused_in_one_line(cli, filled, tmp_path):
+    (tmp_path / "events").write_text("")
     with conduitstore.open(filled):
-        result = cli(*arguments, "--path", filled)
+        result = cli("import", tmp_path / "events", "--path", filled)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import KEY_BYTES_MAX, VALUE_BYTES_MAX, CompareAndSwapFailure
+from conduitstore.kv import IDS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX, CompareAndSwapFailure
 
 
 @pytest.fixture(params=["store", "transaction"])
@@ -229,3 +229,11 @@ def test_entries_come_and_go_in_bulk(write, tree):
 
     write(run)
     assert [int.from_bytes(key) for key, _ in tree] == list(range(0, 300, 7))
+
+
+def test_there_is_an_end_to_ids(db):
+    with pytest.raises(InvalidArgumentError):
+        db.reserve_ids(IDS_MAX + 1)
+    assert db.reserve_ids(3) == range(3)
+    with pytest.raises(InvalidArgumentError):
+        db.reserve_ids(IDS_MAX)

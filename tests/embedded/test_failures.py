@@ -223,16 +223,22 @@ def test_damage_to_what_was_durable_is_told_from_a_torn_tail(disk):
     assert len(open_on(disk)) == 5
 
 
-def test_a_log_that_is_gone_is_noticed(disk):
+@pytest.mark.parametrize(
+    ("which", "match"), [(-3, "is missing"), (-2, "commits up to 2 were on the platter")]
+)
+def test_a_log_that_is_gone_is_noticed(disk, which, match):
     db = open_on(disk)
     db.insert(b"a", b"1")
     db.flush()
-    db.log.rotate(99)
+    db.log.rotate(98)
     db.insert(b"b", b"2")
+    db.flush()
+    db.log.rotate(99)
+    db.insert(b"c", b"3")
     disk.kill()
     names = [name for name in disk.directory("store").names() if name.startswith("log")]
-    disk.directory("store").unlink(names[-2])
-    with pytest.raises(CorruptedError, match="commits up to 1 were on the platter"):
+    disk.directory("store").unlink(names[which])
+    with pytest.raises(CorruptedError, match=match):
         open_on(disk)
 
 

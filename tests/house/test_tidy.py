@@ -102,7 +102,7 @@ def test_every_command_and_option_is_documented(root):
             )
             for word in names:
                 assert word in usage, f"{name} {word}"
-    assert set(re.findall(r"^## (\w+)$", document, re.MULTILINE)) == set(app.commands)
+    assert set(re.findall(r"^## ([\w-]+)$", document, re.MULTILINE)) == set(app.commands)
 
 
 def test_every_kind_of_refusal_is_documented(root):
@@ -176,3 +176,20 @@ def test_imports_point_down(root):
     linter = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([linter], cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_only_one_module_of_the_engine_touches_files(root):
+    """What goes round ``files.py`` goes round the simulated disk."""
+    touching = re.compile(
+        r"^\s*(?:import|from) (?:pathlib|io|shutil|tempfile|mmap|fcntl)\b"
+        r"|\bos\.(?!PathLike|fsdecode|getpid|urandom|register_at_fork)\w+"
+        r"|(?<![\w.])open\(",
+        re.MULTILINE,
+    )
+    engine = root / "conduitstore/engine/embedded"
+    found = {
+        path.name: touching.findall(re.sub(r"def open\(", "", path.read_text()))
+        for path in sorted(engine.glob("*.py"))
+    }
+    assert found.pop("files.py")
+    assert {name: calls for name, calls in found.items() if calls} == {}

@@ -83,6 +83,7 @@ class Machine(RuleBasedStateMachine):
         self.oracle = Historian()
         self.ids = set()
         self.views, self.iterators, self.subscribers = [], [], []
+        self.reader = None
 
     @initialize(
         checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]),
@@ -220,6 +221,21 @@ class Machine(RuleBasedStateMachine):
             event, expected = (answer_of(one.next, 0) for one in pair)
             assert event == expected
 
+    @rule(tree=TREES, call=READS | WALKS, closes=st.booleans())
+    def look_read_only(self, tree, call, closes):
+        """A second handle that only reads, kept over many steps, agrees once it is refreshed."""
+        if self.reader is None:
+            self.reader = self.harness.reader(self.db)
+        elif hasattr(self.reader, "refresh"):
+            self.reader.refresh()
+        else:
+            self.reader = self.harness.reader(self.db)
+        self.compare(self.reader, self.oracle)
+        assert call(self.reader.open_tree(tree)) == call(self.oracle.snapshot().open_tree(tree))
+        if closes:
+            self.reader.close()
+            self.reader = None
+
     # Ends of a life -------------------------------------------------------------------------
     @rule(flushes=st.booleans())
     def save(self, flushes):
@@ -239,6 +255,7 @@ class Machine(RuleBasedStateMachine):
             self.read_events(0, 1_000)
             self.subscribers.pop(0)
         self.views, self.iterators = [], []
+        self.reader = None
         assert self.db.checksum() == self.oracle.checksum()
 
     @rule(how=st.sampled_from(["reopen", "kill", "power_loss"]), seed=st.integers(0, 1 << 32))

@@ -11,13 +11,14 @@ from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
 from .config import Settings
 from .files import FileSystem, Os
 from .lifecycle import Store, open_store
+from .readonly import ReadOnlyStore, open_read_only
 
-__all__ = ["Settings", "Store", "open"]
+__all__ = ["ReadOnlyStore", "Settings", "Store", "open"]
 
 
 def open(
     path: str | os.PathLike[str], *, files: FileSystem | None = None, **settings: Any
-) -> Store:
+) -> Store | ReadOnlyStore:
     """Open the store in the directory ``path``, making it where there is none.
 
     Args:
@@ -26,7 +27,7 @@ def open(
         settings: see :class:`Settings`.
 
     Raises:
-        LockedError: another process, or another handle in this one, has it open.
+        LockedError: another process, or another handle in this one, has it open for writing.
         UnsupportedFormatError: not a store, or a newer release's; untouched.
         CorruptedError: damage that no crash explains; names file and offset.
         InvalidArgumentError: an unknown setting, or a path that is none.
@@ -39,4 +40,7 @@ def open(
         raise InvalidArgumentError(f"a path must be str or path-like: {error}") from error
     if not name or "\0" in name:
         raise InvalidArgumentError(f"not a path: {name!r}")
-    return open_store(files or Os(), name, Settings.of(settings))
+    checked = Settings.of(settings)
+    if checked.read_only:
+        return open_read_only(files or Os(), name, checked)
+    return open_store(files or Os(), name, checked)

@@ -193,8 +193,9 @@ class Checkpointer:
             tree_id: {low: _row(location, leaves[tree_id][low]) for low, location in lows.items()}
             for tree_id, lows in locations.items()
         }
-        self.manifest = Manifest(self._directory, self._store_id, self._next_number())
-        self.manifest.publish(replace(changes, leaves=rows))
+        new = Manifest(self._directory, self._store_id, self._next_number())
+        new.publish(replace(changes, leaves=rows))
+        self.manifest = new  # Not before: where there was no space, the old one goes on.
         if manifest is not None:
             manifest.close()
 

@@ -35,6 +35,9 @@ class Settings:
     create_new: bool = False
     """Refuse a directory that already holds a store."""
 
+    read_only: bool = False
+    """Look, without a lock and without changing anything, also beside a process that writes."""
+
     idgen_persist_interval: int = 1_000_000
     """How many ids are reserved with one sync; an unclean end skips at most twice as many."""
 
@@ -70,6 +73,9 @@ class Settings:
         _require("durability", self.durability, self.durability in get_args(Durability))
         _require("temporary", self.temporary, isinstance(self.temporary, bool))
         _require("create_new", self.create_new, isinstance(self.create_new, bool))
+        _require("read_only", self.read_only, isinstance(self.read_only, bool))
+        makes_new = self.create_new or self.temporary
+        _require("read_only", self.read_only, not (self.read_only and makes_new))
         if self.flush_every_ms is not None:
             _require_int("flush_every_ms", self.flush_every_ms, 1)
         for name, lowest in _LOWEST.items():

@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.kv import IDS_MAX
 
 from .manifest import Ceilings
 
@@ -32,6 +33,7 @@ class Counters:
         self._publish = publish
         self._lock = threading.Lock()
         self._raise_lock = threading.Lock()
+        self._is_sealed = False
         self.ceilings = self.wanted()
 
     def wanted(self) -> Ceilings:
@@ -50,12 +52,21 @@ class Counters:
         if type(total) is not int or total < 0:
             raise InvalidArgumentError(f"ids are reserved by a total of 0 or more, not {total!r}")
         with self._lock:
+            if self._is_sealed:
+                raise ClosedError("the store is closed")
             end = self.ids + total
+            if end > IDS_MAX:
+                raise InvalidArgumentError(f"there are no {total} ids left below {IDS_MAX}")
             if end > self.ceilings.ids:
                 self._raise_ceilings(Ceilings(0, end + self._id_reserve))
             taken = range(self.ids, end)
             self.ids = end
         return taken
+
+    def seal(self) -> None:
+        """Give out no more ids: what is recorded from here on is exact."""
+        with self._lock:
+            self._is_sealed = True
 
     def raise_ahead(self) -> None:
         """Raise the ceilings when half a reserve is gone."""

@@ -27,7 +27,7 @@ import msgpack
 
 from conduitstore.engine.checksum import checksum
 from conduitstore.engine.merge import MERGE_OPERATORS, MergeOperators
-from conduitstore.engine.subscriber import Subscribers
+from conduitstore.engine.subscriber import Subscriber, Subscribers
 from conduitstore.errors import InvalidArgumentError, PoisonedError, StoreFullError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -44,7 +44,7 @@ from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
-from .guard import Guard
+from .guard import Guard, Refusal
 from .snapshot import Snapshot
 from .transaction import Transaction
 from .tree import LiveTree
@@ -133,6 +133,7 @@ class Database(LiveTree, Guard):
                 self.leave()
                 self._running = None
                 tx.end()
+            self.check_writable()  # Again: the function may have forked, and this be the child.
             if not ops and count == self.forest.count:
                 return result
             sequence = self.commit(ops, count, tx.durability)
@@ -198,9 +199,6 @@ class Database(LiveTree, Guard):
             raise
         except BaseException as error:
             self.latch(error, is_torn=False)
-            self._waiters.fail(
-                PoisonedError("the store was latched before that commit was durable")
-            )
             if isinstance(error, OSError):
                 raise PoisonedError(
                     f"{error}: what was committed since the last sync may not be on the platter; "
@@ -240,10 +238,28 @@ class Database(LiveTree, Guard):
         if sequence <= self.log.durable:
             return
         self.check_writable()
-        if self.settings.flush_every_ms is None:
+        if self.settings.flush_every_ms is None or self.settings.durability == "none":
             await self.flush_async()
         else:
-            await self._waiters.wait(sequence, lambda: self.log.durable >= sequence)
+            await self._waiters.wait(sequence, lambda: self._is_durable(sequence))
+
+    def _is_durable(self, sequence: int) -> bool:
+        if self.log.durable < sequence:
+            self.check_writable()  # Where nothing is written any more nothing becomes durable.
+            return False
+        return True
+
+    def latch(self, cause: BaseException, *, is_torn: bool) -> None:
+        super().latch(cause, is_torn=is_torn)
+        self._waiters.fail(PoisonedError("the store was latched before that commit was durable"))
+
+    def refuse(self, refusal: Refusal) -> None:
+        super().refuse(refusal)
+        self._waiters.fail(refusal())
+
+    def on_fork(self) -> None:
+        if self._running is not None:
+            self._running.end()
 
     @property
     def sequence(self) -> int:
@@ -264,6 +280,13 @@ class Database(LiveTree, Guard):
     def reserve_ids(self, total: int) -> range:
         self.check_handle()
         return self.counters.take_ids(total)
+
+    def watch(self, tree: str, prefix: bytes, capacity: int) -> Subscriber:
+        """Subscribe to a tree."""
+        return self.subscribers.watch(tree, prefix, capacity)
+
+    def refresh(self) -> int:
+        raise NotImplementedError
 
     def close(self) -> None:
         raise NotImplementedError

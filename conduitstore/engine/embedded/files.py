@@ -69,8 +69,8 @@ class Directory(Protocol):
             LockedError: somebody has it; the message names who.
         """
 
-    def remove_all(self) -> None:
-        """Delete every file and the directory itself."""
+    def remove(self) -> None:
+        """Delete the directory itself, unless something is left in it."""
 
 
 class FileSystem(Protocol):
@@ -148,9 +148,17 @@ class OsFile:
             return False
         return True
 
+    def is_at(self, path: str) -> bool:
+        """Whether this is still the file of that name: a lock on a deleted one locks nothing."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path))  # noqa: PTH116 - as above
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            self.append = partial(os.write, -1)  # The number may soon be another file's.
             os.close(fd)
 
     def __del__(self) -> None:
@@ -189,18 +197,24 @@ class OsDirectory:
 
     def lock(self, name: str, holder: str) -> OsFile:
         file = OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        if not file.try_lock():
+        if not file.try_lock() or not file.is_at(self._join(name)):
             found = file.read_at(0, 200).decode(errors="replace").strip()
             file.close()
             raise LockedError(f"{self.path} is open for writing by {found or 'another process'}")
-        file.truncate(0)
-        file.append(holder.encode())
+        try:
+            file.truncate(0)
+            file.append(holder.encode())
+        except OSError as error:
+            if error.errno not in FULL_ERRORS:  # The lock holds, whether it says by whom or not.
+                raise
         return file
 
-    def remove_all(self) -> None:
-        for name in self.names():
-            self.unlink(name)
-        Path(self.path).rmdir()
+    def remove(self) -> None:
+        try:
+            Path(self.path).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 class Os:

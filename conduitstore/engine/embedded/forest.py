@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from conduitstore.errors import PoisonedError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
@@ -57,6 +58,7 @@ class Forest:
         self._leaf_entries_max = leaf_entries_max
         self._leaf_bytes_max = leaf_bytes_max
         self._blob_bytes_min = blob_bytes_min
+        self._is_torn = False
         self._clock = 1
         self._frozen_at = 0
         self._frozen_trees_at: dict[int, int] = {}
@@ -66,6 +68,7 @@ class Forest:
     def freeze(self) -> Frozen:
         """The whole state at this instant."""
         with self.lock:
+            self._check_whole()
             self._frozen_at = self._clock
             self._clock += 1
             roots = self.roots.copy()
@@ -74,15 +77,34 @@ class Forest:
     def freeze_tree(self, tree_id: int) -> Root:
         """One tree at this instant."""
         with self.lock:
+            self._check_whole()
             root = self.roots[tree_id]
             self._frozen_trees_at[tree_id] = self._clock
             self._clock += 1
             return root
 
+    def _check_whole(self) -> None:
+        """Whoever waited for the lock while a commit was cut short must not see half of it."""
+        if self._is_torn:
+            raise PoisonedError("a commit was cut short: close the store and open it again")
+
     def entries(self, leaf: Leaf) -> dict[bytes, bytes]:
         """A leaf's entries, loaded if need be."""
         entries = leaf.entries
         return self.cache.contents(leaf)[1] if entries is None else entries
+
+    def become(self, other: Forest) -> None:
+        """Show another forest's state from now on, all at once for whoever freezes.
+
+        Point readers may look meanwhile: no tree is missing for a moment.
+        """
+        with self.lock:
+            self.roots.update(other.roots)
+            for tree_id in [one for one in self.roots if one >= 0 and one not in other.roots]:
+                del self.roots[tree_id]
+            self.ids, self.next_tree_id = other.ids, other.next_tree_id
+            self._clock = max(self._clock, other._clock) + 1  # Behind every leaf's epoch.
+            self.count, self.sequence = other.count, other.sequence
 
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> None:
@@ -102,17 +124,23 @@ class Forest:
     def apply(self, ops: list[Any], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
-            each = iter(ops)
-            for tree_id, key, value in zip(each, each, each, strict=True):
-                if type(key) is bytes:
-                    self._put(tree_id, key, value)
-                else:
-                    self._change_tree(tree_id, key, value)
-            self.count = count
-            self.sequence = sequence
+            try:
+                each = iter(ops)
+                for tree_id, key, value in zip(each, each, each, strict=True):
+                    if type(key) is bytes:
+                        self._put(tree_id, key, value)
+                    else:
+                        self._change_tree(tree_id, key, value)
+                self.count = count
+                self.sequence = sequence
+            except BaseException:
+                self._is_torn = True
+                raise
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
+            if tree_id in self.roots or operand in self.ids:
+                raise ValueError(f"there is a tree {tree_id} or {operand} already")
             self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
             self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)

@@ -139,9 +139,8 @@ def decode_frame(data: bytes, offset: int, seed: int) -> Frame | None:
     return Frame(offset, kind, flags, payload)
 
 
-def frames(data: bytes, seed: int) -> Iterator[Frame]:
+def frames(data: bytes, seed: int, offset: int = HEADER_BYTES) -> Iterator[Frame]:
     """Whole frames from the front, up to the end of the file or the first damage."""
-    offset = HEADER_BYTES
     while (frame := decode_frame(data, offset, seed)) is not None:
         yield frame
         offset = frame.end

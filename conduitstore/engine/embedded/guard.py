@@ -70,6 +70,9 @@ class Guard:
         self._no_writes = self._no_reads = refusal
         self.guarded = True
 
+    def on_fork(self) -> None:
+        """Let go of what only the parent may use; called in the child."""
+
     @property
     def is_forked(self) -> bool:
         """Whether this is a child's copy of its parent's store."""
@@ -102,7 +105,8 @@ _open_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 def _after_fork() -> None:
     for guard in list(_open_guards):
         guard.writer_lock = threading.Lock()  # Whoever held it does not exist here.
-        guard.refuse(forked)
+        Guard.refuse(guard, forked)  # And no more: waiters and their loops are the parent's.
+        guard.on_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -106,10 +106,11 @@ class Store(Database):
         with self._checkpoint_lock:
             with self.writer_lock:
                 self.check_writable()
-                if self.log.is_empty:
+                if not self.log.is_empty:
+                    with self.latching():
+                        self.log.rotate(self._next_number())
+                elif self._generation.log_start == self.log.number:
                     return
-                with self.latching():
-                    self.log.rotate(self._next_number())
                 frozen = self.forest.freeze()
             with self.latching():
                 self._publish(frozen, is_clean=False)
@@ -181,9 +182,15 @@ class Store(Database):
                     with self.latching():
                         self._finish()
             finally:
-                self._let_go()
-                if self.settings.temporary:
-                    self._directory.remove_all()
+                try:
+                    if self.settings.temporary:
+                        self._remove()
+                finally:
+                    self._let_go()
+
+    def refresh(self) -> int:
+        self.check_handle()
+        return self.sequence
 
     def abandon(self) -> None:
         """Let go without writing anything, as if the process had been killed. For tests."""
@@ -191,12 +198,26 @@ class Store(Database):
             self._flusher.stop()
         self._let_go()
 
+    def on_fork(self) -> None:
+        super().on_fork()
+        # The parent alone decides for how long the directory is locked.
+        if self._lock_file is not None:
+            self._lock_file.close()
+
     def _finish(self) -> None:
+        self.counters.seal()
         self.log.write_held()
         self.log.sync(self.log.written)
         if not self.log.is_empty:
             self.log.rotate(self._next_number())
         self._publish(self.forest.freeze(), is_clean=True)
+
+    def _remove(self) -> None:
+        """Delete what is ours, still under the lock: nobody else can have moved in yet."""
+        ours = filter(names.is_ours, self._directory.names())
+        for name in sorted(ours, key=lambda name: name == names.LOCK):  # The lock goes last.
+            self._directory.unlink(name)
+        self._directory.remove()
 
     def _let_go(self) -> None:
         self.refuse(closed)
@@ -217,7 +238,8 @@ def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
         _check_new(recovered, settings)
         return Store(recovered, settings)
     except BaseException:
-        recovered.lock.close()
+        if recovered.lock is not None:
+            recovered.lock.close()
         raise
 
 

@@ -18,6 +18,7 @@ import msgpack
 import zstandard
 
 from conduitstore.errors import CorruptedError, StoreFullError
+from conduitstore.kv import DEFAULT_TREE
 
 from . import names
 from .files import Directory, File, append_whole, create_file
@@ -91,8 +92,28 @@ class Generation:
         row["ceilings"] = Ceilings(*row["ceilings"])
         for rows in row["leaves"].values():
             for low, leaf in rows.items():
-                rows[low] = leaf and _leaf_row(leaf)
-        return cls(**{f.name: row[f.name] for f in fields(cls)})
+                rows[low] = leaf and tuple(leaf)
+        generation = cls(**{f.name: row[f.name] for f in fields(cls)})
+        generation.check()
+        return generation
+
+    def check(self) -> None:
+        """Refuse what no checkpoint writes, before anybody counts on it."""
+        numbers = [getattr(self, f.name) for f in fields(self) if f.type == "int"]
+        numbers += [self.ceilings.count, self.ceilings.ids, *self.trees, *self.leaves]
+        rows = [row for lows in self.leaves.values() for row in lows.values() if row]
+        if (
+            set(map(type, numbers)) != {int}
+            or min(numbers) < 0
+            or self.trees.get(0) != DEFAULT_TREE
+            or set(map(type, self.trees.values())) != {str}
+            or len(set(self.trees.values())) != len(self.trees)
+            or not self.next_tree_id > max(self.trees)
+            or not self.trees.keys() >= self.leaves.keys()
+            or not all(type(low) is bytes for lows in self.leaves.values() for low in lows)
+            or not all(_is_leaf_row(row) for row in rows)
+        ):
+            raise ValueError("not a generation")
 
     def followed_by(self, changes: Generation) -> Generation:
         """The next whole generation."""
@@ -104,10 +125,8 @@ class Generation:
         return replace(changes, leaves=leaves, ceilings=self.ceilings.raised_to(changes.ceilings))
 
 
-def _leaf_row(row: list[int]) -> LeafRow:
-    if len(row) < 5 or len(row) % 2 == 0 or set(map(type, row)) != {int}:
-        raise ValueError("a leaf's row has another shape")
-    return tuple(row)
+def _is_leaf_row(row: LeafRow) -> bool:
+    return len(row) >= 5 and len(row) % 2 == 1 and set(map(type, row)) == {int}
 
 
 def segments_in(leaves: LeafRows) -> set[int]:

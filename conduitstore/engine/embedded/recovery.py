@@ -15,24 +15,21 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
-import msgpack
-
-from conduitstore.errors import CorruptedError, UnsupportedFormatError
+from conduitstore.errors import UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index, names
 from .files import Directory, File, FileSystem
 from .forest import DEFAULT_TREE_ID, Forest
-from .format import HEADER_BYTES, MAGIC, Frame, decode_header, frames, frames_behind
+from .format import HEADER_BYTES, decode_header
 from .leaf import Leaf, Location
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Ceilings, Generation, read_manifest, segments_in
+from .replay import Replay
 from .segment import Segment
-from .wal import KIND as LOG_KIND
 
 log = logging.getLogger("conduitstore")
 
@@ -56,7 +53,7 @@ class Recovered:
     """What a directory holds, locked and read."""
 
     directory: Directory
-    lock: File
+    lock: File | None  # None: open for reading only
     store_id: bytes
     generation: Generation
     segments: dict[int, Segment]
@@ -73,10 +70,11 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
         CorruptedError: a manifest or segment is damaged.
     """
     directory = filesystem.directory(path) or filesystem.make_directory(path)
-    check_ours(directory)
+    with suppress(FileNotFoundError):  # A writer is at work: the lock will say so.
+        check_ours(directory)
     lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
     try:
-        return _read(directory, lock)
+        return read_directory(directory, lock)
     except BaseException:
         lock.close()
         raise
@@ -119,7 +117,8 @@ def _beginning(directory: Directory, name: str) -> bytes:
     return data
 
 
-def _read(directory: Directory, lock: File) -> Recovered:
+def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
+    """Step 3; without the lock, what is named may be gone already."""
     exists = check_ours(directory)
     found = directory.names()
     # A leftover's number counts too: what a crash began under it must not be begun again.
@@ -137,6 +136,24 @@ def _read(directory: Directory, lock: File) -> Recovered:
     return Recovered(
         directory, lock, header.store_id, generation, segments, last_number, is_new=False
     )
+
+
+def replay(forest: Forest, recovered: Recovered) -> None:
+    """Step 4.
+
+    Raises:
+        CorruptedError: a commit that was on the platter cannot be read.
+    """
+    if recovered.is_new:
+        return
+    start = recovered.generation.log_start
+    log_replay = Replay(forest, recovered.directory, recovered.store_id, start)
+    log_replay.advance()
+    log_replay.check()
+    if log_replay.damage is not None:
+        log.warning(
+            "%s ends at byte %d in a commit that was never durable: it is cut", *log_replay.damage
+        )
 
 
 def plant(forest: Forest, recovered: Recovered) -> None:
@@ -164,76 +181,3 @@ def _leaf(
     held = tuple((segments[blobs[at]], blobs[at + 1]) for at in range(0, len(blobs), 2))
     location = Location(segments[number], offset, frame_bytes, entries_total, held)
     return Leaf(None, None, size_bytes=payload_bytes, location=location)
-
-
-def replay(forest: Forest, recovered: Recovered) -> int:
-    """Step 4; gives how many commits were replayed.
-
-    Raises:
-        CorruptedError: a commit that was on the platter cannot be read.
-    """
-    before = forest.sequence
-    damage: tuple[str, int] | None = None
-    promised = 0
-    for name, data in _logs(recovered.directory, recovered.generation.log_start):
-        seed = _seed(name, data, recovered.store_id)
-        end = HEADER_BYTES
-        for frame in frames(data, seed) if seed is not None else ():
-            end = frame.end
-            sequence, durable, count, *ops = _commit(name, frame)
-            promised = max(promised, durable)
-            if sequence == forest.sequence + 1:
-                forest.prepare(ops)
-                forest.apply(ops, count, sequence)
-            elif sequence > forest.sequence and damage is None:
-                damage = name, frame.offset
-        if seed is not None and end != len(data):
-            damage = damage or (name, end)
-            behind = frames_behind(data, end, seed)
-            promised = max([promised, *(_commit(name, frame)[1] for frame in behind)])
-    if promised > forest.sequence:
-        file, offset = damage or ("log", 0)
-        raise CorruptedError(
-            file, offset,
-            f"commits up to {promised} were on the platter, those behind {forest.sequence} cannot "
-            "be read",
-        )  # fmt: skip
-    if damage is not None:
-        log.warning("%s ends at byte %d in a commit that was never durable: it is cut", *damage)
-    return forest.sequence - before
-
-
-def _logs(directory: Directory, start: int) -> Iterator[tuple[str, bytes]]:
-    parsed = ((names.parse(name) or ("", 0), name) for name in directory.names())
-    logs = sorted((number, name) for (kind, number), name in parsed if kind == names.LOG)
-    for number, name in logs:
-        if number >= start:
-            file = directory.open(name)
-            data = file.read_at(0, file.size())
-            file.close()
-            yield name, data
-
-
-def _seed(name: str, data: bytes, store_id: bytes) -> int | None:
-    """The seed of a log's checksums; None for a file that was being created at the crash."""
-    if data[: len(MAGIC)] not in (MAGIC, b""):
-        return None
-    try:
-        header = decode_header(data, name, LOG_KIND)
-    except CorruptedError:
-        return None
-    if header.store_id != store_id:
-        raise CorruptedError(name, 0, "it belongs to another store")
-    return header.seed
-
-
-def _commit(name: str, frame: Frame) -> list[Any]:
-    try:
-        commit = msgpack.unpackb(frame.payload)
-        sequence, durable, count = commit[:3]
-        is_whole = len(commit) % 3 == 0 and {type(sequence), type(durable), type(count)} == {int}
-    except Exception as error:  # Whatever hostile bytes make the decoder raise.
-        raise CorruptedError(name, frame.offset, f"not a commit: {error}") from error
-    if not is_whole:
-        raise CorruptedError(name, frame.offset, "not a commit")
-    return list(commit)

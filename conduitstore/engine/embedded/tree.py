@@ -156,7 +156,7 @@ class LiveTree(RootReads, LiveSurface):
 
     def watch_prefix(self, prefix: bytes, *, capacity: int = 65_536) -> Subscriber:
         self._check()
-        return self._db.subscribers.watch(self._name, prefix, capacity)
+        return self._db.watch(self._name, prefix, capacity)
 
 
 class FrozenTree(RootReads, FrozenSurface):

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from enum import IntEnum
 
-from conduitstore.errors import PoisonedError
+from conduitstore.errors import ClosedError, PoisonedError
 
 from . import names
 from .files import Directory, append_whole, create_file
@@ -168,15 +168,17 @@ class WriteAheadLog:
             self._directory.sync()
             for file in files:
                 file.is_named = True
+        # The last one may have got more commits, and a successor, since it was synced.
         with self._files_lock:
-            self._unsynced = tuple(f for f in self._unsynced if f not in files or f is self._file)
-        for file in files:
-            if file not in self._unsynced:
-                file.close()
+            self._unsynced = tuple(f for f in self._unsynced if f not in files[:-1])
+        for file in files[:-1]:
+            file.close()
         self.durable = written
         self._on_durable(written)
 
     def close(self) -> None:
         """Close the files; nothing is written or synced."""
-        for file in (*self._unsynced, self._file):
-            file.close()
+        with self._sync_lock:  # Not under a sync's hands: its file number may soon be another's.
+            self.failure = self.failure or ClosedError("the log is closed")
+            for file in (*self._unsynced, self._file):
+                file.close()

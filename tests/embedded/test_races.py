@@ -1,0 +1,258 @@
+"""Moments at which two threads, a fork or an interrupt once met badly, met here on purpose."""
+
+import asyncio
+import errno
+import os
+import threading
+
+import pytest
+
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded.forest import Forest
+from conduitstore.engine.embedded.manifest import Manifest
+from conduitstore.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    LockedError,
+    PoisonedError,
+    StoreFullError,
+)
+from conduitstore.testing.disk import SimulatedDisk
+
+
+@pytest.fixture
+def disk():
+    return SimulatedDisk()
+
+
+def open_on(disk, **settings):
+    return embedded.open("store", files=disk, **{"flush_every_ms": None} | settings)
+
+
+def failing(operation, kind, code):
+    return lambda op, name: (
+        OSError(code, "injected") if op == operation and name.startswith(kind) else None
+    )
+
+
+def heal(disk):
+    disk.fail = lambda _operation, _name: None
+
+
+def test_a_log_that_turns_over_during_a_sync_is_synced_to_its_end(disk):
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+
+    def meanwhile(operation, _name):
+        if operation == "sync directory":  # The file is synced, the sync not yet over.
+            heal(disk)
+            db.insert(b"b", b"2")
+            db.log.rotate(db._next_number())
+
+    disk.fail = meanwhile
+    db.flush()
+    db.transaction(lambda tx: tx.insert(b"c", b"3"), durability="commit")
+    assert db.durable_sequence == 3
+    disk.power_loss(keep="nothing")
+    assert [key for key, _ in open_on(disk)] == [b"a", b"b", b"c"]
+
+
+def test_no_id_is_given_out_behind_a_closes_back(disk):
+    db = open_on(disk)
+    db.generate_id()
+    check, ids = db.check_handle, []
+
+    def late():
+        check()
+        if not ids:
+            ids.append(None)
+            db.close()
+
+    db.check_handle = late
+    with pytest.raises(ClosedError):
+        db.generate_id()
+    assert open_on(disk).generate_id() == 1
+
+
+def test_a_closed_file_writes_into_no_other(tmp_path):
+    file = embedded.Os().make_directory(str(tmp_path / "d")).create("old")
+    append = file.append
+    file.close()
+    with pytest.raises(OSError, match="Bad file"):
+        file.append(b"late")
+    assert append.args != file.append.args
+
+
+def test_a_child_forked_inside_a_transaction_commits_nothing(tmp_path):
+    parent = os.getpid()
+
+    def run(tx):
+        tx.insert(b"a", b"parent")
+        if os.fork() == 0:
+            tx.insert(b"a", b"child")
+        elif os.wait()[1]:
+            pytest.fail("the child's commit went through")
+
+    def swallow(tx):
+        try:
+            run(tx)
+        except ClosedError:
+            if os.getpid() == parent:
+                raise
+
+    with embedded.open(tmp_path / "s") as db:
+        try:
+            db.transaction(swallow)
+        except LockedError:
+            if os.getpid() != parent:
+                os._exit(0)
+            raise
+        finally:
+            if os.getpid() != parent:
+                os._exit(1)
+        size = (tmp_path / "s" / f"log-{db.log.number:08x}").stat().st_size
+        assert size == db.log.size_bytes
+        assert db.get(b"a") == b"parent"
+
+
+def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
+    db = embedded.open(tmp_path / "s")
+    begin, end = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begin[1], b".")
+        os.read(end[0], 1)
+        os._exit(0)
+    try:
+        os.read(begin[0], 1)
+        db.close()
+        embedded.open(tmp_path / "s").close()
+    finally:
+        os.write(end[1], b".")
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("freeze", [lambda db: db.snapshot(), lambda db: list(db.range())])
+def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(disk, monkeypatch, freeze):
+    db = open_on(disk)
+    begun, answers = threading.Event(), []
+
+    def read():
+        with pytest.raises(PoisonedError):
+            answers.append(freeze(db))
+        answers.append("refused")
+
+    def check_handle(check=db.check_handle):
+        check()
+        begun.set()  # Past the check: from here on the reader only waits for the lock.
+
+    def put(self, *args, put=Forest._put):
+        if begun.is_set():
+            raise KeyboardInterrupt
+        put(self, *args)
+        monkeypatch.setattr(db, "check_handle", check_handle)
+        reader.start()
+        assert begun.wait(20)
+
+    reader = threading.Thread(target=read)
+    monkeypatch.setattr(Forest, "_put", put)
+    latch = db.latch
+    # The reader has the lock before the store is latched.
+    monkeypatch.setattr(db, "latch", lambda *a, **k: (reader.join(), latch(*a, **k)))
+    with pytest.raises(KeyboardInterrupt):
+        db.transaction(lambda tx: [tx.insert(bytes([n]), b"1") for n in range(2)])
+    reader.join()
+    assert answers == ["refused"]
+
+
+@pytest.mark.parametrize("end", ["commit", "close"])
+def test_nobody_waits_for_what_will_never_be_durable(disk, end):
+    db = open_on(disk, flush_every_ms=60_000)
+    db.insert(b"a", b"1")
+
+    async def main():
+        waiting = asyncio.ensure_future(db.wait_durable(1))
+        await asyncio.sleep(0)
+        disk.fail = failing("append", "log", errno.EIO)
+        with pytest.raises(OSError, match="injected"):
+            db.insert(b"b", b"2")
+        with pytest.raises(PoisonedError):
+            await asyncio.wait_for(waiting, 20)
+        with pytest.raises(PoisonedError):
+            await asyncio.wait_for(db.wait_durable(1), 20)
+
+    async def main_close():
+        db.latch(RuntimeError(), is_torn=False)
+        db._no_writes = None  # It has not heard of it yet when it begins to wait.
+        waiting = asyncio.ensure_future(db.wait_durable(1))
+        await asyncio.sleep(0)
+        db._no_writes = PoisonedError
+        db.close()
+        with pytest.raises(ClosedError):
+            await asyncio.wait_for(waiting, 20)
+
+    asyncio.run(main() if end == "commit" else main_close())
+    db.close()
+
+
+def test_waiting_for_durability_where_nothing_syncs_by_itself(disk):
+    db = open_on(disk, flush_every_ms=60_000, durability="none")
+    db.insert(b"a", b"1")
+    asyncio.run(asyncio.wait_for(db.wait_durable(1), 20))
+    assert db.durable_sequence == 1
+    db.close()
+
+
+def test_a_new_manifest_without_space_leaves_the_old_one_in_use(disk, monkeypatch):
+    db = open_on(disk, idgen_persist_interval=2)
+    db.insert(b"a", b"1")
+    monkeypatch.setattr(Manifest, "is_long", property(lambda _: True))
+    disk.fail = failing("create", "manifest", errno.ENOSPC)
+    with pytest.raises(StoreFullError):
+        db.checkpoint()
+    heal(disk)
+    monkeypatch.undo()
+    ids = [db.generate_id() for _ in range(9)]
+    db.checkpoint()
+    disk.power_loss(keep="nothing")
+    db = open_on(disk)
+    assert list(db) == [(b"a", b"1")]
+    assert db.generate_id() > max(ids)
+
+
+def test_a_checkpoint_that_found_no_space_is_made_when_asked_for_again(disk):
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+    disk.fail = failing("create", "segment", errno.ENOSPC)
+    with pytest.raises(StoreFullError):
+        db.checkpoint()
+    heal(disk)
+    db.checkpoint()
+    assert [name for name in disk.directory("store").names() if name.startswith("segment")]
+
+
+def test_more_ids_than_there_are_harm_nothing(disk):
+    db = open_on(disk)
+    for total in ((1 << 63) + 1, 1 << 64, 1 << 200):
+        with pytest.raises(InvalidArgumentError):
+            db.reserve_ids(total)
+    assert db.generate_id() == 0
+    db.insert(b"a", b"1")
+
+
+def test_a_temporary_store_deletes_its_own_files_and_under_its_lock(tmp_path):
+    path = tmp_path / "t"
+    db = embedded.open(path, temporary=True)
+    (path / "notes.txt").write_text("mine")
+    unlink, held = db._directory.unlink, []
+
+    def watched(name):
+        with pytest.raises(LockedError):
+            db._directory.lock("LOCK", "")
+        held.append(name)
+        unlink(name)
+
+    db._directory.unlink = watched
+    db.close()
+    assert len(held) >= 3
+    assert [file.name for file in path.iterdir()] == ["notes.txt"]
