@@ -315,6 +315,12 @@ class Database(Keyspace, Protocol):
         the newest state.
         """
 
+    def compact(self) -> None:
+        """Give back the space of what was overwritten and deleted, and tidy what is left.
+
+        Where an engine has nothing to do, it does nothing.
+        """
+
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...

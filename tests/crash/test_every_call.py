@@ -75,6 +75,10 @@ def checkpoint(db):
         db.checkpoint()
 
 
+def compact(db):
+    db.compact()
+
+
 def full_checkpoint(db):
     """A checkpoint that turns to a new log and then finds no space: later commits go there."""
     if not hasattr(db, "checkpoint"):
@@ -120,7 +124,7 @@ def random_steps(seed, total):
             )
         )()
 
-    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 13: reopen}
+    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 11: compact, 13: reopen}
     return [rare.get(number % 17) or one() for number in range(1, total)]
 
 

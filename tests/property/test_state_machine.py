@@ -237,10 +237,12 @@ class Machine(RuleBasedStateMachine):
             self.reader = None
 
     # Ends of a life -------------------------------------------------------------------------
-    @rule(flushes=st.booleans())
-    def save(self, flushes):
-        if not flushes:
+    @rule(how=st.sampled_from(["checkpoint", "compact", "flush"]))
+    def save(self, how):
+        if how == "checkpoint":
             self.harness.checkpoint(self.db)
+        elif how == "compact":
+            self.both(lambda store: store.compact())
         else:
             assert self.db.flush() == self.db.durable_sequence == self.db.sequence
 

@@ -76,14 +76,14 @@ class Checkpointer:
 
     def publish(
         self, frozen: Frozen, generation: Generation, *, is_first: bool, is_thorough: bool = False
-    ) -> int:
+    ) -> set[int]:
         """Steps 1 to 6; ``generation`` says everything but the leaves.
 
         The first one begins a new manifest; a thorough one rewrites whatever is worth it, not only
         what a checkpoint should.
 
         Returns:
-            How many segments were rewritten.
+            The numbers of the segments that were rewritten.
 
         Raises:
             StoreFullError: nothing was published; the store goes on as before.
@@ -111,7 +111,7 @@ class Checkpointer:
         self._published = locations
         self.written_bytes.append(writer.written_bytes)
         self._retire(generation.previous_log_start)
-        return len(victims)
+        return victims
 
     def publish_ceilings(self, ceilings: Ceilings) -> None:
         """Raise the ceilings, durably; errors as :meth:`publish`."""

@@ -26,6 +26,10 @@ class Settings:
     checkpoint_log_bytes: int = 64 * 1024 * 1024
     """How long the log may get before its commits are written into segments."""
 
+    dirty_bytes_max: int = 128 * 1024 * 1024
+    """How much memory leaves may make dirty before they are written into segments. At twice this,
+    or twice the log's bound, writers wait for the checkpoint."""
+
     compression_level: int = 3
     """zstd's level for leaves; 0 stores them as they are."""
 
@@ -87,6 +91,7 @@ _LOWEST = {
     "cache_capacity_bytes": 0,
     "checkpoint_log_bytes": 1,
     "compression_level": 0,
+    "dirty_bytes_max": 1,
     "idgen_persist_interval": 1,
     "leaf_entries_max": 3,
     "leaf_bytes_max": 64,

@@ -11,22 +11,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conduitstore.errors import PoisonedError
+from conduitstore.errors import CorruptedError, PoisonedError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
+from .compaction import runs_of_small
 from .index import Root
 from .leaf import Leaf, payload_bytes
 from .wal import Op
 
+log = logging.getLogger("conduitstore")
 DEFAULT_TREE_ID = 0
 _stored = dict.get  # of BlobEntries too, for which get() would read the value
 
@@ -62,6 +65,9 @@ class Forest:
         self._clock = 1
         self._frozen_at = 0
         self._frozen_trees_at: dict[int, int] = {}
+        self._checkpointed_at = 0
+        self.dirty_bytes = 0
+        """Memory of leaves that changed since the last checkpoint froze, as they were before."""
         self._pinned: dict[Leaf, Contents] = {}
 
     # Freezing -------------------------------------------------------------------------------
@@ -73,6 +79,12 @@ class Forest:
             self._clock += 1
             roots = self.roots.copy()
             return Frozen(roots, self.ids, self.count, self.sequence, self.next_tree_id)
+
+    def freeze_dirty(self) -> Frozen:
+        """The same for a checkpoint, by the holder of the writer lock."""
+        frozen = self.freeze()
+        self._checkpointed_at, self.dirty_bytes = self._frozen_at, 0
+        return frozen
 
     def freeze_tree(self, tree_id: int) -> Root:
         """One tree at this instant."""
@@ -105,6 +117,49 @@ class Forest:
             self.ids, self.next_tree_id = other.ids, other.next_tree_id
             self._clock = max(self._clock, other._clock) + 1  # Behind every leaf's epoch.
             self.count, self.sequence = other.count, other.sequence
+
+    def merge_small(self, *, leaves_max: int) -> int:
+        """Make one leaf of each run of small neighbours, whatever inner node they are under.
+
+        Needs the writer lock. What the trees hold stays the same, so nothing goes into the log.
+        Gives how many leaves went; stops about ``leaves_max``, because all of them are read here.
+        """
+        gone = 0
+        for tree_id, root in list(self.roots.items()):
+            if gone < leaves_max:
+                gone += self._merge_small(tree_id, root, leaves_max - gone)
+        return gone
+
+    def _merge_small(self, tree_id: int, root: Root, leaves_max: int) -> int:
+        parts: index.Parts = []
+        gone = 0
+        for run in runs_of_small(
+            index.leaves(root),
+            entries_max=self._leaf_entries_max // 2,
+            bytes_max=self._leaf_bytes_max // 2,
+        ):
+            merged = self._merged_run(run) if len(run) > 1 and gone < leaves_max else None
+            if merged is None:
+                parts += run
+            else:
+                parts.append((run[0][0], merged))
+                gone += len(run) - 1
+        if gone:
+            with self.lock:
+                self.roots[tree_id] = index.build(parts)
+        return gone
+
+    def _merged_run(self, run: list[tuple[bytes, Leaf]]) -> Leaf | None:
+        """One leaf for all; None where one of them cannot be read, and so has to stay."""
+        try:
+            contents = [self.cache.contents(leaf) for _, leaf in run]
+        except CorruptedError as error:
+            log.warning("%s: it is not merged with its neighbours", error)
+            return None
+        stored: dict[bytes, bytes] = {}
+        for _, entries in contents:
+            stored = stored | entries
+        return self._leaf_of([key for keys, _ in contents for key in keys], stored)
 
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> None:
@@ -158,6 +213,9 @@ class Forest:
             tree_id, 0
         )
         if copied:
+            if leaf.epoch <= self._checkpointed_at:
+                self.dirty_bytes += leaf.memory_bytes
+            leaf.touched = False  # A reader's touch is meant for its copy.
             keys, entries = leaf.keys, leaf.entries
             if keys is None or entries is None:
                 keys, entries = self._pinned[leaf]

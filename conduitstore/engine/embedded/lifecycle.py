@@ -17,7 +17,7 @@ from .cache import Cache
 from .checkpoint import Checkpointer
 from .config import Settings
 from .counters import Counters
-from .database import Database
+from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
 from .forest import Forest, Frozen
@@ -27,6 +27,12 @@ from .recovery import Recovered
 from .wal import WriteAheadLog
 
 log = logging.getLogger("conduitstore")
+BACKLOG_LOOK_SECONDS = 0.05
+"""How often a writer that waits looks whether the store was closed or latched meanwhile."""
+MERGED_LEAVES_MAX = 64
+"""How many small leaves a checkpoint merges; it reads them under the writer lock."""
+COMPACTED_LEAVES_MAX = 1024
+"""The same for a round of ``compact``."""
 
 
 class Store(Database):
@@ -47,6 +53,8 @@ class Store(Database):
         self._checkpoint_lock = threading.Lock()
         self._generation = recovered.generation
         self._flusher: Flusher | None = None
+        self._full: StoreFullError | None = None  # why the newest checkpoint was none
+        self._caught_up = threading.Event()
         self._checkpointer = Checkpointer(
             self._directory,
             recovered.store_id,
@@ -103,19 +111,49 @@ class Store(Database):
         Cost: every leaf that changed since the last one is written anew.
         """
         self.check_handle()
+        self._checkpoint(MERGED_LEAVES_MAX)
+
+    def compact(self) -> None:
+        """Rewrite every segment where that gives space back, and merge small neighbouring leaves.
+
+        It goes in rounds, each a checkpoint, so that writers wait for none of it and the disk
+        holds one round twice at most. The last round lets go of what the ones before it replaced.
+        """
+        self.check_handle()
+        newest = self._next_number()  # What writers leave behind meanwhile is not our business.
+        done: set[int] = set()
+        while True:
+            merged, victims = self._checkpoint(COMPACTED_LEAVES_MAX, is_thorough=True)
+            victims = {number for number in victims if number < newest} - done
+            if not merged and not victims:  # Those that are done and still there cannot be read.
+                return
+            done |= victims
+
+    def _checkpoint(self, merged_max: int, *, is_thorough: bool = False) -> tuple[int, set[int]]:
+        """Merge, freeze, publish; gives how many leaves went, and which segments."""
         with self._checkpoint_lock:
             with self.writer_lock:
                 self.check_writable()
                 if not self.log.is_empty:
+                    log_bytes = self.log.size_bytes
                     with self.latching():
                         self.log.rotate(self._next_number())
-                elif self._generation.log_start == self.log.number:
-                    return
-                frozen = self.forest.freeze()
-            with self.latching():
-                self._publish(frozen, is_clean=False)
+                    self.frozen_log_bytes += log_bytes
+                elif self._generation.log_start == self.log.number and not is_thorough:
+                    return 0, set()
+                merged = self.forest.merge_small(leaves_max=merged_max)
+                self.frozen_dirty_bytes += self.forest.dirty_bytes
+                frozen = self.forest.freeze_dirty()
+            try:
+                with self.latching():
+                    return merged, self._publish(frozen, is_clean=False, is_thorough=is_thorough)
+            except StoreFullError as error:
+                self._full = error
+                raise
 
-    def _publish(self, frozen: Frozen, *, is_clean: bool, is_first: bool = False) -> None:
+    def _publish(
+        self, frozen: Frozen, *, is_clean: bool, is_first: bool = False, is_thorough: bool = False
+    ) -> set[int]:
         """Publish a generation of everything before the current log file."""
         old = self._generation
         generation = Generation(
@@ -131,12 +169,31 @@ class Store(Database):
             trees={tree_id: name for name, tree_id in frozen.ids.items()},
             next_tree_id=frozen.next_tree_id,
         )
-        self._checkpointer.publish(frozen, generation, is_first=is_first)
+        victims = self._checkpointer.publish(
+            frozen, generation, is_first=is_first, is_thorough=is_thorough
+        )
         self._generation = replace(generation, leaves={})
+        self._full = None
+        self.frozen_log_bytes = self.frozen_dirty_bytes = 0
+        self.is_behind = self.backlog >= BACKLOG_MAX
+        self._caught_up.set()
+        self._caught_up.clear()
+        return victims
 
     def _publish_ceilings(self, ceilings: Ceilings) -> None:
         with self.latching():
             self._checkpointer.publish_ceilings(ceilings)
+
+    def wait_for_checkpoint(self) -> None:
+        while self.is_behind:
+            self.check_handle()
+            self.check_writable()
+            if self._flusher is None or self._full is not None:
+                # With a full disk the writer asks for itself: it gets the error, or goes on.
+                self.checkpoint()
+            else:
+                self._flusher.nudge()
+                self._caught_up.wait(BACKLOG_LOOK_SECONDS)
 
     def on_long_log(self) -> None:
         if self._flusher is not None:
@@ -158,7 +215,7 @@ class Store(Database):
         else:
             self.flush()
         self.counters.raise_ahead()
-        if self.log.size_bytes >= self.settings.checkpoint_log_bytes:
+        if self.is_long or self.is_behind:
             self.checkpoint()
 
     # Closing ----------------------------------------------------------------------------------

@@ -108,6 +108,9 @@ class ReadOnlyStore(Database):
         self._replay, self._manifest = replay, newest
         self._in_segments = found.generation.sequence
 
+    def compact(self) -> None:
+        raise read_only()
+
     def _find_absent(self) -> None:
         forest = self.forest
         with forest.lock:

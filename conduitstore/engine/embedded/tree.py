@@ -139,6 +139,8 @@ class LiveTree(RootReads, LiveSurface):
         """One write as one commit, without the machinery of a transaction."""
         db = self._db
         db.check_handle()
+        if db.is_behind:
+            db.wait_for_checkpoint()
         with db.writer_lock:
             db.check_writable()
             old = self._get(key)
