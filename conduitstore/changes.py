@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
-from conduitstore.codec.keys import fold
+from conduitstore.codec.keys import check_u64, fold
 from conduitstore.errors import (
     ClosedError,
     CorruptedError,
     InvalidArgumentError,
     LaggedError,
+    shown,
 )
 from conduitstore.kv import Database, Event, Subscriber
 from conduitstore.schema import TREES
@@ -50,6 +52,7 @@ WATCHED = {
 }
 EVENTS_QUEUED_MAX = 16_384
 TOPICS_REMEMBERED_MAX = 100_000
+TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000
 
 
 class _Loop:
@@ -57,7 +60,7 @@ class _Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.waiters_total = 0
+        self.waiters: set[_Waiter] = set()
         self.is_scheduled = False
 
 
@@ -105,10 +108,13 @@ class Changes:
             when ``timeout_ms`` passed or the store was closed.
 
         Raises:
-            InvalidArgumentError: not called on an event loop.
+            InvalidArgumentError: not called on an event loop, or an argument is of no use.
 
-        Cost: one scan of the user's rooms, and a dictionary entry or two for each.
+        Cost: one scan of the user's rooms, here on the loop, and a dictionary entry or two for
+        each room.
         """
+        check_u64(since)
+        timeout_s = _timeout_s(timeout_ms)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError as error:
@@ -118,19 +124,19 @@ class Changes:
         topics: set[Topic] = {user, (user, fold(device)), *rooms, *known}
         future = loop.create_future()
         with self._lock:
-            waiter = _Waiter(self._enter(loop), future, topics)
+            waiter = self._enter(loop, future, topics)
             try:
                 changed = self._has_changed(topics, since)
             except BaseException:
-                self._leave(waiter.home)
+                self._leave(waiter)
                 raise
             if changed:
-                self._leave(waiter.home)
+                self._leave(waiter)
                 future.set_result(True)
                 return future
             for topic in topics:
                 self._waiters.setdefault(topic, set()).add(waiter)
-        timer = loop.call_later(max(timeout_ms, 0) / 1000, _settle, future, False)
+        timer = loop.call_later(timeout_s, _settle, future, False)
         future.add_done_callback(lambda _: self._ended(waiter, timer))
         return future
 
@@ -206,19 +212,31 @@ class Changes:
             self._forget(waiter)
             waiter.wake(changed)
 
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> _Loop:
+    def _enter(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[bool], topics: set[Topic]
+    ) -> _Waiter:
         home = self._loops.get(loop)
         if home is None:
+            self._forget_closed_loops()
             home = self._loops[loop] = _Loop(loop)
             self._homes = tuple(self._loops.values())
-        home.waiters_total += 1
-        return home
+        waiter = _Waiter(home, future, topics)
+        home.waiters.add(waiter)
+        return waiter
 
-    def _leave(self, home: _Loop) -> None:
-        home.waiters_total -= 1
-        if not home.waiters_total:
+    def _leave(self, waiter: _Waiter) -> None:
+        home = waiter.home
+        home.waiters.discard(waiter)
+        if not home.waiters:
             del self._loops[home.loop]
             self._homes = tuple(self._loops.values())
+
+    def _forget_closed_loops(self) -> None:
+        """A loop closed with waiters on it runs no timers: nothing else would ever free them."""
+        for home in self._homes:
+            if home.loop.is_closed():
+                for waiter in list(home.waiters):
+                    self._forget(waiter)
 
     def _forget(self, waiter: _Waiter) -> None:
         """Free a waiter's entries; a second time is nothing."""
@@ -230,13 +248,22 @@ class Changes:
             if not others:
                 del self._waiters[topic]
         waiter.topics = set()
-        self._leave(waiter.home)
+        self._leave(waiter)
 
     def _ended(self, waiter: _Waiter, timer: asyncio.TimerHandle) -> None:
         """Runs on the waiter's loop, without the lock, when its future is done or cancelled."""
         timer.cancel()
         with self._lock:
             self._forget(waiter)
+
+
+def _timeout_s(timeout_ms: float) -> float:
+    if type(timeout_ms) not in (int, float):
+        raise InvalidArgumentError(f"a timeout is in milliseconds, not {shown(timeout_ms)}")
+    bounded_ms = min(max(timeout_ms, 0), TIMEOUT_MS_MAX)
+    if math.isnan(bounded_ms):
+        raise InvalidArgumentError("a timeout must be a number: a loop would spin on this one")
+    return bounded_ms / 1000
 
 
 def _settle(future: asyncio.Future[bool], changed: bool) -> None:  # noqa: FBT001 - the answer itself

@@ -18,6 +18,8 @@ come from a disk or a caller raise one of these.
 
 from __future__ import annotations
 
+import reprlib
+
 __all__ = [
     "ClosedError",
     "ConduitStoreError",
@@ -30,6 +32,18 @@ __all__ = [
     "StoreFullError",
     "UnsupportedFormatError",
 ]
+
+
+def shown(value: object) -> str:
+    """``value`` for a message: cut short, however large, deep or unprintable it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # An int of more digits than Python writes.
+        return f"<{type(value).__name__}>"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 
 
 class ConduitStoreError(Exception):

@@ -12,12 +12,13 @@ from a create event earlier in the file or in the store. Where both are there th
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from conduitstore.codec.events import ROOM_VERSIONS, check_pdu, event_id_of, room_id_of
 from conduitstore.codec.keys import TEXT_BYTES_MAX
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.ndjson import Line
 from conduitstore.store import Parts, Store
 from conduitstore.types import EventId, JsonObject, RoomId, UserId
@@ -84,7 +85,7 @@ class Importer:
         pdu = record["pdu"] if isinstance(record.get("pdu"), dict) else record
         given = record.get("event_id")
         if not isinstance(given, str | None):
-            _refuse("not an event", f"its event_id must be text, not {given!r}")
+            _refuse("not an event", f"its event_id must be text, not {shown(given)}")
         _check_ids(pdu | {"event_id": given})
         check_pdu(pdu)
         version = self._version(tx, record, pdu)
@@ -93,7 +94,7 @@ class Importer:
                 _refuse("no event id", "it has no event_id, and its room's version is not known")
             return _Named(EventId(given), RoomId(pdu["room_id"]), pdu)
         if version not in ROOM_VERSIONS:
-            _refuse("unknown room version", f"{version!r}: 1 to 12 are known")
+            _refuse("unknown room version", f"{shown(version)}: 1 to 12 are known")
         event_id, room = event_id_of(pdu, version), room_id_of(pdu, version)
         if given not in (None, event_id):
             _refuse("event id mismatch", f"it says {given}, its content says {event_id}")
@@ -133,7 +134,8 @@ def _parse(line: Line) -> JsonObject:
         kind, _, reason = line.fault.partition(": ")
         _refuse(kind, reason)
     try:
-        record: Any = json.loads(line.content)
+        # As text: of bytes, Python would guess UTF-16 and UTF-32 too.
+        record: Any = json.loads(line.content.removeprefix(BOM_UTF8).decode())
     except RecursionError:
         _refuse("not JSON", "it is nested too deeply")
     except ValueError as error:
@@ -171,10 +173,10 @@ def set_membership(tx: Parts, room: RoomId, user: UserId, membership: str, why: 
     elif membership in ("leave", "ban"):
         members.mark_left(user, room, [why] if why.get("state_key") == user else ())
     else:
-        raise InvalidArgumentError(f"unknown membership: {membership!r}")
+        raise InvalidArgumentError(f"unknown membership: {shown(membership)}")
 
 
 def _stripped_state(pdu: JsonObject, field: str) -> Sequence[JsonObject]:
     unsigned = pdu.get("unsigned")
     events = unsigned.get(field) if isinstance(unsigned, dict) else None
-    return events if isinstance(events, list) else ()
+    return [e for e in events if isinstance(e, dict)] if isinstance(events, list) else ()

@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self, TypeVar, get_args
 
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, shown
+from .operations import Operations
 
 KEY_BYTES_MAX = 2_048
 VALUE_BYTES_MAX = 64 * 1024 * 1024
@@ -274,7 +275,7 @@ class Snapshot(Keyspace, Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Database(Keyspace, Protocol):
+class Database(Keyspace, Operations, Protocol):
     """An open store."""
 
     @property
@@ -313,12 +314,6 @@ class Database(Keyspace, Protocol):
 
         Trees follow, snapshots and iterators stay as they are. A store that writes always shows
         the newest state.
-        """
-
-    def compact(self) -> None:
-        """Give back the space of what was overwritten and deleted, and tidy what is left.
-
-        Where an engine has nothing to do, it does nothing.
         """
 
     def close(self) -> None: ...
@@ -361,7 +356,9 @@ def check_bound(bound: bytes | None) -> bytes | None:
 def check_limit(limit: int | None) -> int | None:
     """A limit on items: zero or more, or None for no limit."""
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise InvalidArgumentError(f"a limit must be an int of 0 or more, or None, not {limit!r}")
+        raise InvalidArgumentError(
+            f"a limit must be an int of 0 or more, or None, not {shown(limit)}"
+        )
     return limit
 
 

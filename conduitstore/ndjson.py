@@ -20,6 +20,7 @@ LINE_BYTES_MAX = 1024 * 1024
 """Sixteen times the largest event a homeserver may accept: room for escapes and `unsigned`."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # behind a byte of any value; pzstd begins with one
 # Four bytes can stand for 128 KiB of zeros in zstd, so one step of input gives at most 4 MiB.
 _ZSTD_STEP_BYTES = 128
 _ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024  # what the zstd tool accepts by default
@@ -118,7 +119,9 @@ def read_lines(source: Source, line_bytes_max: int = LINE_BYTES_MAX) -> Iterator
     try:
         stream = _unpacked(source)
         while content := stream.readline(line_bytes_max + len(b"\r\n")):
-            if len(line := content.rstrip(b"\r\n")) <= line_bytes_max:
+            line = content.rstrip(b"\r\n")
+            is_whole = content.endswith(b"\n") or len(content) < line_bytes_max + len(b"\r\n")
+            if is_whole and len(line) <= line_bytes_max:
                 yield Line(number, line)
             else:
                 _skip_to_line_end(stream, content)
@@ -131,7 +134,8 @@ def read_lines(source: Source, line_bytes_max: int = LINE_BYTES_MAX) -> Iterator
 def _unpacked(source: Source) -> BinaryIO:
     if source.magic.startswith(_GZIP_MAGIC):
         return gzip.GzipFile(fileobj=source, mode="rb")  # type: ignore[return-value]
-    return io.BufferedReader(_Unzstd(source) if source.magic == _ZSTD_MAGIC else source)
+    is_zstd = source.magic == _ZSTD_MAGIC or source.magic[1:] == _ZSTD_SKIPPABLE_MAGIC
+    return io.BufferedReader(_Unzstd(source) if is_zstd else source)
 
 
 def _skip_to_line_end(stream: BinaryIO, content: bytes) -> None:

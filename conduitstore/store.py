@@ -15,6 +15,8 @@ from typing import Any, Self, TypeVar
 
 from conduitstore import engine
 from conduitstore.changes import Changes
+from conduitstore.engine.transfer import IMPORT_MARK
+from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Database, Durability, Keyspace, Snapshot
 from conduitstore.migrate import check_schema, load_migrations, migrate
 from conduitstore.parts.account_data import AccountData
@@ -171,6 +173,13 @@ def _rooms_joined(db: Database, user: UserId) -> tuple[list[RoomId], list[ShortR
         return rooms, view.rooms.short.room_many(rooms)
 
 
+def _check_whole(db: Database) -> None:
+    if IMPORT_MARK in db.tree_names():
+        raise InvalidArgumentError(
+            "the store holds a part of an import that did not end: import the stream again"
+        )
+
+
 def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
 
@@ -183,9 +192,11 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     Raises:
         UnsupportedFormatError: written by a newer version or another project; not touched.
         LockedError: another holder has it open for writing.
+        InvalidArgumentError: an import into it was cut short; a wrong setting.
     """
     db = engine.open(path, **settings)
     try:
+        _check_whole(db)
         store = Store(db)
         if settings.get("read_only"):
             check_schema(db, store.globals, load_migrations())

@@ -177,7 +177,9 @@ def install(ffi: Any, lib: Any) -> None:
             try:
                 return call(*args) + SHIFT
             except Exception as error:  # noqa: BLE001 - C has no exceptions, only statuses
-                said.message = ffi.new("char[]", f"{type(error).__name__}: {error}".encode())
+                said.message = ffi.new(
+                    "char[]", f"{type(error).__name__}: {error}".encode(errors="replace")
+                )
                 return status_of(error) + SHIFT
 
         return run

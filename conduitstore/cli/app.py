@@ -9,11 +9,16 @@ import click
 from conduitstore.errors import ConduitStoreError
 from conduitstore.version import VERSION
 
+from .backup import backup, restore
 from .build_capi import build_capi
+from .check import check, verify
 from .demo import demo
 from .import_ import import_
 from .page import page
+from .recover import recover
 from .scan import scan
+from .stats import stats
+from .stream import export, import_stream
 from .trees import trees
 
 
@@ -37,5 +42,10 @@ def app() -> None:
     """The data layer of a Matrix homeserver, from the command line."""
 
 
-for command in (demo, import_, page, trees, scan, build_capi):
+COMMANDS = (
+    *(demo, import_, page, trees, scan, stats),
+    *(check, verify, recover, backup, restore, export, import_stream),
+    build_capi,
+)
+for command in COMMANDS:
     app.add_command(command)

@@ -60,7 +60,10 @@ class Screen:
 
     def _print(self, line: str, style: str = "", *, is_cut: bool = False) -> None:
         if not self._console.is_terminal:
-            self._console.file.write(line + "\n")
+            file = self._console.file
+            encoding = getattr(file, "encoding", None) or "utf-8"
+            # A locale without these characters is no reason to stop.
+            file.write(line.encode(encoding, "replace").decode(encoding) + "\n")
             return
         text = Text(line, style=style)
         if is_cut:
@@ -101,7 +104,8 @@ def event_row(pdu: JsonObject) -> tuple[str, str, str]:
     if pdu["type"] == "m.reaction" and isinstance(content.get("m.relates_to"), dict):
         said = content["m.relates_to"].get("key")
     about = f" {pdu['state_key']}" if pdu.get("state_key") else ""
-    text = said if pdu["type"] == "m.room.message" else f"[{pdu['type']}{about}] {said or ''}"
+    is_plain = pdu["type"] == "m.room.message" and said is not None
+    text = said if is_plain else f"[{pdu['type']}{about}] {said or ''}"
     return time_text(pdu["origin_server_ts"]), pdu["sender"], shortened(str(text).strip())
 
 

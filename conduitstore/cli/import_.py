@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 import conduitstore
 from conduitstore.importer import Importer, Refusal
 from conduitstore.ndjson import Source, read_lines
+from conduitstore.store import Store
 
 from .display import one_line
 from .options import new_path_option
+from .progress import progress
 
 _REASON_LENGTH_MAX = 200
 
@@ -37,25 +37,26 @@ def import_(ctx: click.Context, file: BinaryIO, path: Path | None) -> None:
     """
     if path is None:
         raise click.UsageError("--path DIR says where the store is, or where to make it")
-    source, imported, refused = Source(file), 0, Counter[str]()
-    with conduitstore.open(path) as store, _progress() as progress:
-        task = progress.add_task("importing", total=_size_bytes(file))
-        for refusal in Importer(store).run(read_lines(source)):
-            if refusal is None:
-                imported += 1
-            else:
-                refused[refusal.kind] += 1
-                progress.console.print(_report(refusal), soft_wrap=True)
-            progress.update(task, completed=source.consumed_bytes)
-    click.echo(_summary(imported, refused), err=bool(refused))
+    total, refused = Counter[str](), Counter[str]()
+    with conduitstore.open(path) as store:
+        try:
+            _import(store, file, total, refused)
+        finally:  # Also of an import that was interrupted, or found the disk full.
+            click.echo(_summary(total["imported"], refused), err=bool(refused))
     ctx.exit(1 if refused else 0)
 
 
-def _progress() -> Progress:
-    """On standard error; the bar itself only where that is a terminal."""
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+def _import(store: Store, file: BinaryIO, total: Counter[str], refused: Counter[str]) -> None:
+    source = Source(file)
+    with progress("importing") as bar:
+        task = bar.add_task("importing", total=_size_bytes(file))
+        for refusal in Importer(store).run(read_lines(source)):
+            if refusal is None:
+                total["imported"] += 1
+            else:
+                refused[refusal.kind] += 1
+                bar.console.print(_report(refusal), soft_wrap=True)
+            bar.update(task, completed=source.consumed_bytes)
 
 
 def _size_bytes(file: BinaryIO) -> int | None:

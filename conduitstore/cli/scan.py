@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import click
 
 from conduitstore import engine
+from conduitstore.codec.values import pack_text
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import Item, Keyspace
 from conduitstore.schema import TREES, TreeSchema, decode_key, decode_value
@@ -59,7 +60,7 @@ def _scan(
 def prefix_bytes(tree: str, prefix: str) -> bytes:
     """The bytes of a prefix given as text; of a tree without a schema, the text itself."""
     if tree not in TREES:
-        return prefix.encode()
+        return pack_text(prefix)
     components = [unquote(component) for component in prefix.split("/")] if prefix else []
     kinds = _field_kinds(TREES[tree])
     if len(components) > len(kinds):

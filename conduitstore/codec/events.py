@@ -15,11 +15,14 @@ from typing import Any
 
 from conduitstore.codec.keys import TEXT_BYTES_MAX
 from conduitstore.codec.values import pack_canonical_json
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.types import EventId, JsonObject, RoomId
 
 PDU_BYTES_MAX = 65_536
 """The most an event may have in federation format, signatures included."""
+
+TIME_MS_MAX = (1 << 63) - 1
+"""The latest time an event may say it is from; the earliest is as far back."""
 
 ROOM_VERSIONS = {str(number): number for number in range(1, 13)}
 
@@ -50,7 +53,7 @@ _KEPT_CONTENT: dict[str, list[tuple[str, int, int]]] = {
 def _number(room_version: str) -> int:
     number = ROOM_VERSIONS.get(room_version)
     if number is None:
-        raise InvalidArgumentError(f"unknown room version {room_version!r}: 1 to 12 are known")
+        raise InvalidArgumentError(f"unknown room version {shown(room_version)}: 1 to 12 are known")
     return number
 
 
@@ -127,8 +130,9 @@ def encode_pdu(pdu: object, event_id: str | None = None) -> bytes:
     """Canonical JSON of a checked PDU, with ``event_id`` inside where one is given."""
     shaped = _check_shape(pdu)
     if event_id is not None:
-        if shaped.get("event_id", event_id) != event_id:
-            raise InvalidArgumentError(f"the event says it is {shaped['event_id']!r}: {event_id}")
+        said = shaped.get("event_id", event_id)
+        if said != event_id:
+            raise InvalidArgumentError(f"the event says it is {shown(said)}, not {shown(event_id)}")
         shaped = {**shaped, "event_id": event_id}
     encoded = pack_canonical_json(shaped)
     if len(encoded) > PDU_BYTES_MAX:
@@ -147,8 +151,9 @@ def _check_shape(pdu: object) -> JsonObject:
         raise InvalidArgumentError(f"an event is a JSON object, not {type(pdu).__name__}")
     if not isinstance(pdu.get("content"), dict):
         raise InvalidArgumentError("an event's content must be an object")
-    if type(pdu.get("origin_server_ts")) is not int:
-        raise InvalidArgumentError("an event's origin_server_ts must be an int")
+    time_ms = pdu.get("origin_server_ts")
+    if type(time_ms) is not int or not -TIME_MS_MAX <= time_ms <= TIME_MS_MAX:
+        raise InvalidArgumentError("an event's origin_server_ts must be an int of 64 bits")
     for key in ("type", "sender"):
         _check_id(pdu, key)
     if "room_id" in pdu or not _names_its_room(pdu):
@@ -168,7 +173,7 @@ def _names_its_room(pdu: JsonObject) -> bool:
 def _check_id(pdu: JsonObject, key: str) -> None:
     text = pdu.get(key)
     if not isinstance(text, str):
-        raise InvalidArgumentError(f"an event's {key} must be text, not {text!r}")
+        raise InvalidArgumentError(f"an event's {key} must be text, not {shown(text)}")
     # The fast answer first: text this short is fine however it is encoded.
     if len(text) * 4 > TEXT_BYTES_MAX:
         size_bytes = len(text.encode(errors="surrogatepass"))

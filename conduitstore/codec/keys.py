@@ -26,7 +26,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from conduitstore.errors import CorruptedError, InvalidArgumentError
+from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 
 TEXT_BYTES_MAX = 255
 U64_MAX = (1 << 64) - 1
@@ -36,12 +36,16 @@ _U64 = struct.Struct(">Q")
 _TWO_U64 = struct.Struct(">QQ")
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise InvalidArgumentError(f"a key needs valid text, not {shown(text)}: {error}") from error
+
+
 def encode_text(text: str) -> bytes:
     """UTF-8 of at most 255 bytes."""
-    try:
-        raw = text.encode()
-    except (AttributeError, UnicodeEncodeError) as error:
-        raise InvalidArgumentError(f"a key needs valid text, not {text!r}: {error}") from error
+    raw = _utf8(text)
     if len(raw) > TEXT_BYTES_MAX:
         raise InvalidArgumentError(
             f"an id has at most {TEXT_BYTES_MAX} bytes, this one has {len(raw)}: {text[:40]!r}..."
@@ -59,10 +63,7 @@ def encode_id(text: str) -> bytes:
 
 def fold(text: str) -> str:
     """``text`` itself, or what stands for it in a key where it is too long."""
-    try:
-        raw = text.encode()
-    except (AttributeError, UnicodeEncodeError) as error:
-        raise InvalidArgumentError(f"a key needs valid text, not {text!r}: {error}") from error
+    raw = _utf8(text)
     if len(raw) > TEXT_BYTES_MAX or text.startswith(FOLDED):
         return FOLDED + sha256(raw).hexdigest()
     return text
@@ -73,22 +74,23 @@ def encode_any(text: str) -> bytes:
     return fold(text).encode()
 
 
+def check_u64(number: int) -> int:
+    """``number`` itself, or an :class:`InvalidArgumentError`. A bool is no number here."""
+    if type(number) is not int or not 0 <= number <= U64_MAX:
+        raise InvalidArgumentError(f"a count is an int of 0 to 2^64-1, not {shown(number)}")
+    return number
+
+
 def encode_u64(number: int) -> bytes:
     """8 bytes, big-endian."""
-    try:
-        return _U64.pack(number)
-    except struct.error as error:
-        raise InvalidArgumentError(f"a count is an int of 0 to 2^64-1, not {number!r}") from error
+    return _U64.pack(check_u64(number))
 
 
 def encode_position(position: int) -> bytes:
     """Normal(n): n. Backfilled(n): a zero word, then 2^64-1-n, so that older sorts earlier."""
-    try:
-        if position >= 0:
-            return _U64.pack(position)
-        return _TWO_U64.pack(0, U64_MAX + position)
-    except (struct.error, TypeError) as error:
-        raise InvalidArgumentError(f"not a timeline position: {position!r}") from error
+    if type(position) is not int or not -U64_MAX <= position <= U64_MAX:
+        raise InvalidArgumentError(f"not a timeline position: {shown(position)}")
+    return _U64.pack(position) if position >= 0 else _TWO_U64.pack(0, U64_MAX + position)
 
 
 def decode_position(raw: bytes) -> int:
@@ -172,9 +174,8 @@ class KeyShape:
 
 
 def _encode_next(count: int) -> bytes:
-    if type(count) is not int or not 0 <= count <= U64_MAX:
-        raise InvalidArgumentError(f"a count is an int of 0 to 2^64-1, not {count!r}")
-    return _U64.pack(min(count + 1, U64_MAX))  # The counter never gets there: nothing is cut off.
+    # The counter never gets to the last number: nothing is cut off.
+    return _U64.pack(min(check_u64(count) + 1, U64_MAX))
 
 
 def _compile_join(tokens: list[tuple[str, str, str]], total: int) -> Callable[..., bytes]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from conduitstore.codec.keys import U64_MAX, KeyShape
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import prefix_end
 from conduitstore.types import PduCount, PduToken, ShortRoomId
 
@@ -35,7 +35,7 @@ def parse_token(token: str) -> PduCount:
         position = int(token)
         if FIRST <= position <= LAST:
             return PduCount(position)
-    raise InvalidArgumentError(f"not a timeline token: {token!r}")
+    raise InvalidArgumentError(f"not a timeline token: {shown(token)}")
 
 
 def keys_before(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes]:

@@ -7,21 +7,29 @@ whose row is damaged (:class:`CorruptedError`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from canonicaljson import encode_canonical_json
 
 from conduitstore.codec.keys import encode_u64
-from conduitstore.errors import CorruptedError, InvalidArgumentError
+from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.types import JsonObject
 
 EMPTY = b""
 """The value of a set member: the key's presence is all it says."""
 
+JSON_DEPTH_MAX = 128
+"""How deep objects and arrays may nest, as in other homeservers' parsers.
+
+What is written must be readable from wherever the caller's stack happens to be, and Python's parser
+takes its depth from that stack.
+"""
+
 pack_u64 = encode_u64
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder()
 _UNWRITABLE = (TypeError, ValueError, RecursionError)  # UnicodeEncodeError is a ValueError.
 
 
@@ -37,7 +45,7 @@ def pack_text(text: str) -> bytes:
     try:
         return text.encode()
     except (AttributeError, UnicodeEncodeError) as error:
-        raise InvalidArgumentError(f"not valid text: {text!r}: {error}") from error
+        raise InvalidArgumentError(f"not valid text: {shown(text)}: {error}") from error
 
 
 def unpack_text(tree: str, value: bytes) -> str:
@@ -50,19 +58,37 @@ def unpack_text(tree: str, value: bytes) -> str:
 
 def pack_json(value: Any) -> bytes:
     """Compact JSON, keys in the order they came."""
-    return _written(lambda: _COMPACT.encode(value).encode())
+    return _written(value, lambda: _COMPACT.encode(value).encode())
 
 
 def pack_canonical_json(value: Any) -> bytes:
     """Canonical JSON, as Matrix hashes and signs it: compact, keys sorted, one text per value."""
-    return _written(lambda: encode_canonical_json(value))
+    return _written(value, lambda: encode_canonical_json(value))
 
 
-def _written(write: Callable[[], bytes]) -> bytes:
+def _written(value: Any, write: Callable[[], bytes]) -> bytes:
     try:
-        return write()
+        raw = write()
     except _UNWRITABLE as error:
         raise InvalidArgumentError(f"this cannot be written as JSON: {error}") from error
+    # Almost nothing has that many brackets, so almost nothing is walked through.
+    if raw.count(b"{") + raw.count(b"[") > JSON_DEPTH_MAX:
+        _check_depth(value)
+    return raw
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(JSON_DEPTH_MAX):
+        level = [inner for outer in level for inner in _containers_in(outer)]
+        if not level:
+            return
+    raise InvalidArgumentError(f"JSON may nest {JSON_DEPTH_MAX} deep, this is deeper")
+
+
+def _containers_in(outer: Any) -> list[Any]:
+    inner = outer.values() if isinstance(outer, dict) else outer
+    return [value for value in inner if isinstance(value, dict | list | tuple)]
 
 
 def pack_json_object(value: object) -> bytes:
@@ -72,10 +98,19 @@ def pack_json_object(value: object) -> bytes:
     return pack_json(value)
 
 
+def pack_json_objects(values: Sequence[object]) -> bytes:
+    """Compact JSON of a list of what must be objects."""
+    if not isinstance(values, list | tuple):
+        raise InvalidArgumentError(f"a list of objects is needed, not {type(values).__name__}")
+    if not all(isinstance(value, dict) for value in values):
+        raise InvalidArgumentError("a list of objects is needed, and something in it is none")
+    return pack_json(values)
+
+
 def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
     """A JSON object that has at least the keys ``required``."""
     found = unpack_json(tree, value)
-    if not isinstance(found, dict) or not found.keys() >= set(required):
+    if not isinstance(found, dict) or not all(key in found for key in required):
         raise CorruptedError(tree, 0, f"the value is no JSON object with {', '.join(required)}")
     return found
 
@@ -83,6 +118,6 @@ def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
 def unpack_json(tree: str, value: bytes) -> Any:
     """JSON of either kind."""
     try:
-        return json.loads(value)
+        return _DECODER.decode(value.decode())
     except (ValueError, RecursionError) as error:
         raise CorruptedError(tree, 0, f"the value is not JSON: {error}") from error

@@ -20,12 +20,13 @@ def checksum(view: Keyspace) -> int:
         entries = iter(view.open_tree(name))
         first = next(entries, None)
         if first is not None:
-            crc = _extend(crc, (name.encode(), *first))
-            crc = _extend(crc, chain.from_iterable(entries))
+            crc = extend(crc, (name.encode(), *first))
+            crc = extend(crc, chain.from_iterable(entries))
     return crc
 
 
-def _extend(crc: int, fields: Iterable[bytes]) -> int:
+def extend(crc: int, fields: Iterable[bytes]) -> int:
+    """Go on with a sum: over names, keys and values in the order of the module's account."""
     for field in fields:
         crc = crc32(field, crc32(len(field).to_bytes(4), crc))
     return crc

@@ -31,6 +31,7 @@ from conduitstore.kv import (
 )
 
 from .checksum import checksum
+from .memory_operations import MemoryOperations
 from .memory_transaction import DROPPED, Transaction
 from .merge import MERGE_OPERATORS, MergeOperators
 from .rows import NOTHING, Cursor, Held, Rows, cursor
@@ -108,7 +109,7 @@ class _LiveTree(LiveSurface):
             return self._store.subscribers.watch(self.name, prefix, capacity)
 
 
-class MemoryDatabase(_LiveTree):
+class MemoryDatabase(MemoryOperations, _LiveTree):
     """See :class:`conduitstore.kv.Database`. Nothing outlives it; durability has no meaning here.
 
     The attributes without a docstring in ``kv`` belong to the engine's own handles.

@@ -30,9 +30,9 @@ class AccountData(Part[Near]):
         if not isinstance(content, dict):
             raise InvalidArgumentError("the content of account data is an object")
         event = pack_json({"type": type, "content": content})
-        index_key = _INDEX(room or "", user, type)
+        index_key = _INDEX(_scope(room), user, type)
         count = self._near.globals.draw()
-        data_key = _DATA.pack(room or "", user, count, type)
+        data_key = _DATA.pack(_scope(room), user, count, type)
         self._data.insert(data_key, event)
         old_key = self._index.insert(index_key, data_key)
         if old_key is not None:
@@ -42,7 +42,7 @@ class AccountData(Part[Near]):
     @consistent
     def get(self, room: RoomId | None, user: UserId, type: str) -> JsonObject | None:
         """The content; None where it was never set. Cost: two point reads. Source: Conduit, get."""
-        key = self._index.get(_INDEX(room or "", user, type))
+        key = self._index.get(_INDEX(_scope(room), user, type))
         value = None if key is None else self._data.get(key)
         if value is None:
             return None
@@ -56,8 +56,15 @@ class AccountData(Part[Near]):
 
         Source: Conduit, global_changes_since and room_changes_since.
         """
-        lo, hi = _DATA.counts(room or "", user, since=since, upto=upto)
+        lo, hi = _DATA.counts(_scope(room), user, since=since, upto=upto)
         return [(_DATA.unpack(key)[2], _unpack(value)) for key, value in self._data.range(lo, hi)]
+
+
+def _scope(room: RoomId | None) -> str:
+    """The room in a key, where no room is an empty one."""
+    if room == "":
+        raise InvalidArgumentError("a room id must not be empty; None stands for no room")
+    return "" if room is None else room
 
 
 def _unpack(value: bytes) -> JsonObject:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from conduitstore.codec.keys import FOLDED
+from conduitstore.codec.keys import FOLDED, check_u64
 from conduitstore.codec.values import (
     pack_json,
     pack_text,
@@ -14,7 +14,7 @@ from conduitstore.codec.values import (
     unpack_text,
     unpack_u64,
 )
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import AccessToken, DeviceId, JsonObject, UserId
@@ -57,7 +57,7 @@ class Devices(Part[DevicesNear]):
     _owners = TreeOf("token_userdeviceid")
     _list_versions = TreeOf("userid_devicelistversion")
 
-    @atomic
+    @atomic(durability="commit")
     def create(
         self,
         user: UserId,
@@ -68,7 +68,8 @@ class Devices(Part[DevicesNear]):
     ) -> None:
         """Log a device in: its metadata, its token, a new device list version, in one commit.
 
-        A device of that id starts anew, and its old token is retired.
+        A device of that id starts anew, and its old token is retired: on the platter before this
+        returns.
         Source: Conduit, create_device.
 
         Raises:
@@ -127,7 +128,7 @@ class Devices(Part[DevicesNear]):
 
     def _check_exists(self, user: UserId, device: DeviceId) -> None:
         if not self.exists(user, device):
-            raise InvalidArgumentError(f"{user} has no device {device!r}")
+            raise InvalidArgumentError(f"{user} has no device {shown(device)}")
 
     def exists(self, user: UserId, device: DeviceId) -> bool:
         """Whether there is such a device."""
@@ -190,7 +191,7 @@ class Devices(Part[DevicesNear]):
         for (user, device), last_seen_ts in seen_ms.items():
             metadata = self.metadata(user, device)
             if metadata is not None:
-                value = pack_json(metadata | {"last_seen_ts": last_seen_ts})
+                value = pack_json(metadata | {"last_seen_ts": check_u64(last_seen_ts)})
                 self._metadata.insert(_DEVICE.pack(user, device), value)
 
     def list_version(self, user: UserId) -> int | None:

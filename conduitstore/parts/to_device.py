@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from conduitstore.codec.values import pack_json, unpack_json_object
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import Count, DeviceId, JsonObject, UserId
+
+M = TypeVar("M", bound=Mapping[Any, Any])
 
 _EVENT = TREES["todeviceid_events"].key
 
@@ -39,8 +42,8 @@ class ToDevice(Part[Near]):
         """
         return [
             self._append(user, device, _pack(sender, type, content))
-            for user, contents in messages.items()
-            for device, content in contents.items()
+            for user, contents in _checked(messages).items()
+            for device, content in _checked(contents).items()
         ]
 
     def _append(self, user: UserId, device: DeviceId, event: bytes) -> Count:
@@ -85,6 +88,12 @@ class ToDevice(Part[Near]):
     def forget_all(self, user: UserId, device: DeviceId) -> int:
         """Drop the queue of a device that is gone; gives how many messages there were."""
         return self._events.remove_prefix(_EVENT.prefix(user, device))
+
+
+def _checked(messages: M) -> M:
+    if not isinstance(messages, Mapping):
+        raise InvalidArgumentError("messages are an object of users, each an object of devices")
+    return messages
 
 
 def _pack(sender: UserId, type: str, content: JsonObject) -> bytes:

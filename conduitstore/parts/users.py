@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from conduitstore.codec.values import pack_text, unpack_text
+from conduitstore.codec.values import EMPTY, pack_text, unpack_text
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Tree
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
@@ -42,13 +42,17 @@ class Users(Part[UsersNear]):
     def create(self, user: UserId, password_hash: str | None) -> None:
         """Make an account; without a password hash nobody can log in, as for a remote user.
 
+        One with a password is on the platter before this returns.
+
         Source: Conduit, set_password.
 
         Raises:
             InvalidArgumentError: the account exists; nothing is overwritten.
         """
-        if self._passwords.insert(_USER.pack(user), pack_text(password_hash or "")) is not None:
+        if self._passwords.insert(_USER.pack(user), EMPTY) is not None:
             raise InvalidArgumentError(f"the account {user} exists already")
+        if password_hash is not None:
+            self.set_password(user, password_hash)
 
     def exists(self, user: UserId) -> bool:
         """Whether there is an account, deactivated or not. Source: Conduit, exists."""

@@ -20,12 +20,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conduitstore.engine import embedded
 from conduitstore.engine.memory import MemoryDatabase
 from conduitstore.engine.memory_transaction import Transaction
+from conduitstore.engine.stream import End
 from conduitstore.kv import Database, Keyspace
 
 from .disk import SimulatedCrash, SimulatedDisk
@@ -49,6 +50,7 @@ class History:
     durable: int = 0
     newest_count: int = 0
     ids: set[int] = field(default_factory=set)
+    check: Callable[[SimulatedDisk, History], None] | None = None
 
 
 @dataclass
@@ -92,8 +94,11 @@ def explore(
     seeds: Sequence[int] = (1, 2),
     depth: int = 1,
     every: int = 1,
+    check: Callable[[SimulatedDisk, History], None] | None = None,
 ) -> Report:
     """Crash ``steps`` in every call (or every ``every``-th) and check each aftermath.
+
+    ``check`` looks at what else the steps have made on the disk, before the store is opened.
 
     Raises:
         AssertionError: a promise was broken; says at which call and how it went on.
@@ -103,7 +108,7 @@ def explore(
     while True:
         at = report.calls_total + 1
         disk = SimulatedDisk()
-        history = _live(disk, steps, settings, crash_at=at)
+        history = _live(disk, steps, settings, crash_at=at, check=check)
         if history is None:
             return report
         report.calls_total += every
@@ -128,7 +133,7 @@ def _aftermath(
     # What a power loss has taken may be missing from now on, also after a mere kill.
     owed = history.durable if aftermath.is_power_loss else history.acknowledged
     for disk in _crashed_recoveries(struck, settings) if depth > 1 else ():
-        again = History(history.states, owed, history.durable, history.newest_count, history.ids)
+        again = replace(history, acknowledged=owed)
         for following in aftermaths((1,)):
             _aftermath(disk, again, settings, following, report, depth - 1, f"{where}, recovery")
     with _telling(where):
@@ -150,10 +155,14 @@ def _crashed_recoveries(struck: SimulatedDisk, settings: dict[str, Any]) -> Iter
 
 
 def _live(
-    disk: SimulatedDisk, steps: Sequence[Step], settings: dict[str, Any], crash_at: int
+    disk: SimulatedDisk,
+    steps: Sequence[Step],
+    settings: dict[str, Any],
+    crash_at: int,
+    check: Callable[[SimulatedDisk, History], None] | None,
 ) -> History | None:
     """Run the workload until it crashes; None when it comes to its end before."""
-    history = History()
+    history = History(check=check)
     oracle = _Oracle(history.states)
     disk.crash_at = crash_at
     try:
@@ -208,6 +217,10 @@ class _Oracle(MemoryDatabase):
         super()._commit_writes(tx)
         self._remember()
 
+    def _advance(self, to: End) -> None:
+        super()._advance(to)
+        self._remember()
+
     def drop_tree(self, name: str) -> bool:
         dropped = super().drop_tree(name)
         self._remember()
@@ -240,6 +253,8 @@ class _telling:  # noqa: N801 - reads as a word
 
 
 def _check(disk: SimulatedDisk, history: History, settings: dict[str, Any], owed: int) -> None:
+    if history.check is not None:
+        history.check(copy.deepcopy(disk), history)
     db = embedded.open(PATH, files=disk, **settings)
     found = db.sequence
     assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"

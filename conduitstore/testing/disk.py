@@ -182,6 +182,7 @@ class SimulatedDirectory:
             raise LockedError(f"{self.path} is open for writing by {found}")
         inode.locked_in = self._disk.life
         file = SimulatedFile(self._disk, name, inode)
+        file.holds_lock = True
         file.truncate(0)
         file.append(holder.encode())
         return file
@@ -195,6 +196,7 @@ class SimulatedFile:
 
     def __init__(self, disk: SimulatedDisk, name: str, inode: _Inode) -> None:
         self.name = name
+        self.holds_lock = False
         self._disk = disk
         self._life = disk.life
         self._inode = inode
@@ -225,8 +227,9 @@ class SimulatedFile:
         self._inode.platter = bytes(self._inode.cached)
 
     def close(self) -> None:
-        if self._inode.locked_in == self._life:
+        if self.holds_lock and self._inode.locked_in == self._life:
             self._inode.locked_in = -1
+            self.holds_lock = False
 
 
 def _never(_operation: str, _name: str) -> OSError | None:

@@ -283,3 +283,19 @@ def test_no_line_is_a_surprise(lines):
         assert len(outcomes) == sum(bool(text.strip()) for text in lines)
         assert len(store.db.open_tree("pduid_pdu")) == outcomes.count(None)
         assert len(store.db.open_tree("eventid_pduid")) == outcomes.count(None)
+
+
+def test_json_is_read_as_utf_8_only(cli, path, room):
+    line = json.dumps(room.create)
+    result = cli("import", "-", "--path", path, stdin=line.encode("utf-16"))
+    assert "not JSON" in result.stderr
+    assert cli("import", "-", "--path", path, stdin=line.encode("utf-8-sig")).exit_code == 0
+
+
+def test_stripped_state_of_strangers_is_taken_as_far_as_it_is_events(cli, path, room):
+    shown = {"invite_room_state": [{"type": "m.room.name"}, "x", None, 5]}
+    invite = room.member("@b:example.org", "invite", unsigned=shown)
+    assert cli("import", "-", "--path", path, stdin=ndjson(room.create, invite)).exit_code == 0
+    with conduitstore.open(path) as store:
+        change = store.rooms.members.change("@b:example.org", room.id, "invite")
+        assert change.events == [{"type": "m.room.name"}]

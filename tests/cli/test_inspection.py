@@ -224,3 +224,16 @@ def test_every_command_explains_itself(cli):
         assert name in overview
         assert cli(name, "--help").exit_code == 0
     assert conduitstore.__version__ in cli("--version").stdout
+
+
+def test_arguments_that_are_no_text(cli, filled):
+    with engine.open(filled) as db:
+        db.open_tree("of_another").insert(b"key", b"value")
+    for tree in ("of_another", "eventid_pduid"):
+        result = cli("scan", tree, "\udcff", "--path", filled)
+        assert result.exit_code == 1
+        assert "valid text" in result.stderr
+
+
+def test_a_message_without_text_is_shown_by_its_type(room):
+    assert event_row(room.event("m.room.message", {})["pdu"])[-1] == "[m.room.message]"

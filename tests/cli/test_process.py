@@ -1,11 +1,14 @@
 """The command as the operating system sees it: a process with pipes and an exit status."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import conduitstore
 
 from .conftest import ndjson
 
@@ -64,3 +67,54 @@ def test_a_reader_that_goes_away_is_no_trouble(filled):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_locale_without_the_characters_shows_marks_in_their_place(path, room, encoding):
+    records = ndjson(room.create, room.message("caf\u00e9 \u2615"))
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    refused = run(*MODULE, "import", "-", "--path", path, input=records * 2, env=environment)
+    assert refused.returncode == 1
+    page = run(*MODULE, "page", room.id, "--path", path, env=environment)
+    assert (page.returncode, page.stderr) == (0, b"")
+    assert "café ?".encode(encoding, "replace") in page.stdout
+
+
+def test_an_import_that_is_interrupted_says_how_far_it_came(path, room):
+    records = [room.create, *(room.message(f"message {n}") for n in range(20))]
+    with subprocess.Popen(
+        [*MODULE, "import", "-", "--path", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        # A refusal is reported at once: whatever came before it is in.
+        process.stdin.write(ndjson(*records) + b"no JSON\n" + b"\n" * 10_000)
+        process.stdin.flush()
+        assert process.stderr.readline().startswith(b"line 22: not JSON")
+        process.send_signal(signal.SIGINT)
+        stderr = process.stderr.read()
+        assert process.wait(30) == 1
+    assert b"21 events imported; 1 lines refused" in stderr
+    assert b"Traceback" not in stderr
+    with conduitstore.open(path) as store:
+        assert len(store.rooms.timeline.page(room.id, None, "f", 99)[0]) == 21
+        assert not store.db.was_recovered
+
+
+def test_an_import_onto_a_full_disk_says_so_and_keeps_what_it_said(path, room):
+    """A limit on the size of files stands in for the disk."""
+    conduitstore.open(path).close()
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+        "from conduitstore.cli import main; main()"
+    )
+    records = [room.create, *(room.message(f"message {n} {'x' * 500}") for n in range(300))]
+    result = run(sys.executable, "-c", limit, "import", "-", "--path", path, input=ndjson(*records))
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+    imported = int(result.stdout.split()[0])
+    assert 0 < imported < 301
+    with conduitstore.open(path) as store:
+        assert len(store.rooms.timeline.page(room.id, None, "f", 999)[0]) == imported

@@ -83,7 +83,7 @@ def full_checkpoint(db):
     """A checkpoint that turns to a new log and then finds no space: later commits go there."""
     if not hasattr(db, "checkpoint"):
         return
-    disk = db._directory._disk
+    disk = db.directory._disk
     disk.fail = lambda operation, name: (
         OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
     )

@@ -36,7 +36,7 @@ def test_what_a_commit_does_to_the_log(disk, durability, expected):
     db = open_on(disk, durability=durability)
     assert calls_of(disk, lambda: db.insert(b"a", b"1")) == expected
     default = open_on(SimulatedDisk())
-    other = default._directory._disk
+    other = default.directory._disk
     write = lambda tx: tx.insert(b"a", b"1")  # noqa: E731
     assert calls_of(other, lambda: default.transaction(write, durability=durability)) == expected
 

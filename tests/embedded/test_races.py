@@ -47,7 +47,7 @@ def test_a_log_that_turns_over_during_a_sync_is_synced_to_its_end(disk):
         if operation == "sync directory":  # The file is synced, the sync not yet over.
             heal(disk)
             db.insert(b"b", b"2")
-            db.log.rotate(db._next_number())
+            db.log.rotate(db.next_number())
 
     disk.fail = meanwhile
     db.flush()
@@ -244,15 +244,15 @@ def test_a_temporary_store_deletes_its_own_files_and_under_its_lock(tmp_path):
     path = tmp_path / "t"
     db = embedded.open(path, temporary=True)
     (path / "notes.txt").write_text("mine")
-    unlink, held = db._directory.unlink, []
+    unlink, held = db.directory.unlink, []
 
     def watched(name):
         with pytest.raises(LockedError):
-            db._directory.lock("LOCK", "")
+            db.directory.lock("LOCK", "")
         held.append(name)
         unlink(name)
 
-    db._directory.unlink = watched
+    db.directory.unlink = watched
     db.close()
     assert len(held) >= 3
     assert [file.name for file in path.iterdir()] == ["notes.txt"]

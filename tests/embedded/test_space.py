@@ -41,18 +41,18 @@ def leaves_of(db):
 def watched(db, disk, monkeypatch):
     """Have every checkpoint compare the segments with their bound; gives how much they held."""
     fullest = []
-    publish = db._checkpointer.publish
+    publish = db.checkpointer.publish
 
     def checked(*args, **options):
         victims = publish(*args, **options)
-        keeper = db._checkpointer
+        keeper = db.checkpointer
         bound = 2 * keeper.live_bytes + sum(keeper.written_bytes)
         used = file_bytes(disk, "segment")
         assert used <= bound
         fullest.append(used)
         return victims
 
-    monkeypatch.setattr(db._checkpointer, "publish", checked)
+    monkeypatch.setattr(db.checkpointer, "publish", checked)
     return fullest
 
 
@@ -93,7 +93,7 @@ def test_compact_leaves_little_but_what_lives(disk):
     db.compact()
     assert len(leaves_of(db)) <= small
     assert len(leaves_of(db)) <= len(expected) / 8
-    assert file_bytes(disk, "segment") < db._checkpointer.live_bytes * 1.1
+    assert file_bytes(disk, "segment") < db.checkpointer.live_bytes * 1.1
     assert list(db) == expected
     disk.kill()
     assert list(open_on(disk)) == expected

@@ -31,7 +31,13 @@ def tracked():
 
 @pytest.fixture(scope="session")
 def text_files(tracked):
-    return [path for path in tracked if path.suffix not in {".zst", ".png", ".gz"}]
+    binary = {".zst", ".png", ".gz"}
+    golden = ROOT / "tests" / "golden"
+    return [
+        path
+        for path in tracked
+        if path.suffix not in binary and (path.suffix or golden not in path.parents)
+    ]
 
 
 @pytest.fixture(scope="session")

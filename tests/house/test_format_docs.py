@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from conduitstore.engine import stream
 from conduitstore.engine.embedded import format as f
 from conduitstore.engine.embedded.manifest import Generation
 from conduitstore.engine.embedded.wal import Op
@@ -32,6 +33,33 @@ def test_fields_follow_each_other_without_a_gap(pages, heading, total):
         assert int(offset) == end
         end += int(size)
     assert end == total
+
+
+@pytest.mark.parametrize(
+    ("heading", "total"),
+    [
+        ("## Header of a stream", stream.STREAM_HEADER_BYTES),
+        ("## Chunk", stream.CHUNK_BYTES),
+        ("## End", stream.END.size),
+    ],
+)
+def test_fields_of_a_stream_follow_each_other_without_a_gap(pages, heading, total):
+    end = 0
+    for offset, size, *_ in table(pages / "stream.md", heading):
+        assert int(offset) == end
+        end += int(size)
+    assert end == total
+
+
+def test_a_stream_is_as_it_is_drawn(pages):
+    header = {row[2]: row for row in table(pages / "stream.md", "## Header of a stream")}
+    assert header["magic"][3] == f"`{stream.STREAM_MAGIC.hex(' ')}`"
+    assert header["version"][3] == str(stream.STREAM_VERSION)
+    chunk = {row[2]: row for row in table(pages / "stream.md", "## Chunk")}
+    kinds = ", ".join(f"{kind.value} {kind.name.lower()}" for kind in stream.ChunkKind)
+    assert chunk["kind"][3] == kinds
+    ends = [row[2].replace(" ", "_") for row in table(pages / "stream.md", "## End")]
+    assert tuple(ends) == stream.End._fields
 
 
 def test_magic_marker_version_and_kinds(pages):

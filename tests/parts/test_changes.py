@@ -316,3 +316,44 @@ def test_no_wake_up_is_lost_among_loops_writers_and_waiters(store):
     for seen in (seen for group in results for seen in group):
         assert len(seen) == len(set(seen)) == writers_total * each
     assert_nothing_is_kept(store)
+
+
+@pytest.mark.parametrize("timeout_ms", [float("nan"), "5", None, True, b"5"])
+@on_a_loop
+async def test_a_timeout_that_is_none(joined, timeout_ms):
+    await start_hub(joined)
+    with pytest.raises(InvalidArgumentError):
+        joined.changes.wait(A, "D", now(joined), timeout_ms)
+    assert_nothing_is_kept(joined)
+
+
+@pytest.mark.parametrize("timeout_ms", [float("inf"), 10**400])
+@on_a_loop
+async def test_a_timeout_longer_than_a_loop_can_wait(joined, timeout_ms):
+    await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), timeout_ms)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.sleep(0)
+    assert_nothing_is_kept(joined)
+
+
+@pytest.mark.parametrize("since", [-1, True, "5", None, float("nan"), 1 << 64])
+@on_a_loop
+async def test_a_since_token_that_is_none(joined, since):
+    with pytest.raises(InvalidArgumentError):
+        joined.changes.wait(A, "D", since, SHORT_MS)
+    assert_nothing_is_kept(joined)
+
+
+def test_a_loop_closed_with_waiters_on_it_is_forgotten(joined):
+    async def wait_and_leave():
+        joined.changes.wait(A, "D", now(joined), LONG_MS)
+        joined.changes.wait(B, "D", now(joined), LONG_MS)
+
+    asyncio.run(start_hub(joined))
+    for _ in range(3):
+        asyncio.run(wait_and_leave())
+        assert len(joined.changes._loops) == 1  # The newest: nobody has looked since.
+    asyncio.run(start_hub(joined))

@@ -157,12 +157,16 @@ def test_off_the_event_loop(store):
         lambda parts: parts.users.set_password(A, "other"),
         lambda parts: parts.devices.set_token(A, "D", "token2"),
         lambda parts: parts.devices.remove(A, "D"),
+        lambda parts: parts.devices.create(A, "D", "token2"),  # Which retires the first token.
+        lambda parts: parts.users.create(B, "hash"),
     ],
 )
 def test_what_must_not_come_back_is_durable_on_return(tmp_path, change, inside):
     with conduitstore.open(tmp_path / "store", flush_every_ms=None) as store:
         store.users.create(A, "hash")
         store.devices.create(A, "D", "token")
+        store.to_device.queue(B, A, "D", "t", {})
+        store.users.create("@remote:two.test", None)
         assert store.db.durable_sequence < store.db.sequence
         if inside:
             store.transaction(change)

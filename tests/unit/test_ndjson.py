@@ -114,3 +114,20 @@ def test_a_bomb_is_unpacked_in_bounded_memory(name):
     tracemalloc.stop()
     assert only.fault is not None
     assert peak_bytes < 2 * len(step)
+
+
+def test_a_full_line_with_more_behind_its_carriage_returns_is_over_long():
+    lines = list(read_lines(Source(io.BytesIO(b"12345678\r\rrest\nnext\n")), line_bytes_max=8))
+    assert [(line.number, line.content, bool(line.fault)) for line in lines] == [
+        (1, b"", True),
+        (2, b"next", False),
+    ]
+    full = list(read_lines(Source(io.BytesIO(b"12345678\r\n12345678")), line_bytes_max=8))
+    assert [line.content for line in full] == [b"12345678", b"12345678"]
+
+
+def test_zstd_may_begin_with_a_frame_to_skip():
+    skipped = b"\x5a\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"\n{}\n"
+    frame = zstandard.compress(b"one\ntwo\n")
+    lines = list(read_lines(Source(io.BytesIO(skipped + frame + skipped + frame))))
+    assert [line.content for line in lines] == [b"one", b"two"] * 2

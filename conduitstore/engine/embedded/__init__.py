@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Iterator
 from typing import Any
 
 from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
+from conduitstore.operations import BackupReport, Damage, OnRead
 
+from .backup import restore as _restore
 from .config import Settings
 from .files import FileSystem, Os
 from .lifecycle import Store, open_store
+from .pieces import ignore
 from .readonly import ReadOnlyStore, open_read_only
+from .repair import Repair, verify_directory
+from .repair import repair as _repair
 
-__all__ = ["ReadOnlyStore", "Settings", "Store", "open"]
+__all__ = [
+    "ReadOnlyStore",
+    "Repair",
+    "Settings",
+    "Store",
+    "open",
+    "repair",
+    "restore",
+    "verify",
+]
 
 
 def open(
@@ -32,15 +47,88 @@ def open(
         CorruptedError: damage that no crash explains; names file and offset.
         InvalidArgumentError: an unknown setting, or a path that is none.
     """
+    _check_build()
+    name, checked = _path(path), Settings.of(settings)
+    if checked.read_only:
+        return open_read_only(files or Os(), name, checked)
+    return open_store(files or Os(), name, checked)
+
+
+def restore(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> BackupReport:
+    """Make a store in an empty directory ``path`` out of the backup in ``source``.
+
+    It is a new incarnation: its counts and ids begin 2**32 above all that the store the backup was
+    made of can have reached, and above those of what was restored of it before. The backup can be
+    gone on with by the original store, not by this one.
+
+    Raises:
+        InvalidArgumentError: ``source`` holds no backup, or ``path`` is not empty.
+        LockedError: somebody has one of the two open.
+        CorruptedError: a file of the backup is damaged.
+    """
+    _check_build()
+    files, name = files or Os(), _path(path)
+    report = _restore(files, _path(source), name, on_read or ignore)
+    open_store(files, name, Settings(flush_every_ms=None)).close()
+    return report
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> Iterator[Damage]:
+    """Read every byte of a store that nobody has open, perhaps because it does not open.
+
+    Like :meth:`Store.verify`. The directory is locked while the iterator is read, and not changed.
+
+    Raises:
+        CorruptedError: the newest manifest is damaged: nothing says what else there should be.
+        LockedError: somebody has it open: ask that store.
+    """
+    return verify_directory(files or Os(), _path(path), on_read or ignore)
+
+
+def repair(
+    path: str | os.PathLike[str],
+    *,
+    backup: str | os.PathLike[str] | None = None,
+    files: FileSystem | None = None,
+    on_read: OnRead | None = None,
+) -> list[Repair]:
+    """Mend a store that nobody has open, as far as there are second copies; gives every damage.
+
+    Args:
+        path: the store.
+        backup: a backup of it, for what the store itself has no second copy of.
+        files: stands in for the operating system in tests.
+        on_read: see :data:`conduitstore.operations.OnRead`.
+
+    Raises:
+        CorruptedError: the newest manifest is damaged: nothing says what else there should be.
+        LockedError: somebody has it open.
+    """
+    source = _path(backup) if backup is not None else None
+    return _repair(files or Os(), _path(path), source, on_read or ignore)
+
+
+def _check_build() -> None:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise UnsupportedFormatError("free-threaded builds of Python are not supported yet")
+
+
+def _path(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError as error:
         raise InvalidArgumentError(f"a path must be str or path-like: {error}") from error
     if not name or "\0" in name:
         raise InvalidArgumentError(f"not a path: {name!r}")
-    checked = Settings.of(settings)
-    if checked.read_only:
-        return open_read_only(files or Os(), name, checked)
-    return open_store(files or Os(), name, checked)
+    return name

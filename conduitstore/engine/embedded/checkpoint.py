@@ -10,7 +10,8 @@ The caller froze the state and turned to a new log file at the same instant. The
    sync the directory. The generation is now published.
 5. Mark the written leaves clean: from here on they may leave memory.
 6. Unlink what neither this generation nor the one before it needs: older logs, dead segments and
-   older manifests. A crash before this leaves them to the next open.
+   older manifests. A crash before this leaves them to the next open. What is kept of the
+   generation before is a second copy: see :mod:`.repair`.
 
 A crash before 4 is complete leaves the generation before, and its log, untouched.
 
@@ -22,14 +23,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import zstandard
 
 from conduitstore.errors import StoreFullError
 
-from . import compaction, index, names
+from . import compaction, index, names, recovery
 from .blob import blobs_of
 from .cache import Cache
 from .config import Settings
@@ -66,6 +67,7 @@ class Checkpointer:
         self._compressor = zstandard.ZstdCompressor(level=level) if level else None
         self._published: Locations = {}
         self._segments = {segment.number: segment for segment in segments}  # of the newest
+        self._needed = set(self._segments)  # of it, and what is kept of the one before
         self._lock = threading.Lock()  # one frame at a time
         self._ceilings = Ceilings()
         self.written_bytes = deque([0, 0], maxlen=2)
@@ -73,6 +75,7 @@ class Checkpointer:
         self.live_bytes = 0
         """Bytes of segments that the newest generation needs."""
         self.manifest: Manifest | None = None
+        self._manifest_before = 0  # the number of the one that holds the generation before
 
     def publish(
         self, frozen: Frozen, generation: Generation, *, is_first: bool, is_thorough: bool = False
@@ -120,6 +123,10 @@ class Checkpointer:
             self.manifest.append_ceilings(ceilings)
             self._ceilings = ceilings
 
+    def needed_segments(self) -> set[int]:
+        """Those that are kept, for one of two generations; ask while no checkpoint runs."""
+        return self._needed
+
     # Step 1 -------------------------------------------------------------------------------------
     def _victims(self, leaves: Leaves, *, is_thorough: bool) -> set[int]:
         """The numbers of the segments that this checkpoint rewrites."""
@@ -158,7 +165,7 @@ class Checkpointer:
         try:
             for tree_id, rows in leaves.items():
                 for leaf in rows.values():
-                    if leaf.location is None or not victims.isdisjoint(_numbers(leaf.location)):
+                    if leaf.location is None or _lies_in(victims, leaf.location):
                         writer.add(tree_id, leaf)
             writer.sync()
         except StoreFullError:
@@ -173,7 +180,7 @@ class Checkpointer:
         for tree_id, lows in locations.items():
             old = self._published.get(tree_id, {})
             moved: dict[bytes, LeafRow | None] = {
-                low: _row(location, leaves[tree_id][low])
+                low: row_of(location, leaves[tree_id][low])
                 for low, location in lows.items()
                 if old.get(low) is not location
             }
@@ -187,12 +194,15 @@ class Checkpointer:
     ) -> None:
         manifest = self.manifest
         if manifest is not None and not is_first and not manifest.is_long:
+            self._manifest_before = manifest.number
             manifest.append_changes(changes)
             return
         rows: LeafRows = {
-            tree_id: {low: _row(location, leaves[tree_id][low]) for low, location in lows.items()}
+            tree_id: {low: row_of(location, leaves[tree_id][low]) for low, location in lows.items()}
             for tree_id, lows in locations.items()
         }
+        # It stays for the generation before, which it holds.
+        self._manifest_before = recovery.newest_manifest(self._directory.names())
         new = Manifest(self._directory, self._store_id, self._next_number())
         new.publish(replace(changes, leaves=rows))
         self.manifest = new  # Not before: where there was no space, the old one goes on.
@@ -211,16 +221,17 @@ class Checkpointer:
             if room >= 0:
                 needed.add(number)
         self._segments = {segment.number: segment for segment in live}
-        self._unlink(log_start, needed)
+        self._needed = needed
+        self._unlink(log_start)
 
-    def _unlink(self, log_start: int, segments: set[int]) -> None:
+    def _unlink(self, log_start: int) -> None:
         assert self.manifest is not None
         for name in self._directory.names():
             kind, number = names.parse(name) or ("", 0)
             if (
                 (kind == names.LOG and number < log_start)
-                or (kind == names.MANIFEST and number < self.manifest.number)
-                or (kind == names.SEGMENT and number not in segments)
+                or (kind == names.MANIFEST and number < self._manifest_before)
+                or (kind == names.SEGMENT and number not in self._needed)
             ):
                 self._directory.unlink(name)
 
@@ -231,14 +242,12 @@ def _location(leaf: Leaf, writer: LeafWriter) -> Location:
     return location
 
 
-def _numbers(location: Location) -> Iterator[int]:
-    """The segments that a leaf and its blobs lie in."""
-    yield location.segment.number
-    for segment, _ in location.blobs:
-        yield segment.number
+def _lies_in(victims: set[int], location: Location) -> bool:
+    return any(segment.number in victims for segment in location.segments)
 
 
-def _row(location: Location, leaf: Leaf) -> LeafRow:
+def row_of(location: Location, leaf: Leaf) -> LeafRow:
+    """The manifest's row of a leaf that lies, or will lie, there."""
     segment, offset, frame_bytes, entries_total, blobs = location
     flat = tuple(number for at, frames in blobs for number in (at.number, frames))
     return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes, *flat

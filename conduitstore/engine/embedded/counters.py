@@ -15,10 +15,23 @@ from collections.abc import Callable
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import IDS_MAX
 
-from .manifest import Ceilings
+from .manifest import Ceilings, Generation
 
+FORK_GAP = 1 << 32
+"""How far above its ceilings a copy of a store begins, so that it repeats none of the other's."""
 COUNT_RESERVE = 1 << 16
 """How far ahead the ceiling of the count is raised."""
+
+
+def first_numbers(found: Generation, replayed_count: int) -> tuple[int, int]:
+    """From which count drawn and which next id an open goes on."""
+    ceilings = found.ceilings
+    if found.is_backup:
+        return ceilings.count + FORK_GAP, ceilings.ids + FORK_GAP
+    if not found.is_clean:
+        # Above every number that was ever given out, seen by a client or not.
+        return max(ceilings.count, replayed_count), ceilings.ids
+    return found.drawn, found.ids
 
 
 class Counters:
@@ -62,6 +75,13 @@ class Counters:
             taken = range(self.ids, end)
             self.ids = end
         return taken
+
+    def advance(self, drawn: int, ids: int) -> None:
+        """Go on above both; needs the writer lock, as :meth:`draw` does."""
+        with self._lock:
+            drawn, ids = max(drawn, self.drawn), max(ids, self.ids)
+            self._raise_ceilings(Ceilings(drawn + COUNT_RESERVE, ids + self._id_reserve))
+            self.drawn, self.ids = drawn, ids
 
     def seal(self) -> None:
         """Give out no more ids: what is recorded from here on is exact."""

@@ -45,6 +45,7 @@ from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard, Refusal
+from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
 from .tree import LiveTree
@@ -56,7 +57,7 @@ BACKLOG_MAX = 2
 """Writers wait once the log, or the dirty memory, is so many times its bound."""
 
 
-class Database(LiveTree, Guard):
+class Database(StoreOperations, LiveTree, Guard):
     """See :class:`conduitstore.kv.Database`; made by :mod:`.lifecycle`, which subclasses it."""
 
     counters: Counters

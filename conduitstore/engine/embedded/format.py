@@ -64,12 +64,14 @@ class Header(NamedTuple):
     store_id: bytes
     number: int
     first_sequence: int = 0
+    read_only_flags: int = 0
+    ignore_flags: int = 0
 
     def encode(self) -> bytes:
         """The 64 bytes."""
         head = HEADER.pack(
-            MAGIC, self.kind, FORMAT_VERSION, 0, 0, 0, self.store_id, self.number,
-            self.first_sequence,
+            MAGIC, self.kind, FORMAT_VERSION, 0, self.read_only_flags, self.ignore_flags,
+            self.store_id, self.number, self.first_sequence,
         )  # fmt: skip
         return head + CRC.pack(crc32(head))
 
@@ -93,15 +95,15 @@ def decode_header(data: bytes, file: str, kind: bytes) -> Header:
         raise CorruptedError(file, 0, "it does not begin like a file of this store")
     if len(data) < HEADER_BYTES or crc32(data[: HEADER.size]) != CRC.unpack_from(data, 60)[0]:
         raise CorruptedError(file, 0, "the header's checksum does not hold")
-    _, found, version, refuse, read_only, _, store_id, number, first = HEADER.unpack_from(data)
-    if version > FORMAT_VERSION or refuse or read_only:
+    _, found, version, refuse, read_only, ignore, store_id, number, first = HEADER.unpack_from(data)
+    if version > FORMAT_VERSION or refuse:
         raise UnsupportedFormatError(
-            f"{file} has format version {version} with flags {refuse:#x}/{read_only:#x}; this "
-            f"release writes version {FORMAT_VERSION}: open it with the release that wrote it"
+            f"{file} has format version {version} with flags {refuse:#x}; this release reads "
+            f"version {FORMAT_VERSION}: open it with the release that wrote it"
         )
     if found != kind:
         raise CorruptedError(file, 0, f"it is of kind {found!r} where {kind!r} was expected")
-    return Header(found, store_id, number, first)
+    return Header(found, store_id, number, first, read_only, ignore)
 
 
 def encode_frame(seed: int, kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +39,13 @@ class Location(NamedTuple):
     entries_total: int
     blobs: tuple[tuple[Segment, int], ...] = ()
     """In which segments its blobs lie, and how many bytes of frames in each."""
+
+    @property
+    def segments(self) -> Iterator[Segment]:
+        """The segments that the leaf and its blobs lie in."""
+        yield self.segment
+        for segment, _ in self.blobs:
+            yield segment
 
 
 class Leaf:

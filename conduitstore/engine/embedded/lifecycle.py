@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import secrets
 import threading
 import weakref
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from dataclasses import replace
 from itertools import count as counting
 
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
+from conduitstore.operations import RecoveryReport
 
 from . import names, recovery
 from .cache import Cache
 from .checkpoint import Checkpointer
 from .config import Settings
-from .counters import Counters
+from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
@@ -38,7 +40,7 @@ COMPACTED_LEAVES_MAX = 1024
 class Store(Database):
     """A database on a directory. Made by :func:`open_store`."""
 
-    def __init__(self, recovered: Recovered, settings: Settings) -> None:
+    def __init__(self, recovered: Recovered, settings: Settings, filesystem: FileSystem) -> None:
         cache = Cache(settings.cache_capacity_bytes)
         forest = Forest(
             cache,
@@ -47,59 +49,72 @@ class Store(Database):
             blob_bytes_min=settings.blob_bytes_min,
         )
         super().__init__(recovered.directory.path, settings, forest)
-        self._directory = recovered.directory
+        self.directory = recovered.directory
         self._lock_file: File | None = recovered.lock
         self._numbers: Iterator[int] = counting(recovered.last_number + 1)
-        self._checkpoint_lock = threading.Lock()
-        self._generation = recovered.generation
+        self.checkpoint_lock = threading.Lock()
+        self.generation = recovered.generation
+        self._incarnations = recovered.generation.incarnations
+        self.filesystem = filesystem
+        self.store_id = recovered.store_id
         self._flusher: Flusher | None = None
         self._full: StoreFullError | None = None  # why the newest checkpoint was none
         self._caught_up = threading.Event()
-        self._checkpointer = Checkpointer(
-            self._directory,
+        self.checkpointer = Checkpointer(
+            self.directory,
             recovered.store_id,
             settings,
             cache,
-            self._next_number,
+            self.next_number,
             segments=set(recovered.segments.values()),
         )
         self._start(recovered)
 
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """For a new file: above that of every other, ever."""
         return next(self._numbers)
 
     # Opening ----------------------------------------------------------------------------------
     def _start(self, recovered: Recovered) -> None:
         old, forest, settings = recovered.generation, self.forest, self.settings
         recovery.plant(forest, recovered)
-        recovery.replay(forest, recovered)
+        cuts = recovery.replay(forest, recovered)
         self.was_recovered = not old.is_clean
-        drawn, ids = old.drawn, old.ids
-        if self.was_recovered:
-            # Above every number that was ever given out, seen by a client or not.
-            drawn = forest.count = max(old.ceilings.count, forest.count)
-            ids = old.ceilings.ids
+        drawn, ids = first_numbers(old, forest.count)
+        if self.was_recovered or old.is_backup:
+            forest.count = drawn
+        if old.is_backup or recovered.is_new:
+            self._incarnations += ((recovered.last_number + 1, secrets.randbits(63)),)
+        self.recovery_report = RecoveryReport(
+            was_unclean=self.was_recovered,
+            was_backup=old.is_backup,
+            sequence=forest.sequence,
+            commits_replayed=forest.sequence - old.sequence,
+            cuts=cuts,
+            count=drawn,
+            next_id=ids,
+        )
         self.counters = Counters(
             drawn=drawn,
             ids=ids,
             id_reserve=settings.idgen_persist_interval,
             publish=self._publish_ceilings,
         )
-        if recovered.is_new and names.ABOUT not in self._directory.names():
-            about = self._directory.create(names.ABOUT)
+        if recovered.is_new and names.ABOUT not in self.directory.names():
+            about = self.directory.create(names.ABOUT)
             about.append(names.ABOUT_TEXT.encode())
             about.close()
         self.log = WriteAheadLog(
-            self._directory,
+            self.directory,
             recovered.store_id,
-            number=self._next_number(),
+            number=self.next_number(),
             sequence=forest.sequence,
             on_durable=self.on_durable,
         )
         self._publish(forest.freeze(), is_clean=False, is_first=True)
-        for name in self._directory.names():
+        for name in self.directory.names():
             if names.is_leftover(name):
-                self._directory.unlink(name)
+                self.directory.unlink(name)
         if settings.flush_every_ms is not None:
             self._flusher = Flusher(self, settings.flush_every_ms)
         _open_stores.add(self)
@@ -111,7 +126,8 @@ class Store(Database):
         Cost: every leaf that changed since the last one is written anew.
         """
         self.check_handle()
-        self._checkpoint(MERGED_LEAVES_MAX)
+        with self.checkpoint_lock:
+            self.checkpointed()
 
     def compact(self) -> None:
         """Rewrite every segment where that gives space back, and merge small neighbouring leaves.
@@ -120,42 +136,55 @@ class Store(Database):
         holds one round twice at most. The last round lets go of what the ones before it replaced.
         """
         self.check_handle()
-        newest = self._next_number()  # What writers leave behind meanwhile is not our business.
+        newest = self.next_number()  # What writers leave behind meanwhile is not our business.
         done: set[int] = set()
         while True:
-            merged, victims = self._checkpoint(COMPACTED_LEAVES_MAX, is_thorough=True)
+            with self.checkpoint_lock:
+                _, merged, victims = self._checkpoint(COMPACTED_LEAVES_MAX, is_thorough=True)
             victims = {number for number in victims if number < newest} - done
             if not merged and not victims:  # Those that are done and still there cannot be read.
                 return
             done |= victims
 
-    def _checkpoint(self, merged_max: int, *, is_thorough: bool = False) -> tuple[int, set[int]]:
-        """Merge, freeze, publish; gives how many leaves went, and which segments."""
-        with self._checkpoint_lock:
-            with self.writer_lock:
-                self.check_writable()
-                if not self.log.is_empty:
-                    log_bytes = self.log.size_bytes
-                    with self.latching():
-                        self.log.rotate(self._next_number())
-                    self.frozen_log_bytes += log_bytes
-                elif self._generation.log_start == self.log.number and not is_thorough:
-                    return 0, set()
-                merged = self.forest.merge_small(leaves_max=merged_max)
-                self.frozen_dirty_bytes += self.forest.dirty_bytes
-                frozen = self.forest.freeze_dirty()
-            try:
+    def checkpointed(self) -> Frozen:
+        """Checkpoint, under the checkpoint lock; every entry of what it gives is in a segment."""
+        frozen, _, _ = self._checkpoint(MERGED_LEAVES_MAX)
+        return frozen
+
+    def _checkpoint(
+        self, merged_max: int, *, is_thorough: bool = False
+    ) -> tuple[Frozen, int, set[int]]:
+        """Merge, freeze, publish; gives the state, how many leaves went, and which segments."""
+        with self.writer_lock:
+            self.check_writable()
+            if not self.log.is_empty:
+                log_bytes = self.log.size_bytes
                 with self.latching():
-                    return merged, self._publish(frozen, is_clean=False, is_thorough=is_thorough)
-            except StoreFullError as error:
-                self._full = error
-                raise
+                    self.log.rotate(self.next_number())
+                self.frozen_log_bytes += log_bytes
+            elif self._is_published and not is_thorough:
+                return self.forest.freeze(), 0, set()
+            merged = self.forest.merge_small(leaves_max=merged_max)
+            self.frozen_dirty_bytes += self.forest.dirty_bytes
+            frozen = self.forest.freeze_dirty()
+        try:
+            with self.latching():
+                victims = self._publish(frozen, is_clean=False, is_thorough=is_thorough)
+        except StoreFullError as error:
+            self._full = error
+            raise
+        return frozen, merged, victims
+
+    @property
+    def _is_published(self) -> bool:
+        """Whether every leaf is in a segment, with an empty log: merged ones may still not be."""
+        return self._full is None and self.generation.log_start == self.log.number
 
     def _publish(
         self, frozen: Frozen, *, is_clean: bool, is_first: bool = False, is_thorough: bool = False
     ) -> set[int]:
         """Publish a generation of everything before the current log file."""
-        old = self._generation
+        old = self.generation
         generation = Generation(
             generation=old.generation + 1,
             sequence=frozen.sequence,
@@ -166,13 +195,15 @@ class Store(Database):
             ids=self.counters.ids,
             ceilings=self.counters.ceilings,
             is_clean=is_clean,
+            is_backup=False,
+            incarnations=self._incarnations,
             trees={tree_id: name for name, tree_id in frozen.ids.items()},
             next_tree_id=frozen.next_tree_id,
         )
-        victims = self._checkpointer.publish(
+        victims = self.checkpointer.publish(
             frozen, generation, is_first=is_first, is_thorough=is_thorough
         )
-        self._generation = replace(generation, leaves={})
+        self.generation = replace(generation, leaves={})
         self._full = None
         self.frozen_log_bytes = self.frozen_dirty_bytes = 0
         self.is_behind = self.backlog >= BACKLOG_MAX
@@ -182,7 +213,7 @@ class Store(Database):
 
     def _publish_ceilings(self, ceilings: Ceilings) -> None:
         with self.latching():
-            self._checkpointer.publish_ceilings(ceilings)
+            self.checkpointer.publish_ceilings(ceilings)
 
     def wait_for_checkpoint(self) -> None:
         while self.is_behind:
@@ -231,7 +262,7 @@ class Store(Database):
             self.check_handle()  # Closing inside a transaction would wait for itself.
         if self._flusher is not None:
             self._flusher.stop()
-        with self._checkpoint_lock, self.writer_lock:
+        with self.checkpoint_lock, self.writer_lock:
             if self._lock_file is None:
                 return
             try:
@@ -266,22 +297,22 @@ class Store(Database):
         self.log.write_held()
         self.log.sync(self.log.written)
         if not self.log.is_empty:
-            self.log.rotate(self._next_number())
+            self.log.rotate(self.next_number())
         self._publish(self.forest.freeze(), is_clean=True)
 
     def _remove(self) -> None:
         """Delete what is ours, still under the lock: nobody else can have moved in yet."""
-        ours = filter(names.is_ours, self._directory.names())
+        ours = filter(names.is_ours, self.directory.names())
         for name in sorted(ours, key=lambda name: name == names.LOCK):  # The lock goes last.
-            self._directory.unlink(name)
-        self._directory.remove()
+            self.directory.unlink(name)
+        self.directory.remove()
 
     def _let_go(self) -> None:
         self.refuse(closed)
         self.subscribers.close()
         self.log.close()
-        if self._checkpointer.manifest is not None:
-            self._checkpointer.manifest.close()
+        if self.checkpointer.manifest is not None:
+            self.checkpointer.manifest.close()
         if self._lock_file is not None:
             self._lock_file.close()
         self._lock_file = None
@@ -293,7 +324,7 @@ def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
     recovered = recovery.open_directory(filesystem, path)
     try:
         _check_new(recovered, settings)
-        return Store(recovered, settings)
+        return Store(recovered, settings, filesystem)
     except BaseException:
         if recovered.lock is not None:
             recovered.lock.close()

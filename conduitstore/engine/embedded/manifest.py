@@ -11,7 +11,7 @@ Frames are msgpack, compressed where that makes them shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 import msgpack
@@ -74,6 +74,8 @@ class Generation:
     ids: int  # the next id
     ceilings: Ceilings
     is_clean: bool  # written by close: the numbers above are exact
+    is_backup: bool  # written by a backup: who opens it begins a new incarnation
+    incarnations: tuple[tuple[int, int], ...]  # first file number and id of each, oldest first
     trees: dict[int, str]
     next_tree_id: int
     leaves: LeafRows = field(default_factory=dict)
@@ -90,6 +92,7 @@ class Generation:
         """The opposite; any exception means that the bytes are none of ours."""
         row = msgpack.unpackb(payload, strict_map_key=False)
         row["ceilings"] = Ceilings(*row["ceilings"])
+        row["incarnations"] = tuple((int(first), int(id)) for first, id in row["incarnations"])
         for rows in row["leaves"].values():
             for low, leaf in rows.items():
                 rows[low] = leaf and tuple(leaf)
@@ -114,6 +117,10 @@ class Generation:
             or not all(_is_leaf_row(row) for row in rows)
         ):
             raise ValueError("not a generation")
+
+    def incarnation_of(self, number: int) -> int:
+        """In whose life the file of that number was written: two stores may share only some."""
+        return max((one for one in self.incarnations if one[0] <= number), default=(0, 0))[1]
 
     def followed_by(self, changes: Generation) -> Generation:
         """The next whole generation."""
@@ -140,7 +147,8 @@ def _packed(payload: bytes) -> tuple[bytes, int]:
     return (packed, COMPRESSED) if len(packed) < len(payload) else (payload, 0)
 
 
-def _unpacked(frame: Frame) -> bytes:
+def unpacked(frame: Frame) -> bytes:
+    """A frame's payload; ``ValueError`` where it claims to become too large."""
     if not frame.flags & COMPRESSED:
         return frame.payload
     if not 0 <= zstandard.frame_content_size(frame.payload) <= PAYLOAD_BYTES_MAX:
@@ -237,11 +245,25 @@ def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation
     return header, generation
 
 
-def _fold(name: str, found: Iterable[Frame]) -> Generation | None:
+def generations(directory: Directory, number: int) -> Iterator[Generation]:
+    """Every generation that a manifest file still tells of, oldest first."""
+    name = names.numbered(names.MANIFEST, number)
+    file = directory.open(name)
+    data = file.read_at(0, file.size())
+    file.close()
     generation: Generation | None = None
+    for frame in frames(data, decode_header(data, name, KIND).seed):
+        generation = _fold(name, [frame], generation)
+        if generation is not None:
+            yield generation
+
+
+def _fold(
+    name: str, found: Iterable[Frame], generation: Generation | None = None
+) -> Generation | None:
     for frame in found:
         try:
-            generation = _follow(generation, frame.kind, _unpacked(frame))
+            generation = _follow(generation, frame.kind, unpacked(frame))
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
     return generation

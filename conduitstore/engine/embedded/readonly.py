@@ -11,10 +11,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import NoReturn
 
 from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.kv import check_tree_name
+from conduitstore.operations import OnRead
 
 from . import names, recovery
 from .cache import Cache
@@ -42,7 +44,7 @@ class ReadOnlyStore(Database):
     def __init__(self, directory: Directory, settings: Settings) -> None:
         super().__init__(directory.path, settings, self._new_forest(settings, None))
         self._no_writes = read_only
-        self._directory = directory
+        self.directory = directory
         self._refresh_lock = threading.Lock()
         self._absent: dict[str, int] = {}  # trees that were opened before they were there
         self._manifest: tuple[int, int] | None = None
@@ -78,17 +80,17 @@ class ReadOnlyStore(Database):
     def _newest_manifest(self) -> tuple[int, int]:
         """Number and length of the manifest that counts: they change with whatever it says."""
         for _ in range(ATTEMPTS_MAX):
-            number = recovery.newest_manifest(self._directory.names())
+            number = recovery.newest_manifest(self.directory.names())
             if not number:
                 break
             try:
-                file = self._directory.open(names.numbered(names.MANIFEST, number))
+                file = self.directory.open(names.numbered(names.MANIFEST, number))
             except FileNotFoundError:  # The writer began a new one just now.
                 continue
             size = file.size()
             file.close()
             return number, size
-        raise InvalidArgumentError(f"there is no store at {self._directory.path}")
+        raise InvalidArgumentError(f"there is no store at {self.directory.path}")
 
     def _catch_up(self, newest: tuple[int, int]) -> None:
         # What was handed out may be walked for as long as anybody likes.
@@ -97,16 +99,17 @@ class ReadOnlyStore(Database):
             self._replay.advance()
             self._replay.check()
             return
-        found = recovery.read_directory(self._directory)
+        found = recovery.read_directory(self.directory)
         forest = self._new_forest(self.settings, self.forest.cache)
         recovery.plant(forest, found)
-        replay = Replay(forest, self._directory, found.store_id, found.generation.log_start)
+        replay = Replay(forest, self.directory, found.store_id, found.generation.log_start)
         replay.advance()
         replay.check()
         self.forest.become(forest)
         replay.forest = self.forest
         self._replay, self._manifest = replay, newest
         self._in_segments = found.generation.sequence
+        self.generation = replace(found.generation, leaves={})
 
     def compact(self) -> None:
         raise read_only()
@@ -144,6 +147,25 @@ class ReadOnlyStore(Database):
     def reserve_ids(self, total: int) -> NoReturn:  # noqa: ARG002 - refused whatever is asked
         self.check_handle()
         raise read_only()
+
+    def positions(self) -> tuple[int, int]:
+        found = self.generation  # A live writer may have given out ids up to its ceiling.
+        return max(found.drawn, self.forest.count), found.ids if found.is_clean else (
+            found.ceilings.ids
+        )
+
+    @property
+    def log_bytes(self) -> int:
+        return 0
+
+    def verify(
+        self,
+        *,
+        bytes_per_second: int | None = None,  # noqa: ARG002 - refused whatever is asked
+        on_read: OnRead | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        self.check_handle()
+        raise InvalidArgumentError("a writer may be at work: ask it, or verify the closed store")
 
     def watch(self, *_: object) -> NoReturn:
         raise InvalidArgumentError("a store open for reading hears of no commits: refresh it")

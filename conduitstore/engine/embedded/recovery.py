@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from conduitstore.errors import UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
+from conduitstore.operations import Cut
 
 from . import index, names
 from .files import Directory, File, FileSystem
@@ -43,6 +44,8 @@ NOTHING_YET = Generation(
     ids=0,
     ceilings=Ceilings(),
     is_clean=True,
+    is_backup=False,
+    incarnations=(),
     trees={DEFAULT_TREE_ID: DEFAULT_TREE},
     next_tree_id=DEFAULT_TREE_ID + 1,
 )
@@ -72,7 +75,7 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
     directory = filesystem.directory(path) or filesystem.make_directory(path)
     with suppress(FileNotFoundError):  # A writer is at work: the lock will say so.
         check_ours(directory)
-    lock = directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
+    lock = lock_directory(directory)
     try:
         return read_directory(directory, lock)
     except BaseException:
@@ -80,13 +83,23 @@ def open_directory(filesystem: FileSystem, path: str) -> Recovered:
         raise
 
 
-def check_ours(directory: Directory) -> bool:
+def lock_directory(directory: Directory) -> File:
+    """Take the lock of a directory, or say who has it; close the file to let go."""
+    return directory.lock(names.LOCK, f"process {os.getpid()} on {platform.node()}\n")
+
+
+def check_ours(directory: Directory, *, writes: bool = True) -> bool:
     """Whether a store is there, of a format we know; False: a new one may be made here."""
     found = directory.names()
     strangers = [name for name in found if not names.is_ours(name)]
     if newest_number := newest_manifest(found):
         newest = names.numbered(names.MANIFEST, newest_number)
-        decode_header(_beginning(directory, newest), newest, MANIFEST_KIND)
+        header = decode_header(_beginning(directory, newest), newest, MANIFEST_KIND)
+        if writes and header.read_only_flags:
+            raise UnsupportedFormatError(
+                f"{newest} has flags {header.read_only_flags:#x} that this release does not know: "
+                "the store may only be read; write to it with the release that made it"
+            )
         for name in strangers:
             log.warning("%s holds a file that is none of ours: %s", directory.path, name)
         return True
@@ -104,6 +117,15 @@ def check_ours(directory: Directory) -> bool:
     return False
 
 
+def last_number_of(found: list[str]) -> int:
+    """The highest number of any file.
+
+    A leftover's counts too: what a crash began under it must not be begun again.
+    """
+    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
+    return max((number for _, number in parsed), default=0)
+
+
 def newest_manifest(found: list[str]) -> int:
     """The number of the manifest that counts; 0: there is none."""
     parsed = (names.parse(name) or ("", 0) for name in found)
@@ -119,11 +141,9 @@ def _beginning(directory: Directory, name: str) -> bytes:
 
 def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
     """Step 3; without the lock, what is named may be gone already."""
-    exists = check_ours(directory)
+    exists = check_ours(directory, writes=lock is not None)
     found = directory.names()
-    # A leftover's number counts too: what a crash began under it must not be begun again.
-    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
-    last_number = max((number for _, number in parsed), default=0)
+    last_number = last_number_of(found)
     if not exists:
         # A creation that was cut short may have left an empty log of another store id behind.
         nothing = replace(
@@ -138,14 +158,14 @@ def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
     )
 
 
-def replay(forest: Forest, recovered: Recovered) -> None:
-    """Step 4.
+def replay(forest: Forest, recovered: Recovered) -> tuple[Cut, ...]:
+    """Step 4; gives the ends of files that were not used.
 
     Raises:
         CorruptedError: a commit that was on the platter cannot be read.
     """
     if recovered.is_new:
-        return
+        return ()
     start = recovered.generation.log_start
     log_replay = Replay(forest, recovered.directory, recovered.store_id, start)
     log_replay.advance()
@@ -154,6 +174,7 @@ def replay(forest: Forest, recovered: Recovered) -> None:
         log.warning(
             "%s ends at byte %d in a commit that was never durable: it is cut", *log_replay.damage
         )
+    return tuple(log_replay.cuts.values())
 
 
 def plant(forest: Forest, recovered: Recovered) -> None:

@@ -16,6 +16,7 @@ import msgpack
 
 from conduitstore.errors import ConduitStoreError, CorruptedError
 from conduitstore.kv import KEY_BYTES_MAX
+from conduitstore.operations import Cut
 
 from . import names
 from .files import Directory
@@ -31,11 +32,13 @@ class Replay:
         forest: where commits go.
         promised: the newest sequence that a frame said to be on the platter.
         damage: file and offset of the first place that could not be used, if there is one.
+        cuts: by file, the end of it that could not be used.
     """
 
     def __init__(self, forest: Forest, directory: Directory, store_id: bytes, start: int) -> None:
         self.promised = 0
         self.damage: tuple[str, int] | None = None
+        self.cuts: dict[str, Cut] = {}
         self.forest = forest
         self._directory = directory
         self._store_id = store_id
@@ -51,6 +54,7 @@ class Replay:
             FileNotFoundError: somebody else unlinked a file meanwhile.
         """
         self.damage = None
+        self.cuts.clear()
         for number, name, data in self._read():
             if number != self._number:
                 self._number, self._offset = number, 0
@@ -61,7 +65,7 @@ class Replay:
                 self._offset = HEADER_BYTES
                 self._take(name, data[HEADER_BYTES:])
             elif data:
-                self.damage = self.damage or (name, 0)  # It was being made.
+                self._cut(name, 0, len(data))  # It was being made.
 
     def check(self) -> None:
         """Whether nothing is missing that was durable.
@@ -117,18 +121,22 @@ class Replay:
         forest, base = self.forest, self._offset
         for frame in frames(data, self._seed, 0):
             at = base + frame.offset
-            sequence, durable, count, ops = _commit(name, at, frame)
+            sequence, durable, count, ops = commit_of(name, at, frame)
             self.promised = max(self.promised, durable)
             if sequence == forest.sequence + 1:
                 _apply(forest, name, at, ops, count, sequence)
             elif sequence > forest.sequence:
-                self.damage = self.damage or (name, at)
+                self._cut(name, at, base + len(data))
             self._offset = base + frame.end
         end = self._offset - base
         if end < len(data):
-            self.damage = self.damage or (name, self._offset)
+            self._cut(name, self._offset, base + len(data))
             for frame in frames_behind(data, end, self._seed):
-                self.promised = max(self.promised, _commit(name, base + frame.offset, frame)[1])
+                self.promised = max(self.promised, commit_of(name, base + frame.offset, frame)[1])
+
+    def _cut(self, name: str, offset: int, end: int) -> None:
+        self.damage = self.damage or (name, offset)
+        self.cuts.setdefault(name, Cut(name, offset, end - offset))
 
 
 def _apply(
@@ -143,7 +151,7 @@ def _apply(
         raise CorruptedError(name, offset, f"not a commit: {error!r}") from error
 
 
-def _commit(name: str, offset: int, frame: Frame) -> tuple[int, int, int, list[Any]]:
+def commit_of(name: str, offset: int, frame: Frame) -> tuple[int, int, int, list[Any]]:
     """Sequence, durable, count and operations."""
     try:
         sequence, durable, count, *ops = msgpack.unpackb(frame.payload)

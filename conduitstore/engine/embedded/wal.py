@@ -97,6 +97,11 @@ class WriteAheadLog:
         return self._file.size_bytes + self._held_bytes
 
     @property
+    def file_bytes(self) -> int:
+        """How long the current file is on the disk."""
+        return self._file.size_bytes
+
+    @property
     def is_empty(self) -> bool:
         """Whether the current file has no commit yet."""
         return self.size_bytes == HEADER_BYTES

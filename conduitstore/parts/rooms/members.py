@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conduitstore.codec.values import EMPTY, pack_json, pack_u64, unpack_json, unpack_u64
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.codec.keys import check_u64
+from conduitstore.codec.values import EMPTY, pack_json_objects, pack_u64, unpack_json, unpack_u64
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Tree
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
@@ -88,14 +89,14 @@ class Members(Part[Near]):
         self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
     ) -> Count:
         """The user has an open invite, shown with ``stripped_state``. Source: mark_as_invited."""
-        return self._move(user, room, "invite", stripped_state)
+        return self._move(user, room, "invite", pack_json_objects(stripped_state))
 
     @atomic
     def mark_knocked(
         self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
     ) -> Count:
         """The user asks to be let in. Source: Conduit, mark_as_knocked."""
-        return self._move(user, room, "knock", stripped_state)
+        return self._move(user, room, "knock", pack_json_objects(stripped_state))
 
     @atomic
     def mark_left(self, user: UserId, room: RoomId, events: Sequence[JsonObject] = ()) -> Count:
@@ -104,7 +105,7 @@ class Members(Part[Near]):
         ``events`` are kept for the user to see, at least the one that removed them.
         Source: Conduit, mark_as_left, which keeps none.
         """
-        return self._move(user, room, "leave", events)
+        return self._move(user, room, "leave", pack_json_objects(events))
 
     @atomic
     def forget(self, user: UserId, room: RoomId) -> bool:
@@ -115,17 +116,14 @@ class Members(Part[Near]):
         self._left_counts.remove(_BY_ROOM.pack(room, user))
         return self._left.remove(_BY_USER.pack(user, room)) is not None
 
-    def _move(
-        self, user: UserId, room: RoomId, to: Membership, events: Sequence[JsonObject] | None
-    ) -> Count:
-        shown = None if events is None else pack_json(list(events))
+    def _move(self, user: UserId, room: RoomId, to: Membership, events: bytes | None) -> Count:
         by_user, by_room = _BY_USER.pack(user, room), _BY_ROOM.pack(room, user)
         count = self._near.globals.draw()
         packed = pack_u64(count)
         for membership in _MEMBERSHIPS:
             rows, counts = self._trees(membership)
             if membership == to:
-                was_there = rows.insert(by_user, packed if shown is None else shown) is not None
+                was_there = rows.insert(by_user, packed if events is None else events) is not None
                 counts.insert(by_room, packed)
                 change = 0 if was_there else 1
             else:
@@ -197,6 +195,7 @@ class Members(Part[Near]):
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
+        _check_window(since, upto)
         return [
             _BY_USER.unpack(key)[1]
             for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
@@ -211,6 +210,7 @@ class Members(Part[Near]):
 
         Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
         """
+        _check_window(since, upto)
         rows, _ = self._trees(_with_events(membership))
         found = [
             (_BY_USER.unpack(key)[1], value)
@@ -276,14 +276,21 @@ def server_of(user: UserId) -> ServerName:
     """The server a user id names."""
     server = user.partition(":")[2]
     if not server:
-        raise InvalidArgumentError(f"not a user id: {user!r}")
+        raise InvalidArgumentError(f"not a user id: {shown(user)}")
     return ServerName(server)
 
 
 def _with_events(membership: Membership) -> Membership:
     if membership not in _MEMBERSHIPS[1:]:
-        raise InvalidArgumentError(f"no events are kept for {membership!r}: invite, knock or leave")
+        raise InvalidArgumentError(
+            f"no events are kept for {shown(membership)}: invite, knock or leave"
+        )
     return membership
+
+
+def _check_window(since: Count, upto: Count) -> None:
+    check_u64(since)
+    check_u64(upto)
 
 
 def _second(tree: Tree, room: RoomId) -> list[UserId]:

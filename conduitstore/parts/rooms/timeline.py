@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Item, check_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
@@ -91,7 +90,7 @@ class Timeline(Part[TimelineNear]):
     def _place(self, pdu: JsonObject, event_id: EventId, room: RoomId, sign: int) -> PduCount:
         value = encode_pdu(pdu, event_id)
         if pdu.get("room_id", room) != room:
-            raise InvalidArgumentError(f"{event_id} is of room {pdu['room_id']}, not {room}")
+            raise InvalidArgumentError(f"{event_id} is of room {pdu['room_id']}, not {shown(room)}")
         key = _EVENT(event_id)
         if self._pdu_ids.contains_key(key):
             raise InvalidArgumentError(f"{event_id} is in a timeline already")
@@ -110,12 +109,15 @@ class Timeline(Part[TimelineNear]):
         """Rewrite an event where it is, as for a redaction. Source: Conduit, replace_pdu.
 
         Raises:
-            InvalidArgumentError: not a PDU, or not in a timeline.
+            InvalidArgumentError: not a PDU, of another room, or not in a timeline.
         """
         value = encode_pdu(pdu, event_id)
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
         if pdu_id is None:
             raise InvalidArgumentError(f"{event_id} is in no timeline")
+        room = pdu.get("room_id")
+        if room is not None and self._near.rooms.short.room(room) != PDU_ID.unpack(pdu_id)[0]:
+            raise InvalidArgumentError(f"{event_id} is not of room {room}")
         self._pdus.insert(pdu_id, value)
 
     @atomic
@@ -182,7 +184,7 @@ class Timeline(Part[TimelineNear]):
         Cost: one range. Source: Conduit, pdus_until and pdus_after.
         """
         if direction not in ("b", "f"):
-            raise InvalidArgumentError(f"a direction is 'b' or 'f', not {direction!r}")
+            raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
         _check_page_limit(limit)
         position = None if start is None else parse_token(start)
         short_room = self._near.rooms.short.room(room)
@@ -223,9 +225,8 @@ class Timeline(Part[TimelineNear]):
 
 def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
     """The first ``limit`` items as events, and whether there was one more."""
-    remaining = iter(items)
-    events = [_event(item) for item in islice(remaining, limit)]
-    return events, next(remaining, None) is not None
+    found = list(items)
+    return [_event(item) for item in found[:limit]], len(found) > limit
 
 
 def _event(item: Item) -> StoredEvent:

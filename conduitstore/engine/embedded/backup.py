@@ -1,0 +1,265 @@
+"""Backups: a copy that is itself a store, made while the original is written to.
+
+1. Refuse a target that holds anything but an earlier backup of this store; take its lock.
+2. Checkpoint, so that everything committed lies in segments, and hold their files open.
+3. Copy each segment that the target does not have, or not whole: under a name that ends in
+   ``.new``, read back, synced, renamed. Sync the directory.
+4. Publish a manifest: write, sync, rename, sync the directory. Now the target is the new backup.
+5. Unlink what only the earlier one needed.
+
+A crash before 4 is complete leaves the earlier backup; the next backup replaces what is left over.
+Nothing is linked: damage to one copy is no damage to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from conduitstore.errors import CorruptedError, InvalidArgumentError, UnsupportedFormatError
+from conduitstore.operations import BackupReport, OnRead
+
+from . import capture, names
+from .counters import FORK_GAP
+from .files import Directory, File, FileSystem, append_whole, create_file
+from .format import HEADER_BYTES, Header, decode_header
+from .manifest import Ceilings, Generation, Manifest, read_manifest, segments_in
+from .pieces import Gap, ignore, pieces
+from .recovery import check_ours, lock_directory, newest_manifest
+from .segment import KIND, Segment
+from .wal import LogFile
+
+if TYPE_CHECKING:
+    from .lifecycle import Store
+
+COPY_BYTES = 1 << 20
+
+
+def backup(db: Store, path: str, on_read: OnRead) -> BackupReport:
+    """See :meth:`conduitstore.operations.Operations.backup`."""
+    db.check_handle()
+    db.check_writable()
+    target = _Target.open(db.filesystem, path)
+    try:
+        target.check(db.store_id, db.generation)
+        generation, pinned = capture.checkpointed(db)
+        return target.receive(db.store_id, generation, pinned, db.next_number(), on_read)
+    finally:
+        target.lock.close()
+
+
+def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> BackupReport:
+    """Copy a backup into an empty directory; opening that makes it a new incarnation.
+
+    The backup first learns that its numbers up to 2**32 above its ceilings may be given out by what
+    was restored of it, so that what is restored of it next begins above them.
+
+    Raises:
+        InvalidArgumentError: there is no backup, or the target is not empty.
+        CorruptedError: a file of the backup is damaged.
+    """
+    directory = filesystem.directory(source)
+    if directory is None or not check_ours(directory):
+        raise InvalidArgumentError(f"{source} holds no backup")
+    lock = lock_directory(directory)
+    try:
+        header, generation = read_manifest(directory, newest_manifest(directory.names()))
+        if not generation.is_backup:
+            raise InvalidArgumentError(f"{source} is a store in use, not a backup: open it")
+        target = _Target.open(filesystem, path)
+        try:
+            if target.generation is not None:
+                raise InvalidArgumentError(f"{path} already holds a store")
+            pinned = _files(directory, header.store_id, generation)
+            _raise_ceilings(directory, header, generation)
+            number = header.number + 1
+            return target.receive(header.store_id, generation, pinned, number, on_read)
+        finally:
+            target.lock.close()
+    finally:
+        lock.close()
+
+
+def _files(directory: Directory, store_id: bytes, generation: Generation) -> dict[int, File]:
+    named = sorted(segments_in(generation.leaves))
+    return {number: Segment.open(directory, number, store_id).file for number in named}
+
+
+def _raise_ceilings(directory: Directory, header: Header, generation: Generation) -> None:
+    ceilings = generation.ceilings
+    raised = Ceilings(ceilings.count + FORK_GAP, ceilings.ids + FORK_GAP)
+    leftover = names.numbered(names.MANIFEST, header.number + 1) + names.NEW
+    _unlink(directory, [leftover])
+    manifest = Manifest(directory, header.store_id, header.number + 1)
+    manifest.publish(replace(generation, ceilings=raised))
+    manifest.close()
+
+
+@dataclass(slots=True)
+class _Target:
+    """The directory that a backup goes to, locked, and the backup that it holds."""
+
+    directory: Directory
+    lock: File
+    store_id: bytes
+    generation: Generation | None
+
+    @classmethod
+    def open(cls, filesystem: FileSystem, path: str) -> _Target:
+        directory = filesystem.directory(path) or filesystem.make_directory(path)
+        _check_foreign(directory)
+        lock = lock_directory(directory)
+        try:
+            newest = newest_manifest(directory.names())
+            if not newest:
+                return cls(directory, lock, b"", None)
+            header, generation = read_manifest(directory, newest)
+            return cls(directory, lock, header.store_id, generation)
+        except BaseException:
+            lock.close()
+            raise
+
+    def check(self, store_id: bytes, source: Generation) -> None:
+        """Whether this is, or can become, a backup of that very store."""
+        found, path = self.generation, self.directory.path
+        if found is None:
+            return
+        if not found.is_backup:
+            raise InvalidArgumentError(f"{path} is a store in use, no backup: name another one")
+        if self.store_id != store_id or found.incarnations != source.incarnations:
+            raise InvalidArgumentError(
+                f"{path} is the backup of another store or incarnation: name another directory"
+            )
+        if found.generation > source.generation:
+            raise InvalidArgumentError(f"{path} is the backup of a later state than this one")
+
+    def receive(
+        self,
+        store_id: bytes,
+        generation: Generation,
+        segments: dict[int, File],
+        number: int,
+        on_read: OnRead,
+    ) -> BackupReport:
+        """Steps 3 to 5; the files are those of every segment that ``generation`` needs."""
+        copied, copied_bytes, kept = [], 0, 0
+        # A restore may have raised the number of the backup's manifest past the store's own.
+        number = max(number, newest_manifest(self.directory.names()) + 1)
+        for segment, file in sorted(segments.items()):
+            name, size = names.numbered(names.SEGMENT, segment), file.size()
+            if self._has(name, segment, size, store_id, on_read):
+                kept += size
+                continue
+            self._copy(file, name, segment, store_id, on_read)
+            copied.append(name)
+            copied_bytes += size
+        self._explain()
+        log = names.numbered(names.LOG, number)
+        self._begin_log(store_id, generation, number)
+        self.directory.sync()
+        if self.generation is not None:
+            raised = generation.ceilings.raised_to(self.generation.ceilings)
+            generation = replace(generation, ceilings=raised)
+        self._publish(store_id, replace(generation, log_start=number), number + 1)
+        needed = {names.numbered(names.SEGMENT, segment) for segment in segments}
+        newest = names.numbered(names.MANIFEST, number + 1)
+        others = set(self.directory.names()) - needed - {log, newest, names.LOCK, names.ABOUT}
+        _unlink(self.directory, filter(names.is_ours, sorted(others)))
+        return BackupReport(generation.sequence, copied_bytes, kept, tuple(copied))
+
+    def _has(self, name: str, number: int, size: int, store_id: bytes, on_read: OnRead) -> bool:
+        if name not in self.directory.names():
+            return False
+        file = self.directory.open(name)
+        try:
+            _check_segment(file, name, number, store_id, on_read)
+            return file.size() == size
+        except CorruptedError:
+            return False
+        finally:
+            file.close()
+
+    def _copy(self, source: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+        new, size = name + names.NEW, source.size()
+        _unlink(self.directory, [new])
+        file = create_file(self.directory, new)
+        try:
+            for offset in range(0, size, COPY_BYTES):
+                data = source.read_at(offset, min(COPY_BYTES, size - offset))
+                on_read(len(data))
+                append_whole(file, data, offset)
+            _check_segment(file, name, number, store_id, ignore)
+            file.sync()
+        except Exception:
+            _unlink(self.directory, [new])
+            raise
+        finally:
+            file.close()
+        self.directory.rename(new, name)
+
+    def _explain(self) -> None:
+        if names.ABOUT not in self.directory.names():
+            about = create_file(self.directory, names.ABOUT)
+            append_whole(about, names.ABOUT_TEXT.encode(), 0)
+            about.close()
+
+    def _begin_log(self, store_id: bytes, generation: Generation, number: int) -> None:
+        """A log without a commit: where there is a manifest, there is the log that it names."""
+        _unlink(self.directory, [names.numbered(names.LOG, number)])
+        log = LogFile(self.directory, store_id, number, generation.sequence + 1)
+        log.sync()
+        log.close()
+
+    def _publish(self, store_id: bytes, generation: Generation, number: int) -> None:
+        _unlink(self.directory, [names.numbered(names.MANIFEST, number) + names.NEW])
+        manifest = Manifest(self.directory, store_id, number)
+        manifest.publish(
+            replace(
+                generation,
+                is_backup=True,
+                is_clean=True,
+                previous_log_start=generation.log_start,
+            )
+        )
+        manifest.close()
+
+
+def _check_foreign(directory: Directory) -> None:
+    """A first backup that was cut short has segments and no manifest: no store looks like that."""
+    found = directory.names()
+    if newest_manifest(found):
+        check_ours(directory)
+        return
+    strangers = [name for name in found if not names.is_ours(name) or _has_commits(directory, name)]
+    if strangers:
+        raise UnsupportedFormatError(
+            f"{directory.path} holds {strangers[0]}, which no backup leaves behind: name another "
+            "directory"
+        )
+
+
+def _has_commits(directory: Directory, name: str) -> bool:
+    if (names.parse(name) or ("",))[0] != names.LOG:
+        return False
+    file = directory.open(name)
+    size = file.size()
+    file.close()
+    return size > HEADER_BYTES
+
+
+def _check_segment(file: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+    """Raise ``CorruptedError`` unless every byte of a segment's copy is as it was written."""
+    header = decode_header(file.read_at(0, HEADER_BYTES), name, KIND)
+    if (header.store_id, header.number) != (store_id, number):
+        raise CorruptedError(name, 0, "it belongs to another place or store")
+    for piece in pieces(file, file.size(), header.seed, on_read):
+        if isinstance(piece, Gap):
+            raise CorruptedError(name, piece.offset, "no whole frame: repair the store first")
+
+
+def _unlink(directory: Directory, unneeded: Iterable[str]) -> None:
+    for name in unneeded:
+        with suppress(FileNotFoundError):
+            directory.unlink(name)

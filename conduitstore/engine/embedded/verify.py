@@ -1,0 +1,221 @@
+"""Reading every byte of every file of a store, and naming all that is not as it was written.
+
+- A file that is still written to is read up to the end it had when the reading began.
+- The end of a log or manifest may be torn by a crash. It is no damage where the next file of its
+  kind goes on from there: then nothing that was there is missing.
+- The blobs of a leaf are read from where it says they are; in a pass over their segment too.
+- A segment that neither this generation nor the one before needs is not the store's any more, or
+  not yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from conduitstore.errors import ConduitStoreError, CorruptedError
+from conduitstore.operations import Damage
+
+from . import names
+from .claims import Claim, Places, Subject, claims_of
+from .files import File
+from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_header
+from .leaf import decode_leaf
+from .manifest import KIND as MANIFEST_KIND
+from .manifest import Generation, unpacked
+from .pieces import Gap, pieces
+from .segment import KIND as SEGMENT_KIND
+from .wal import KIND as LOG_KIND
+
+_KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGMENT_KIND}
+
+
+def verify(subject: Subject) -> Iterator[Damage]:
+    """Every damage, file by file."""
+    parsed = [(names.parse(name), name) for name in subject.files]
+    for kind in (names.MANIFEST, names.LOG):
+        numbered = sorted((one[1], name) for one, name in parsed if one and one[0] == kind)
+        yield from _verify_chain(subject, kind, numbered)
+    yield from _Segments(subject).verify()
+
+
+# Logs and manifests -------------------------------------------------------------------------------
+
+
+def _verify_chain(subject: Subject, kind: str, numbered: list[tuple[int, str]]) -> Iterator[Damage]:
+    """Files of which each goes on where the one before it ended."""
+    torn: Damage | None = None
+    position: int | None = None
+    for number, name in numbered:
+        link = _Link(subject, kind, number, name)
+        yield from link.verify()
+        goes_on = position is None if kind == names.LOG else False
+        if position is not None and link.first is not None:
+            goes_on = link.first == position + 1
+        if torn is not None and not goes_on:
+            yield torn
+        torn = link.torn
+        if link.last is not None:
+            position = link.last
+    if torn is not None:
+        yield torn
+
+
+class _Link:
+    """One log or manifest: what is wrong with it, and what it begins and ends with."""
+
+    def __init__(self, subject: Subject, kind: str, number: int, name: str) -> None:
+        self._subject = subject
+        self._kind = kind
+        self._number = number
+        self._name = name
+        self.first: int | None = None
+        self.last: int | None = None
+        self.torn: Damage | None = None
+
+    def verify(self) -> Iterator[Damage]:
+        try:
+            file = self._subject.directory.open(self._name)
+        except FileNotFoundError:
+            return  # A checkpoint has just made it useless.
+        end = self._subject.ends.get(self._name, file.size())
+        try:
+            header = _header(self._subject, file, self._name, self._kind, self._number)
+        except ConduitStoreError as error:
+            file.close()
+            damage = Damage(self._name, 0, end, _reason(error))
+            if end <= HEADER_BYTES:  # It was being made at a crash: perhaps nothing is missing.
+                self.torn = damage
+            else:
+                yield damage
+            return
+        for piece in pieces(file, end, header.seed, self._subject.on_read):
+            if self.torn is not None:
+                yield self.torn
+                self.torn = None
+            if isinstance(piece, Gap):
+                self.torn = Damage(self._name, *piece, "no whole frame")
+            elif (reason := self._take(piece)) is not None:
+                yield Damage(self._name, piece.offset, piece.end - piece.offset, reason)
+        file.close()
+        if self._kind == names.LOG and self.first is None:
+            self.first, self.last = header.first_sequence, header.first_sequence - 1
+
+    def _take(self, frame: Frame) -> str | None:
+        try:
+            number = _sequence(frame) if self._kind == names.LOG else _generation(frame)
+        except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
+            return f"not a frame of a {self._kind}: {error}"
+        if number is not None:
+            self.first = number if self.first is None else self.first
+            self.last = number
+        return None
+
+
+def _sequence(frame: Frame) -> int:
+    commit = msgpack.unpackb(frame.payload)
+    if frame.kind != FrameKind.COMMIT or len(commit) % 3:
+        raise ValueError("not a commit")
+    return int(commit[0])
+
+
+def _generation(frame: Frame) -> int | None:
+    if frame.kind == FrameKind.CEILINGS:
+        count, ids = msgpack.unpackb(unpacked(frame))
+        int(count), int(ids)
+        return None
+    return Generation.decode(unpacked(frame)).generation
+
+
+# Segments -----------------------------------------------------------------------------------------
+
+
+class _Segments:
+    """All segments, with the leaves in them, and where those say that their blobs are."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._places = Places(subject)
+        self._gaps: list[tuple[str, Gap]] = []
+        self._blobs_lost: set[tuple[str, int]] = set()
+
+    def verify(self) -> Iterator[Damage]:
+        claims = claims_of(self._subject.generation)
+        for number in sorted(self._subject.segments | set(claims)):
+            name = names.numbered(names.SEGMENT, number)
+            if name in self._subject.files:
+                yield from self._verify(number, name, claims.get(number, {}))
+            else:
+                for claim in claims.get(number, {}).values():
+                    yield claim.damage(name, "the file is missing")
+        yield from self._unused()
+
+    def _verify(self, number: int, name: str, claims: dict[int, Claim]) -> Iterator[Damage]:
+        subject = self._subject
+        try:
+            file = subject.pinned.get(number) or subject.directory.open(name)
+        except FileNotFoundError:
+            return  # A checkpoint has just made it useless: what is needed is pinned.
+        try:
+            seed = _header(subject, file, name, names.SEGMENT, number).seed
+        except ConduitStoreError as error:
+            yield Damage(name, 0, HEADER_BYTES, _reason(error))
+            # What the header must have said is known, so its damage takes nothing else along.
+            seed = Header(SEGMENT_KIND, subject.store_id, number).seed
+        missing = dict(claims)
+        for piece in pieces(file, file.size(), seed, subject.on_read):
+            claim = missing.pop(piece.offset, None)
+            if isinstance(piece, Gap):
+                end = piece.offset + piece.size_bytes
+                hit = [missing.pop(at) for at in sorted(missing) if piece.offset < at < end]
+                lost = [claim, *hit] if claim else hit
+                for one in lost:
+                    yield one.damage(name, "no whole frame")
+                if not lost:
+                    self._gaps.append((name, piece))
+            elif claim is not None:
+                yield from self._verify_leaf(claim, name, piece)
+        for claim in missing.values():
+            yield claim.damage(name, "no leaf begins there")
+
+    def _verify_leaf(self, claim: Claim, name: str, frame: Frame) -> Iterator[Damage]:
+        reason = claim.fault(frame)
+        if reason is not None:
+            yield claim.damage(name, reason)
+        elif claim.has_blobs:
+            yield from self._verify_blobs(claim, frame)
+
+    def _verify_blobs(self, claim: Claim, frame: Frame) -> Iterator[Damage]:
+        _, _, keys, values = decode_leaf(frame.payload, frame.flags)
+        for key, value in zip(keys, values, strict=True):
+            if type(value) is not bytes and self._places.blob(value) is None:
+                damage = claim.blob_damage(key, value, "no whole blob")
+                if damage.file not in self._subject.files:
+                    damage = claim.blob_damage(key, value, "the file is missing")
+                self._blobs_lost.add((damage.file, damage.offset))
+                yield damage
+
+    def _unused(self) -> Iterator[Damage]:
+        """Damaged places that take neither a leaf nor a blob."""
+        for name, (offset, size_bytes) in self._gaps:
+            end = offset + size_bytes
+            if not any(name == file and offset <= at < end for file, at in self._blobs_lost):
+                yield Damage(name, offset, size_bytes, "no whole frame, and nothing in use")
+
+
+# Headers ------------------------------------------------------------------------------------------
+
+
+def _header(subject: Subject, file: File, name: str, kind: str, number: int) -> Header:
+    data = file.read_at(0, HEADER_BYTES)
+    subject.on_read(len(data))
+    header = decode_header(data, name, _KINDS[kind])
+    if (header.number, header.store_id) != (number, subject.store_id):
+        raise CorruptedError(name, 0, "it belongs to another place or store")
+    return header
+
+
+def _reason(error: Any) -> str:
+    return str(error).partition(": ")[2] or str(error)

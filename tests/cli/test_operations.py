@@ -1,0 +1,123 @@
+"""Check, verify, recover, backup, restore, export, import-stream, stats."""
+
+import pytest
+
+import conduitstore
+from conduitstore import engine
+from conduitstore.engine import embedded
+from conduitstore.engine.transfer import IMPORT_MARK
+from conduitstore.errors import InvalidArgumentError
+
+
+def checksum_of(path):
+    with engine.open(path) as db:
+        return db.checksum()
+
+
+def spoil(path, pattern, at=-3):
+    """Change a byte of the newest file of a kind."""
+    file = max(path.glob(pattern))
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+    return file.name
+
+
+def test_a_whole_store_has_no_violation(cli, filled):
+    for command, said in (("verify", "no damage\n"), ("check", "no violation\n")):
+        result = cli(command, "--path", filled)
+        assert (result.exit_code, result.output) == (0, said)
+
+
+def test_damage_is_named_and_sets_the_status(cli, filled):
+    name = spoil(filled, "segment-*")
+    for command in ("verify", "check"):
+        result = cli(command, "--path", filled)
+        assert result.exit_code == 1
+        assert name in result.stdout
+        assert "; tree '" in result.stdout
+        assert result.stderr.startswith("1 ")
+
+
+def test_check_names_what_does_not_decode(cli, filled):
+    with engine.open(filled) as db:
+        db.open_tree("eventid_pduid").insert(b"$x", b"short")
+        db.open_tree("pduid_pdu").insert(b"key", b"{}")
+        db.open_tree("my_own").insert(b"a", b"b")
+    result = cli("check", "--path", filled)
+    assert result.exit_code == 1
+    assert "my_own: no part has this tree" in result.stdout
+    assert "pduid_pdu: b'key'" in result.stdout
+    assert "eventid_pduid: b'$x'" in result.stdout
+    assert result.stderr == "3 violations\n"
+
+
+def test_backup_and_restore(cli, filled, tmp_path):
+    checksum = checksum_of(filled)
+    first = cli("backup", tmp_path / "b", "--path", filled)
+    assert first.exit_code == 0
+    assert " 0 bytes copied" in cli("backup", tmp_path / "b", "--path", filled).output
+    restored = cli("restore", tmp_path / "b", "--path", tmp_path / "r")
+    assert restored.exit_code == 0
+    assert checksum_of(tmp_path / "r") == checksum
+    with conduitstore.open(tmp_path / "r") as store:
+        assert store.globals.current_count() > 1 << 32
+    again = cli("restore", tmp_path / "b", "--path", tmp_path / "r")
+    assert again.exit_code == 1
+    assert "already holds a store" in again.stderr
+
+
+def test_recover_mends_from_a_backup_and_says_so(cli, filled, tmp_path):
+    checksum = checksum_of(filled)
+    cli("backup", tmp_path / "b", "--path", filled)
+    checksum_of(filled)
+    name = spoil(filled, "segment-*")
+    lost = cli("recover", "--path", filled)
+    assert lost.exit_code == 1
+    assert name in lost.stdout
+    assert "not repaired" in lost.stdout
+    mended = cli("recover", "--path", filled, "--backup", tmp_path / "b")
+    assert mended.exit_code == 0
+    assert "repaired from the backup" in mended.stdout
+    assert "nothing to recover" in mended.stdout
+    assert checksum_of(filled) == checksum
+
+
+def test_export_and_import_stream(cli, filled, tmp_path):
+    for level in ("0", "3"):
+        file = tmp_path / f"stream{level}"
+        assert cli("export", file, "--path", filled, "--level", level).exit_code == 0
+        result = cli("import-stream", file, "--path", tmp_path / level)
+        assert result.exit_code == 0
+        assert f"checksum {checksum_of(filled):08x}" in result.output
+        assert checksum_of(tmp_path / level) == checksum_of(filled)
+    file.write_bytes(file.read_bytes()[:-1])
+    result = cli("import-stream", file, "--path", tmp_path / "cut")
+    assert result.exit_code == 1
+    assert "stream is damaged at byte" in result.stderr
+    assert cli("import-stream", file).exit_code == 2
+
+
+def test_half_an_import_is_no_store(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        db.open_tree(IMPORT_MARK)
+    with pytest.raises(InvalidArgumentError, match="part of an import"):
+        conduitstore.open(tmp_path / "s")
+
+
+def test_stats(cli, filled):
+    result = cli("stats", "--path", filled)
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line.split()[-1] for line in result.output.splitlines() if line}
+    assert int(lines["size_on_disk_bytes"].replace(",", "")) > 1_000
+    assert "pduid_pdu" in lines
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "verify", "recover", "stats", "export", "backup target"]
+)
+def test_where_there_is_no_store_none_is_made(cli, tmp_path, command):
+    result = cli(*command.split(), "--path", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "there is no store" in result.stderr
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,111 @@
+"""Each operation that writes is one commit, with all its rows, and can be taken back by itself."""
+
+import pytest
+
+A, B, ROOM = "@a:one.test", "@b:two.test", "!r:one.test"
+
+OPERATIONS = {
+    "next_count": lambda p, _: p.globals.next_count(),
+    "create user": lambda p, _: p.users.create(B, "hash"),
+    "set password": lambda p, _: p.users.set_password(A, None),
+    "set name": lambda p, _: p.users.set_displayname(A, "Ann"),
+    "create device": lambda p, _: p.devices.create(A, "E", "token2"),
+    "log in again": lambda p, _: p.devices.create(A, "D", "token2"),
+    "remove device": lambda p, _: p.devices.remove(A, "D"),
+    "set token": lambda p, _: p.devices.set_token(A, "D", "token2"),
+    "rename device": lambda p, _: p.devices.update_metadata(A, "D", {"display_name": "x"}),
+    "last seen": lambda p, _: p.devices.set_last_seen({(A, "D"): 5}),
+    "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
+    "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
+    "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
+    "account data": lambda p, _: p.account_data.update(None, A, "m.direct", {"a": 1}),
+    "append": lambda p, message: p.rooms.timeline.append(message(5), "$5", ROOM),
+    "append outlier": lambda p, message: p.rooms.timeline.append(message(1), "$1", ROOM),
+    "backfill": lambda p, message: p.rooms.timeline.prepend_backfilled(message(5), "$5", ROOM),
+    "redact": lambda p, message: p.rooms.timeline.replace(message(9), "$0"),
+    "outlier": lambda p, message: p.rooms.timeline.add_outlier(message(5), "$5"),
+    "short ids": lambda p, _: p.rooms.short.get_or_create_event_many(["$x", "$y", "$x"]),
+    "state key": lambda p, _: p.rooms.short.get_or_create_state_key("m.x", ""),
+    "join": lambda p, _: p.rooms.members.mark_joined(B, ROOM),
+    "invite": lambda p, _: p.rooms.members.mark_invited(B, ROOM, [{}]),
+    "knock": lambda p, _: p.rooms.members.mark_knocked(B, ROOM, [{}]),
+    "leave": lambda p, _: p.rooms.members.mark_left(A, ROOM, [{}]),
+    "forget": lambda p, _: p.rooms.members.forget(A, "!left:one.test"),
+    "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, {"a": 2}),
+    "private marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2),
+}
+
+
+@pytest.fixture
+def lived_in(store, message):
+    """A store in which each operation finds what it replaces or removes."""
+
+    def live(tx):
+        tx.users.create(A, "hash")
+        tx.devices.create(A, "D", "token")
+        tx.to_device.queue(B, A, "D", "t", {})
+        tx.to_device.queue(B, A, "D", "t", {})
+        tx.account_data.update(None, A, "m.direct", {})
+        tx.rooms.timeline.append(message(0), "$0", ROOM)
+        tx.rooms.timeline.add_outlier(message(1), "$1")
+        tx.rooms.members.mark_joined(A, ROOM)
+        tx.rooms.members.mark_left(A, "!left:one.test")
+        tx.rooms.receipts.update(A, ROOM, {})
+        tx.rooms.receipts.set_private_read(A, ROOM, 1)
+
+    store.transaction(live)
+    return store
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_an_operation_is_one_commit(lived_in, rows, message, operation):
+    before, sequence = rows(), lived_in.db.sequence
+    operation(lived_in, message)
+    assert lived_in.db.sequence == sequence + 1
+    assert rows() != before
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_an_operation_is_taken_back_by_itself(lived_in, rows, message, operation):
+    def fail(tx):
+        operation(tx, message)
+        raise ZeroDivisionError
+
+    def outer(tx):
+        tx.users.set_blurhash(A, "kept")
+        with pytest.raises(ZeroDivisionError):
+            tx.transaction(fail)
+
+    expected, count = rows(), lived_in.globals.current_count()
+    lived_in.transaction(outer)
+    expected["userid_blurhash"] = [(A.encode(), b"kept")]
+    assert rows() == expected
+    assert lived_in.globals.current_count() == count
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_an_operation_that_fails_at_any_write_leaves_nothing(
+    lived_in, rows, message, operation, monkeypatch
+):
+    """The n-th row that a transaction writes cannot be written, for every n there is."""
+    kind = lived_in.db.transaction(type)
+    write, before = kind.write, rows()
+    for allowed in range(100):
+        left = [allowed]
+
+        def fail_late(tx, *args, left=left):
+            if not left[0]:
+                raise ZeroDivisionError
+            left[0] -= 1
+            return write(tx, *args)
+
+        monkeypatch.setattr(kind, "write", fail_late)
+        try:
+            operation(lived_in, message)
+        except ZeroDivisionError:
+            monkeypatch.setattr(kind, "write", write)
+            assert rows() == before
+        else:
+            break
+    assert allowed < 100
+    assert allowed > 0 or operation is OPERATIONS["set name"]  # One row, without a transaction.
