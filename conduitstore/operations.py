@@ -148,6 +148,12 @@ class Operations(Protocol):
     def size_on_disk(self) -> int:
         """Bytes of all its files; 0 for what is on no disk."""
 
+    def compact(self) -> None:
+        """Give back the space of what was overwritten and deleted, and tidy what is left.
+
+        Where an engine has nothing to do, it does nothing.
+        """
+
     def export(self, *, compression_level: int = 3) -> Iterator[bytes]:
         """A snapshot of everything as a stream that any engine imports: ``docs/format/stream.md``.
 

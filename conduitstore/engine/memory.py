@@ -333,6 +333,9 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         with self.snapshot() as view:
             return checksum(view)
 
+    def compact(self) -> None:
+        self.check()
+
     def close(self) -> None:
         if self.running is not None:
             self.check()  # Closing inside a transaction would wait for itself.

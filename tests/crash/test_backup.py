@@ -11,7 +11,12 @@ from conduitstore.engine.embedded import counters
 from conduitstore.testing.crash import content, explore
 from conduitstore.testing.disk import SimulatedCrash, SimulatedDisk
 
-SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 900, "idgen_persist_interval": 4}
+SETTINGS = {
+    "leaf_entries_max": 3,
+    "checkpoint_log_bytes": 900,
+    "idgen_persist_interval": 4,
+    "blob_bytes_min": 20,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,13 @@ from conduitstore.engine.embedded import counters
 from conduitstore.errors import StoreFullError
 from conduitstore.testing.crash import Reopen, explore
 
-SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 600, "idgen_persist_interval": 4}
+SETTINGS = {
+    "leaf_entries_max": 3,
+    "checkpoint_log_bytes": 600,
+    "idgen_persist_interval": 4,
+    "blob_bytes_min": 30,
+    "segment_bytes_target": 400,  # A checkpoint writes several.
+}
 SEEDS = int(os.environ.get("CRASH_SEEDS", "1"))
 KEYS = [bytes([a, b]) for a in b"ab" for b in b"\x00xyz\xff"]
 
@@ -69,6 +75,10 @@ def checkpoint(db):
         db.checkpoint()
 
 
+def compact(db):
+    db.compact()
+
+
 def full_checkpoint(db):
     """A checkpoint that turns to a new log and then finds no space: later commits go there."""
     if not hasattr(db, "checkpoint"):
@@ -114,7 +124,7 @@ def random_steps(seed, total):
             )
         )()
 
-    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 13: reopen}
+    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 11: compact, 13: reopen}
     return [rare.get(number % 17) or one() for number in range(1, total)]
 
 

@@ -19,6 +19,12 @@ from conduitstore.testing.disk import SimulatedDisk
 SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 4}
 
 
+@pytest.fixture(autouse=True, params=[4, 4096], ids=["blobs", "no blobs"])
+def blobs(request, monkeypatch):
+    """Values beside their leaves, and in them."""
+    monkeypatch.setitem(SETTINGS, "blob_bytes_min", request.param)
+
+
 @pytest.fixture
 def disk():
     return SimulatedDisk()

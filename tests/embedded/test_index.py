@@ -42,7 +42,7 @@ def check(root, *, is_root=True, lo=b"", hi=None, leaf_max=4):
 
 
 def forest_of():
-    return Forest(Cache(1 << 20), leaf_entries_max=4, leaf_bytes_max=64)
+    return Forest(Cache(1 << 20), leaf_entries_max=4, leaf_bytes_max=64, blob_bytes_min=8)
 
 
 def write(forest, key, value):

@@ -17,6 +17,12 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True, params=[30, 4096], ids=["blobs", "no blobs"])
+def blobs(request, monkeypatch):
+    """The values here have 40 bytes: once they lie beside their leaves, once in them."""
+    monkeypatch.setitem(SETTINGS, "blob_bytes_min", request.param)
+
+
 @pytest.fixture
 def disk():
     return SimulatedDisk()
@@ -175,7 +181,7 @@ def test_a_torn_tail_that_was_cut_is_no_damage_for_ever(disk):
 def test_a_scrub_keeps_to_its_rate_and_can_be_left(disk, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    with open_on(disk) as db:
+    with open_on(disk, blob_bytes_min=4096) as db:  # Blobs are read twice.
         fill(db, total=200)
         db.checkpoint()
         size = db.size_on_disk()

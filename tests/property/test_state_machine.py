@@ -92,14 +92,18 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         checkpoint_log_bytes=st.sampled_from([1_000, 5_000, 1 << 20]),
         leaf_entries_max=st.sampled_from([4, 10]),  # Of 4, two leaves never become one again.
+        blob_bytes_min=st.sampled_from([2, 4_096]),
+        segment_bytes_target=st.sampled_from([1_000, 1 << 26]),
+        cache_capacity_bytes=st.sampled_from([2_000, 1 << 28]),
         filled=TREES,
     )
-    def open(self, checkpoint_log_bytes, leaf_entries_max, filled):
+    def open(self, checkpoint_log_bytes, leaf_entries_max, filled, **space):
         self.db = self.harness.open(
             leaf_entries_max=leaf_entries_max,
             flush_every_ms=None,
             checkpoint_log_bytes=checkpoint_log_bytes,
             idgen_persist_interval=10,
+            **space,
         )
         self.fill(filled, 2, b"first", at_once=False)
 
@@ -254,10 +258,12 @@ class Machine(RuleBasedStateMachine):
             self.reader = None
 
     # Ends of a life -------------------------------------------------------------------------
-    @rule(flushes=st.booleans())
-    def save(self, flushes):
-        if not flushes:
+    @rule(how=st.sampled_from(["checkpoint", "compact", "flush"]))
+    def save(self, how):
+        if how == "checkpoint":
             self.harness.checkpoint(self.db)
+        elif how == "compact":
+            self.both(lambda store: store.compact())
         else:
             assert self.db.flush() == self.db.durable_sequence == self.db.sequence
 

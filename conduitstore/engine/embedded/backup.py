@@ -25,7 +25,7 @@ from . import capture, names
 from .counters import FORK_GAP
 from .files import Directory, File, FileSystem, append_whole, create_file
 from .format import HEADER_BYTES, Header, decode_header
-from .manifest import Ceilings, Generation, Manifest, read_manifest
+from .manifest import Ceilings, Generation, Manifest, read_manifest, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
@@ -83,8 +83,8 @@ def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> 
 
 
 def _files(directory: Directory, store_id: bytes, generation: Generation) -> dict[int, File]:
-    named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
-    return {n: Segment.open(directory, n, store_id).file for n in sorted(named)}
+    named = sorted(segments_in(generation.leaves))
+    return {number: Segment.open(directory, number, store_id).file for number in named}
 
 
 def _raise_ceilings(directory: Directory, header: Header, generation: Generation) -> None:

@@ -1,9 +1,15 @@
-"""Which clean leaves are in memory: bounded in bytes, loaded on demand, given a second chance.
+"""Which clean leaves and blobs are in memory: bounded in bytes, loaded on demand, scans kept apart.
 
-- A leaf's contents are installed and dropped under the cache's lock, read without it.
+Whatever enters goes on probation first: a queue that gets a tenth of the room once the room is
+full. What was read again when its turn comes moves to the main queue, anything else goes. The main
+queue is a clock: what was read since its last turn stays for another. So one scan of everything
+passes through the tenth and leaves what is hot alone. What comes back soon after it went on
+probation is hot after all and enters the main queue at once: a leaf remembers when it went.
+
+- Contents are installed and dropped under the cache's lock, read without it.
 - Loading happens outside the lock: two readers may read the same leaf twice, never wait for
   each other's disk.
-- Dirty leaves are not here: they are bounded by the length of the log.
+- Dirty leaves are not here: :mod:`.backlog` bounds them.
 """
 
 from __future__ import annotations
@@ -11,28 +17,38 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from .blob import Blob
 from .leaf import Leaf
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
+Entry = Leaf | Blob
+
+PROBATION_SHARE = 10
+"""One part in so many of the capacity is left to what was read only once."""
 
 
 class Cache:
-    """The clean leaves of one store that are in memory."""
+    """The clean leaves and blobs of one store that are in memory."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.resident_bytes = 0
         self.loads_total = 0
         self._lock = threading.Lock()
-        self._resident: deque[Leaf] = deque()
+        self._probation: deque[Entry] = deque()
+        self._probation_bytes = 0
+        self._main: deque[Entry] = deque()
+        self._turn = 1  # goes up with every entry that leaves probation for good
 
     def contents(self, leaf: Leaf) -> Contents:
         """Keys and entries of a leaf, read from its segment when they are not in memory."""
         keys, entries = leaf.keys, leaf.entries
         if keys is not None and entries is not None:
+            leaf.touched = True
             return keys, entries
-        assert leaf.location is not None
-        contents = leaf.location.segment.load(leaf)
+        location = leaf.location
+        assert location is not None
+        contents = location.segment.load(location, self)
         with self._lock:
             self.loads_total += 1
             if leaf.entries is None:
@@ -40,19 +56,57 @@ class Cache:
                 self._admit(leaf)
         return contents
 
-    def admit(self, leaf: Leaf) -> None:
-        """Take in a leaf that was dirty until now."""
+    def blob_value(self, blob: Blob) -> bytes:
+        """A blob's value, read from its segment."""
+        value = blob.load()
         with self._lock:
-            self._admit(leaf)
+            self.loads_total += 1
+            if blob.value is not None:
+                return blob.value  # Another reader was first: let both see the same object.
+            blob.value = value
+            self._admit(blob)
+        return value
 
-    def _admit(self, leaf: Leaf) -> None:
-        self._resident.append(leaf)
-        self.resident_bytes += leaf.memory_bytes
-        while self.resident_bytes > self.capacity_bytes and self._resident:
-            oldest = self._resident.popleft()
-            if oldest.touched:
-                oldest.touched = False
-                self._resident.append(oldest)
-                continue
-            self.resident_bytes -= oldest.memory_bytes
-            oldest.entries = oldest.keys = None
+    def admit(self, entry: Entry) -> None:
+        """Take in what was dirty until now."""
+        with self._lock:
+            self._admit(entry)
+
+    def _admit(self, entry: Entry) -> None:
+        entry_bytes = entry.memory_bytes
+        self.resident_bytes += entry_bytes
+        if entry.evicted_at and self._turn - entry.evicted_at <= len(self._main):
+            self._main.append(entry)
+        else:
+            self._probation.append(entry)
+            self._probation_bytes += entry_bytes
+        while self.resident_bytes > self.capacity_bytes:
+            share = self.capacity_bytes // PROBATION_SHARE
+            if self._probation and (self._probation_bytes > share or not self._main):
+                self._judge(self._probation.popleft())
+            else:
+                self._turn_clock()
+
+    def _judge(self, entry: Entry) -> None:
+        """The end of an entry's probation."""
+        entry_bytes = entry.memory_bytes
+        self._probation_bytes -= entry_bytes
+        if entry.touched and entry_bytes <= self.capacity_bytes:
+            entry.touched = False
+            self._main.append(entry)
+            return
+        self._turn += 1
+        entry.evicted_at = self._turn
+        self._evict(entry)
+
+    def _turn_clock(self) -> None:
+        oldest = self._main.popleft()
+        if oldest.touched:
+            oldest.touched = False
+            self._main.append(oldest)
+        else:
+            self._evict(oldest)
+
+    def _evict(self, entry: Entry) -> None:
+        self.resident_bytes -= entry.memory_bytes
+        entry.evict()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from conduitstore.operations import OnRead
 
 from . import index, names
+from .checkpoint import row_of
+from .claims import Subject
 from .files import File
 from .manifest import Generation, LeafRow, LeafRows
-from .verify import Subject
 
 if TYPE_CHECKING:
     from .forest import Frozen
@@ -65,9 +66,8 @@ def clean_leaves(db: Store, frozen: Frozen) -> tuple[Generation, dict[int, File]
         for low, leaf in index.leaves(frozen.roots[tree_id]):
             lows[low] = None
             if leaf.location is not None:
-                segment, offset, frame_bytes, entries_total = leaf.location
-                lows[low] = segment.number, offset, frame_bytes, entries_total, leaf.size_bytes
-                pinned[segment.number] = segment.file
+                lows[low] = row_of(leaf.location, leaf)
+                pinned |= {segment.number: segment.file for segment in leaf.location.segments}
         rows[tree_id] = lows
     trees = {tree_id: name for name, tree_id in frozen.ids.items()}
     return replace(db.generation, leaves=rows, trees=trees), pinned

@@ -2,9 +2,10 @@
 
 The caller froze the state and turned to a new log file at the same instant. Then:
 
-1. Write every dirty leaf of the frozen state to a new segment.
-2. Sync the segment.
-3. Sync the directory: the segment's name, and the new log's.
+1. Write every dirty leaf of the frozen state, and its new blobs, to new segments; beside them what
+   still lives in segments that are worth rewriting, see :mod:`.compaction`.
+2. Sync the segments.
+3. Sync the directory: the segments' names, and the new log's.
 4. Append the changes to the manifest and sync it; or begin a new manifest: write, sync, rename,
    sync the directory. The generation is now published.
 5. Mark the written leaves clean: from here on they may leave memory.
@@ -13,30 +14,36 @@ The caller froze the state and turned to a new log file at the same instant. The
    generation before is a second copy: see :mod:`.repair`.
 
 A crash before 4 is complete leaves the generation before, and its log, untouched.
+
+Segments that only the generation before needs stay as long as the files keep to their bound: twice
+what lives, and what the last two checkpoints wrote.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 import zstandard
 
 from conduitstore.errors import StoreFullError
 
-from . import index, names, recovery
+from . import compaction, index, names, recovery
+from .blob import blobs_of
 from .cache import Cache
 from .config import Settings
 from .files import Directory
 from .forest import Frozen
 from .format import HEADER_BYTES
-from .leaf import Leaf, Location, encode_leaf
+from .leaf import Leaf, Location
+from .leafwriter import LeafWriter
 from .manifest import Ceilings, Generation, LeafRow, LeafRows, Manifest
-from .segment import SegmentWriter
+from .segment import Segment
 
 Leaves = dict[int, dict[bytes, Leaf]]
+Locations = dict[int, dict[bytes, Location]]
 
 
 class Checkpointer:
@@ -50,25 +57,38 @@ class Checkpointer:
         cache: Cache,
         next_number: Callable[[], int],
         *,
-        segments: set[int],
+        segments: set[Segment],
     ) -> None:
         self._directory = directory
         self._store_id = store_id
+        self._settings = settings
         self._cache = cache
         self._next_number = next_number
         level = settings.compression_level
         self._log_keep_bytes = settings.log_keep_bytes
         self._compressor = zstandard.ZstdCompressor(level=level) if level else None
-        self._published: Leaves = {}
-        self._segments = segments  # of the newest generation
-        self._needed = segments  # of it and the one before
+        self._published: Locations = {}
+        self._segments = {segment.number: segment for segment in segments}  # of the newest
+        self._needed = set(self._segments)  # of it, and what is kept of the one before
         self._lock = threading.Lock()  # one frame at a time
         self._ceilings = Ceilings()
+        self.written_bytes = deque([0, 0], maxlen=2)
+        """Bytes of segments that the last two checkpoints wrote."""
+        self.live_bytes = 0
+        """Bytes of segments that the newest generation needs."""
         self.manifest: Manifest | None = None
         self._manifest_before = 0  # the number of the one that holds the generation before
 
-    def publish(self, frozen: Frozen, generation: Generation, *, is_first: bool) -> None:
+    def publish(
+        self, frozen: Frozen, generation: Generation, *, is_first: bool, is_thorough: bool = False
+    ) -> set[int]:
         """Steps 1 to 6; ``generation`` says everything but the leaves.
+
+        The first one begins a new manifest; a thorough one rewrites whatever is worth it, not only
+        what a checkpoint should.
+
+        Returns:
+            The numbers of the segments that were rewritten.
 
         Raises:
             StoreFullError: nothing was published; the store goes on as before.
@@ -78,22 +98,25 @@ class Checkpointer:
             tree_id: {low: leaf for low, leaf in index.leaves(root) if leaf.entries_total}
             for tree_id, root in frozen.roots.items()
         }
-        dirty = [(i, leaf) for i, rows in leaves.items() for leaf in rows.values()]
-        dirty = [(tree_id, leaf) for tree_id, leaf in dirty if leaf.location is None]
-        located = self._write_leaves(dirty, generation.generation)
+        victims = self._victims(leaves, is_thorough=is_thorough)
+        writer = self._write_leaves(leaves, victims, generation.generation)
         self._directory.sync()
+        locations = {
+            tree_id: {low: _location(leaf, writer) for low, leaf in rows.items()}
+            for tree_id, rows in leaves.items()
+        }
+        rows = self._rows(leaves, locations)
         with self._lock:
             # Somebody may have raised the ceilings since the state was frozen.
             raised = generation.ceilings.raised_to(self._ceilings)
             generation = replace(generation, ceilings=raised)
-            self._publish(leaves, located, generation, is_first=is_first)
+            self._publish(leaves, locations, replace(generation, leaves=rows), is_first=is_first)
             self._ceilings = raised
-        for leaf, location in located.items():
-            leaf.location = location
-            self._cache.admit(leaf)
-        live = segments_of(leaves)
-        self._needed, self._segments, self._published = live | self._segments, live, leaves
-        self._unlink(generation.previous_log_start, self._needed)
+        writer.settle()
+        self._published = locations
+        self.written_bytes.append(writer.written_bytes)
+        self._retire(generation.previous_log_start)
+        return victims
 
     def publish_ceilings(self, ceilings: Ceilings) -> None:
         """Raise the ceilings, durably; errors as :meth:`publish`."""
@@ -103,67 +126,105 @@ class Checkpointer:
             self._ceilings = ceilings
 
     def needed_segments(self) -> set[int]:
-        """Of the newest generation and the one before; ask while no checkpoint runs."""
-        return self._needed | self._segments
+        """Those that are kept, for one of two generations; ask while no checkpoint runs."""
+        return self._needed
 
-    def _write_leaves(self, dirty: list[tuple[int, Leaf]], generation: int) -> dict[Leaf, Location]:
-        if not dirty:
-            return {}
-        number = self._next_number()
+    # Step 1 -------------------------------------------------------------------------------------
+    def _victims(self, leaves: Leaves, *, is_thorough: bool) -> set[int]:
+        """The numbers of the segments that this checkpoint rewrites."""
+        every = [leaf for rows in leaves.values() for leaf in rows.values()]
+        dirty = [leaf for leaf in every if leaf.location is None]
+        live = compaction.live_bytes(leaf.location for leaf in every if leaf.location is not None)
+        budget_bytes = 0
+        for leaf in dirty:
+            budget_bytes += leaf.size_bytes
+            for blob in blobs_of(leaf.entries or {}):
+                if blob.location is None:
+                    budget_bytes += blob.size_bytes
+                elif blob.location.segment.number in self._segments:
+                    compaction.add_live(live, blob.location.segment, blob.location.frame_bytes)
+        target_bytes = self._settings.segment_bytes_target
+        chosen = compaction.victims(
+            live,
+            budget_bytes=max(budget_bytes, 4 * target_bytes if is_thorough else 0),
+            target_bytes=target_bytes,
+            is_thorough=is_thorough,
+        )
+        return {segment.number for segment in chosen}
+
+    def _write_leaves(self, leaves: Leaves, victims: set[int], generation: int) -> LeafWriter:
+        writer = LeafWriter(
+            self._directory,
+            self._store_id,
+            self._next_number,
+            generation=generation,
+            compressor=self._compressor,
+            target_bytes=self._settings.segment_bytes_target,
+            cache=self._cache,
+            named=self._segments.keys(),
+            victims=victims,
+        )
         try:
-            writer = SegmentWriter(self._directory, number, self._store_id)
-            located = {}
-            for tree_id, leaf in dirty:
-                assert leaf.keys is not None
-                assert leaf.entries is not None
-                payload, flags = encode_leaf(
-                    tree_id, generation, leaf.keys, leaf.entries, self._compressor
-                )
-                located[leaf] = writer.add(leaf, payload, flags)
+            for tree_id, rows in leaves.items():
+                for leaf in rows.values():
+                    if leaf.location is None or _lies_in(victims, leaf.location):
+                        writer.add(tree_id, leaf)
             writer.sync()
         except StoreFullError:
-            with suppress(FileNotFoundError):
-                self._directory.unlink(names.numbered(names.SEGMENT, number))
+            writer.discard()
             raise
-        return located
+        return writer
 
-    def _publish(
-        self,
-        leaves: Leaves,
-        located: dict[Leaf, Location],
-        generation: Generation,
-        *,
-        is_first: bool,
-    ) -> None:
-        rows: LeafRows = {
-            tree_id: {low: _row(leaf, located) for low, leaf in lows.items()}
-            for tree_id, lows in leaves.items()
-        }
-        manifest = self.manifest
-        if is_first or manifest is None or manifest.is_long:
-            # It stays for the generation before, which it holds.
-            self._manifest_before = recovery.newest_manifest(self._directory.names())
-            new = Manifest(self._directory, self._store_id, self._next_number())
-            new.publish(replace(generation, leaves=rows))
-            self.manifest = new  # Not before: where there was no space, the old one goes on.
-            if manifest is not None:
-                manifest.close()
-        else:
-            self._manifest_before = manifest.number
-            manifest.append_changes(replace(generation, leaves=self._changes(leaves, rows)))
-
-    def _changes(self, leaves: Leaves, rows: LeafRows) -> LeafRows:
+    # Step 4 -------------------------------------------------------------------------------------
+    def _rows(self, leaves: Leaves, locations: Locations) -> LeafRows:
         """Rows of the leaves that moved since the generation before; None for those that went."""
         changes: LeafRows = {}
-        for tree_id, lows in leaves.items():
+        for tree_id, lows in locations.items():
             old = self._published.get(tree_id, {})
-            moved = {
-                low: rows[tree_id][low] for low, leaf in lows.items() if old.get(low) is not leaf
+            moved: dict[bytes, LeafRow | None] = {
+                low: row_of(location, leaves[tree_id][low])
+                for low, location in lows.items()
+                if old.get(low) is not location
             }
             gone = dict.fromkeys(low for low in old if low not in lows)
             if moved or gone:
                 changes[tree_id] = {**moved, **gone}
         return changes
+
+    def _publish(
+        self, leaves: Leaves, locations: Locations, changes: Generation, *, is_first: bool
+    ) -> None:
+        manifest = self.manifest
+        if manifest is not None and not is_first and not manifest.is_long:
+            self._manifest_before = manifest.number
+            manifest.append_changes(changes)
+            return
+        rows: LeafRows = {
+            tree_id: {low: row_of(location, leaves[tree_id][low]) for low, location in lows.items()}
+            for tree_id, lows in locations.items()
+        }
+        # It stays for the generation before, which it holds.
+        self._manifest_before = recovery.newest_manifest(self._directory.names())
+        new = Manifest(self._directory, self._store_id, self._next_number())
+        new.publish(replace(changes, leaves=rows))
+        self.manifest = new  # Not before: where there was no space, the old one goes on.
+        if manifest is not None:
+            manifest.close()
+
+    # Step 6 -------------------------------------------------------------------------------------
+    def _retire(self, log_start: int) -> None:
+        located = (location for rows in self._published.values() for location in rows.values())
+        live = compaction.live_bytes(located)
+        self.live_bytes = sum(live.values())
+        room = 2 * self.live_bytes + sum(self.written_bytes) - sum(s.size_bytes for s in live)
+        needed = {segment.number for segment in live}
+        for number in sorted(self._segments.keys() - needed, reverse=True):
+            room -= self._segments[number].size_bytes
+            if room >= 0:
+                needed.add(number)
+        self._segments = {segment.number: segment for segment in live}
+        self._needed = needed
+        self._unlink(log_start)
 
     def _old_logs(self, found: list[str], log_start: int) -> set[str]:
         """The logs that neither recovery nor a subscriber who was away has a use for."""
@@ -179,7 +240,7 @@ class Checkpointer:
                 dropped.add(name)
         return dropped
 
-    def _unlink(self, log_start: int, segments: set[int]) -> None:
+    def _unlink(self, log_start: int) -> None:
         assert self.manifest is not None
         found = self._directory.names()
         old_logs = self._old_logs(found, log_start)
@@ -188,17 +249,23 @@ class Checkpointer:
             if (
                 name in old_logs
                 or (kind == names.MANIFEST and number < self._manifest_before)
-                or (kind == names.SEGMENT and number not in segments)
+                or (kind == names.SEGMENT and number not in self._needed)
             ):
                 self._directory.unlink(name)
 
 
-def _row(leaf: Leaf, located: dict[Leaf, Location]) -> LeafRow:
-    segment, offset, frame_bytes, entries_total = leaf.location or located[leaf]
-    return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes
+def _location(leaf: Leaf, writer: LeafWriter) -> Location:
+    location = writer.located.get(leaf) or leaf.location
+    assert location is not None
+    return location
 
 
-def segments_of(leaves: Leaves) -> set[int]:
-    """The numbers of the segments that clean leaves lie in."""
-    located = (leaf.location for rows in leaves.values() for leaf in rows.values())
-    return {location.segment.number for location in located if location is not None}
+def _lies_in(victims: set[int], location: Location) -> bool:
+    return any(segment.number in victims for segment in location.segments)
+
+
+def row_of(location: Location, leaf: Leaf) -> LeafRow:
+    """The manifest's row of a leaf that lies, or will lie, there."""
+    segment, offset, frame_bytes, entries_total, blobs = location
+    flat = tuple(number for at, frames in blobs for number in (at.number, frames))
+    return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes, *flat

@@ -29,6 +29,10 @@ class Settings:
     log_keep_bytes: int = 1024 * 1024
     """How much of the log is kept behind what recovery needs, for subscribers that were away."""
 
+    dirty_bytes_max: int = 128 * 1024 * 1024
+    """How much memory leaves may make dirty before they are written into segments. At twice this,
+    or twice the log's bound, writers wait for the checkpoint."""
+
     compression_level: int = 3
     """zstd's level for leaves; 0 stores them as they are."""
 
@@ -49,6 +53,12 @@ class Settings:
 
     leaf_bytes_max: int = 32 * 1024
     """Bytes of keys and values in a leaf before it splits."""
+
+    blob_bytes_min: int = 4 * 1024
+    """A value of at least so many bytes lies outside its leaf, and is read when asked for."""
+
+    segment_bytes_target: int = 64 * 1024 * 1024
+    """A segment that has reached this length is followed by another."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Self:
@@ -85,9 +95,12 @@ _LOWEST = {
     "checkpoint_log_bytes": 1,
     "log_keep_bytes": 0,
     "compression_level": 0,
+    "dirty_bytes_max": 1,
     "idgen_persist_interval": 1,
     "leaf_entries_max": 3,
     "leaf_bytes_max": 64,
+    "blob_bytes_min": 1,
+    "segment_bytes_target": 1,
 }
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from conduitstore.errors import ConduitStoreError, CorruptedError
 
 from . import names
-from .format import HEADER_BYTES, Header, decode_frame, decode_header, frames
-from .leaf import decode_leaf, payload_bytes
-from .manifest import Generation
+from .blob import Blob
+from .cache import Cache
+from .claims import Claim, Places, Subject, claims_of, generation_before
+from .format import Header, decode_header, frames
+from .leaf import payload_bytes
+from .manifest import Generation, LeafRow
 from .replay import commit_of, operations
-from .segment import KIND
-from .verify import Claim, Subject, claims_of, generation_before
 from .wal import KIND as LOG_KIND
 
-Entries = dict[bytes, bytes]
+Entries = dict[bytes, Any]
+"""As a leaf stores them: values, and blobs that are in memory."""
+_NO_CACHE = Cache(0)
 
 
 class Copies:
@@ -21,19 +26,20 @@ class Copies:
 
     def __init__(self, subject: Subject, backup: Subject | None) -> None:
         self._subject = subject
+        self._places = Places(subject)
         self._backup = backup
         self._before = generation_before(subject)
 
     def find(self, claim: Claim) -> tuple[str, Entries] | None:
         """A name for the first copy that is whole, and what it holds."""
-        found = _read(self._subject, claim)
+        found = _read(self._places, claim)
         if found is not None:
             return "the segment itself", found
         found = self._rebuilt(claim)
         if found is not None:
             return "the generation before and the log", found
-        if self._backup is not None and self._is_shared(claim.row[0]):
-            found = _read(self._backup, claim)
+        if self._backup is not None and all(map(self._is_shared, claim.segments)):
+            found = _read(Places(self._backup), claim)
             if found is not None:
                 return "the backup", found
         return None
@@ -54,20 +60,21 @@ class Copies:
         for rows in claims_of(self._before).values():
             for old in rows.values():
                 if old.tree_id == claim.tree_id and _overlap(old, claim):
-                    found = _read(self._subject, old)
+                    found = _read(self._places, old)
                     if found is None:
                         return None
                     entries |= found
         try:
-            self._replay(self._before, claim.tree_id, entries)
+            logged = self._replay(self._before, claim.tree_id, entries)
         except ConduitStoreError:
             return None
         kept = {key: entries[key] for key in sorted(entries) if claim.holds(key)}
-        return kept if (len(kept), payload_bytes(kept)) == (claim.row[3], claim.row[4]) else None
+        return _fitted(kept, logged, claim.row)
 
-    def _replay(self, before: Generation, tree_id: int, entries: Entries) -> None:
-        """Bring a tree's entries from the generation before to this one."""
+    def _replay(self, before: Generation, tree_id: int, entries: Entries) -> set[bytes]:
+        """Bring a tree's entries from the generation before to this one; gives what changed."""
         subject, sequence = self._subject, before.sequence
+        logged: set[bytes] = set()
         for number, name in _logs(subject, before.log_start):
             file = subject.directory.open(name)
             data = file.read_at(0, file.size())
@@ -80,11 +87,13 @@ class Copies:
                 for tree, key, value in operations(ops):
                     if tree != tree_id or type(key) is not bytes:
                         continue
+                    logged.add(key)
                     entries.pop(key, None)
                     if value is not None:
                         entries[key] = value
         if sequence != subject.generation.sequence:
             raise CorruptedError(names.LOG, 0, f"no commit follows {sequence}")
+        return logged
 
 
 def _logs(subject: Subject, start: int) -> list[tuple[int, str]]:
@@ -107,21 +116,36 @@ def _overlap(one: Claim, other: Claim) -> bool:
     )
 
 
-def _read(subject: Subject, claim: Claim) -> Entries | None:
-    """A leaf from where a store's segment has it; None where it is not whole."""
-    number, offset, frame_bytes, *_ = claim.row
-    try:
-        file = subject.directory.open(names.numbered(names.SEGMENT, number))
-    except FileNotFoundError:
+def _read(places: Places, claim: Claim) -> Entries | None:
+    """A leaf and its blobs from where a store has them; None where any of it is not whole."""
+    found = places.leaf(claim)
+    if found is None:
         return None
-    header, data = file.read_at(0, HEADER_BYTES), file.read_at(offset, frame_bytes)
-    file.close()
-    try:
-        seed = decode_header(header, file.name, KIND).seed
-    except CorruptedError:
-        seed = Header(KIND, subject.store_id, number).seed
-    frame = decode_frame(data, 0, seed)
-    if frame is None or claim.fault(frame) is not None:
-        return None
-    _, _, keys, values = decode_leaf(frame.payload, frame.flags)
-    return dict(zip(keys, values, strict=True))
+    entries: Entries = {}
+    for key, stored in zip(*found, strict=True):
+        value = stored if type(stored) is bytes else places.blob(stored)
+        if value is None:
+            return None
+        entries[key] = value if value is stored else blob_of(value)
+    return entries
+
+
+def blob_of(value: bytes) -> Blob:
+    """A blob that is in memory, and not yet in any segment."""
+    return Blob(_NO_CACHE, value, size_bytes=len(value))
+
+
+def _fitted(kept: Entries, logged: set[bytes], row: LeafRow) -> Entries | None:
+    """``kept`` if it is as large as the manifest says.
+
+    From what size on a value of the log became a blob was a setting then: the one that fits.
+    """
+    sizes = sorted({len(kept[key]) for key in logged & kept.keys()})
+    for blob_bytes_min in (*sizes, 1 << 62):
+        fitted: Entries = {
+            key: blob_of(value) if key in logged and len(value) >= blob_bytes_min else value
+            for key, value in kept.items()
+        }
+        if (len(fitted), payload_bytes(fitted)) == (row[3], row[4]):
+            return fitted
+    return None

@@ -56,6 +56,8 @@ from .waiting import DurableWaiters
 from .wal import Op, WriteAheadLog
 
 T = TypeVar("T")
+BACKLOG_MAX = 2
+"""Writers wait once the log, or the dirty memory, is so many times its bound."""
 
 
 class Database(StoreOperations, LiveTree, Guard):
@@ -73,6 +75,9 @@ class Database(StoreOperations, LiveTree, Guard):
         self.operators = MergeOperators()
         self.was_recovered = False
         self._running: Transaction | None = None
+        self.is_behind = False
+        self.frozen_log_bytes = 0  # of checkpoints that are not published, or failed
+        self.frozen_dirty_bytes = 0
         self._waiters = DurableWaiters()
         self._pack: Callable[[list[Any]], bytes] = msgpack.Packer().pack
         super().__init__(self, DEFAULT_TREE, DEFAULT_TREE_ID, forest.roots)
@@ -131,6 +136,8 @@ class Database(StoreOperations, LiveTree, Guard):
         self.check_handle()
         if read_only:
             return read(self.snapshot(), fn)
+        if self.is_behind:
+            self.wait_for_checkpoint()
         with self.writer_lock:
             self.check_writable()
             tx = Transaction(self, durability or self.settings.durability)
@@ -196,8 +203,36 @@ class Database(StoreOperations, LiveTree, Guard):
         """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
         if durability == "commit":
             self.sync(sequence)
-        if self.log.size_bytes >= self.settings.checkpoint_log_bytes:
+        if self.is_long:
+            self.is_behind = self.backlog >= BACKLOG_MAX
             self.on_long_log()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the log, or what is dirty in memory, has reached its bound."""
+        settings = self.settings
+        return (
+            self.log.size_bytes >= settings.checkpoint_log_bytes
+            or self.forest.dirty_bytes >= settings.dirty_bytes_max
+        )
+
+    @property
+    def backlog(self) -> float:
+        """How many times its bound the log or the dirty memory is, with what is not published."""
+        settings = self.settings
+        log_bytes = self.frozen_log_bytes + self.log.size_bytes
+        dirty_bytes = self.frozen_dirty_bytes + self.forest.dirty_bytes
+        return max(
+            log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
+        )
+
+    def wait_for_checkpoint(self) -> None:
+        """Let the checkpoint that lags catch up, before the writer lock is taken.
+
+        Raises:
+            StoreFullError: there is no space for one: nothing was written.
+        """
+        raise NotImplementedError
 
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
@@ -319,6 +354,9 @@ class Database(StoreOperations, LiveTree, Guard):
         raise NotImplementedError
 
     def refresh(self) -> int:
+        raise NotImplementedError
+
+    def compact(self) -> None:
         raise NotImplementedError
 
     def close(self) -> None:

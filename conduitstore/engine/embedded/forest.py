@@ -11,21 +11,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left, insort
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from conduitstore.errors import PoisonedError
+from conduitstore.errors import CorruptedError, PoisonedError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
+from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
+from .compaction import runs_of_small
 from .index import Root
 from .leaf import Leaf, payload_bytes
 from .wal import Op
 
+log = logging.getLogger("conduitstore")
 DEFAULT_TREE_ID = 0
+_stored = dict.get  # of BlobEntries too, for which get() would read the value
 
 
 @dataclass(slots=True)
@@ -42,7 +48,9 @@ class Frozen:
 class Forest:
     """See the module's rules."""
 
-    def __init__(self, cache: Cache, *, leaf_entries_max: int, leaf_bytes_max: int) -> None:
+    def __init__(
+        self, cache: Cache, *, leaf_entries_max: int, leaf_bytes_max: int, blob_bytes_min: int
+    ) -> None:
         self.lock = threading.Lock()
         self.cache = cache
         self.roots: dict[int, Root] = {DEFAULT_TREE_ID: Leaf([], {})}
@@ -52,10 +60,14 @@ class Forest:
         self.sequence = 0
         self._leaf_entries_max = leaf_entries_max
         self._leaf_bytes_max = leaf_bytes_max
+        self._blob_bytes_min = blob_bytes_min
         self._is_torn = False
         self._clock = 1
         self._frozen_at = 0
         self._frozen_trees_at: dict[int, int] = {}
+        self._checkpointed_at = 0
+        self.dirty_bytes = 0
+        """Memory of leaves that changed since the last checkpoint froze, as they were before."""
         self._pinned: dict[Leaf, Contents] = {}
 
     # Freezing -------------------------------------------------------------------------------
@@ -67,6 +79,12 @@ class Forest:
             self._clock += 1
             roots = self.roots.copy()
             return Frozen(roots, self.ids, self.count, self.sequence, self.next_tree_id)
+
+    def freeze_dirty(self) -> Frozen:
+        """The same for a checkpoint, by the holder of the writer lock."""
+        frozen = self.freeze()
+        self._checkpointed_at, self.dirty_bytes = self._frozen_at, 0
+        return frozen
 
     def freeze_tree(self, tree_id: int) -> Root:
         """One tree at this instant."""
@@ -99,6 +117,49 @@ class Forest:
             self.ids, self.next_tree_id = other.ids, other.next_tree_id
             self._clock = max(self._clock, other._clock) + 1  # Behind every leaf's epoch.
             self.count, self.sequence = other.count, other.sequence
+
+    def merge_small(self, *, leaves_max: int) -> int:
+        """Make one leaf of each run of small neighbours, whatever inner node they are under.
+
+        Needs the writer lock. What the trees hold stays the same, so nothing goes into the log.
+        Gives how many leaves went; stops about ``leaves_max``, because all of them are read here.
+        """
+        gone = 0
+        for tree_id, root in list(self.roots.items()):
+            if gone < leaves_max:
+                gone += self._merge_small(tree_id, root, leaves_max - gone)
+        return gone
+
+    def _merge_small(self, tree_id: int, root: Root, leaves_max: int) -> int:
+        parts: index.Parts = []
+        gone = 0
+        for run in runs_of_small(
+            index.leaves(root),
+            entries_max=self._leaf_entries_max // 2,
+            bytes_max=self._leaf_bytes_max // 2,
+        ):
+            merged = self._merged_run(run) if len(run) > 1 and gone < leaves_max else None
+            if merged is None:
+                parts += run
+            else:
+                parts.append((run[0][0], merged))
+                gone += len(run) - 1
+        if gone:
+            with self.lock:
+                self.roots[tree_id] = index.build(parts)
+        return gone
+
+    def _merged_run(self, run: list[tuple[bytes, Leaf]]) -> Leaf | None:
+        """One leaf for all; None where one of them cannot be read, and so has to stay."""
+        try:
+            contents = [self.cache.contents(leaf) for _, leaf in run]
+        except CorruptedError as error:
+            log.warning("%s: it is not merged with its neighbours", error)
+            return None
+        stored: dict[bytes, bytes] = {}
+        for _, entries in contents:
+            stored = stored | entries
+        return self._leaf_of([key for keys, _ in contents for key in keys], stored)
 
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> None:
@@ -152,12 +213,20 @@ class Forest:
             tree_id, 0
         )
         if copied:
+            if leaf.epoch <= self._checkpointed_at:
+                self.dirty_bytes += leaf.memory_bytes
+            leaf.touched = False  # A reader's touch is meant for its copy.
             keys, entries = leaf.keys, leaf.entries
             if keys is None or entries is None:
                 keys, entries = self._pinned[leaf]
             leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
-        if not _change(leaf, key, value):
-            return
+        if value is None:
+            if not _remove(leaf, key):
+                return
+        elif len(value) < self._blob_bytes_min:
+            _insert(leaf, key, value)
+        else:
+            self._insert_blob(leaf, key, value)
         new_root = self._reshaped(root, leaf, key, shrunk=value is None, copied=copied)
         if new_root is not None:
             self.roots[tree_id] = new_root
@@ -186,8 +255,15 @@ class Forest:
         left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
         return [(b"", left), (_separator(keys[cut - 1], keys[cut]), right)]
 
+    def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> None:
+        if type(leaf.entries) is dict:
+            leaf.entries = BlobEntries(leaf.entries)
+        blob: Any = Blob(self.cache, value, size_bytes=len(value))
+        _insert(leaf, key, blob)
+
     def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
-        chosen = {key: entries[key] for key in keys}
+        stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
+        chosen = entries_of(stored)
         return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
 
     def _merged(self, root: Root, leaf: Leaf, key: bytes) -> Root:
@@ -209,25 +285,31 @@ class Forest:
         return index.splice(root, left[0], [(b"", merged)])
 
 
-def _change(leaf: Leaf, key: bytes, value: bytes | None) -> bool:
-    """Change one entry in place; whether anything changed."""
+def _insert(leaf: Leaf, key: bytes, value: bytes) -> None:
+    """Set one entry in place."""
     keys, entries = leaf.keys, leaf.entries
     assert keys is not None
     assert entries is not None
-    old = entries.get(key)
-    if value is None:
-        if old is None:
-            return False
-        del keys[bisect_left(keys, key)]
-        del entries[key]
-        leaf.size_bytes -= len(key) + len(old)
-    elif old is None:
-        entries[key] = value  # Before the key: a point reader looks only here.
+    old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
+    entries[key] = value  # Before the key: a point reader looks only here.
+    if old is None:
         insort(keys, key)
         leaf.size_bytes += len(key) + len(value)
     else:
-        entries[key] = value
         leaf.size_bytes += len(value) - len(old)
+
+
+def _remove(leaf: Leaf, key: bytes) -> bool:
+    """Remove one entry in place; whether it was there."""
+    keys, entries = leaf.keys, leaf.entries
+    assert keys is not None
+    assert entries is not None
+    old = _stored(entries, key)
+    if old is None:
+        return False
+    del keys[bisect_left(keys, key)]
+    del entries[key]
+    leaf.size_bytes -= len(key) + len(old)
     return True
 
 

@@ -54,6 +54,7 @@ class FrameKind(IntEnum):
     WHOLE = 3  # manifest: the complete index of one generation
     CHANGES = 4  # manifest: what the next generation changes
     CEILINGS = 5  # manifest: raised ceilings of count and ids
+    BLOB = 6  # segment: one big value
 
 
 class Header(NamedTuple):

@@ -2,8 +2,8 @@
 
 - ``keys`` is sorted and holds exactly the keys of ``entries``.
 - A leaf without a location is dirty: it is in memory and nowhere else but in the log.
-- A leaf with a location is clean and never changes again. Its contents may be dropped from memory
-  (both attributes None) and loaded again from its location.
+- A leaf with a location is clean and its contents never change again. They may be dropped from
+  memory (both attributes None) and loaded again. A checkpoint may give it another location.
 - A dirty leaf changes in place only while nobody else can walk it: see ``index.Index.writable``.
   Point readers may look while it does: a new key enters ``entries`` before ``keys``.
 """
@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -24,21 +26,32 @@ if TYPE_CHECKING:
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
 LEAF_PAYLOAD_BYTES_MAX = 1 << 30
+BlobReference = tuple[int, int, int, int]
+"""As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
 
 
 class Location(NamedTuple):
-    """Where a clean leaf lies. It keeps its segment open for as long as anyone may read it."""
+    """Where a clean leaf lies. It keeps its segments open for as long as anyone may read it."""
 
     segment: Segment
     offset: int
     frame_bytes: int
     entries_total: int
+    blobs: tuple[tuple[Segment, int], ...] = ()
+    """In which segments its blobs lie, and how many bytes of frames in each."""
+
+    @property
+    def segments(self) -> Iterator[Segment]:
+        """The segments that the leaf and its blobs lie in."""
+        yield self.segment
+        for segment, _ in self.blobs:
+            yield segment
 
 
 class Leaf:
     """See the module's rules."""
 
-    __slots__ = ("entries", "epoch", "keys", "location", "size_bytes", "touched")
+    __slots__ = ("entries", "epoch", "evicted_at", "keys", "location", "size_bytes", "touched")
 
     def __init__(
         self,
@@ -55,6 +68,7 @@ class Leaf:
         self.epoch = epoch
         self.location = location
         self.touched = False
+        self.evicted_at = 0
 
     @property
     def entries_total(self) -> int:
@@ -69,29 +83,39 @@ class Leaf:
         """What its contents take while they are loaded."""
         return self.size_bytes + ENTRY_OVERHEAD_BYTES * self.entries_total
 
+    def evict(self) -> None:
+        """Let the contents leave memory."""
+        self.entries = self.keys = None
+
 
 def payload_bytes(entries: dict[bytes, bytes]) -> int:
     """Bytes of keys and values together."""
     return sum(map(len, entries)) + sum(map(len, entries.values()))
 
 
+def stored_values(keys: list[bytes], entries: dict[bytes, bytes]) -> list[Any]:
+    """What ``entries`` holds under ``keys``: blobs as they are, not their values."""
+    return list(map(partial(dict.__getitem__, entries), keys))
+
+
 # On disk: msgpack [tree id, generation, shared prefix, column of key suffixes, column of values],
 # compressed where that makes it shorter. A column whose items have all the same length is
-# [length, items joined], so that equal lengths are stored once; any other is a plain list.
+# [length, items joined], so that equal lengths are stored once; any other is a plain list. In the
+# place of a value there may be a reference to a blob: [segment, offset, frame bytes, value bytes].
 
 
 def encode_leaf(
     tree_id: int,
     generation: int,
     keys: list[bytes],
-    entries: dict[bytes, bytes],
+    stored: Iterable[bytes | BlobReference],
     compressor: zstandard.ZstdCompressor | None,
 ) -> tuple[bytes, int]:
-    """Payload and flags of the leaf's frame."""
+    """Payload and flags of the leaf's frame; ``stored`` are the values of ``keys``, in order."""
     shared = _shared_prefix(keys[0], keys[-1]) if keys else b""
     cut = len(shared)
     suffixes = [key[cut:] for key in keys]
-    values = [entries[key] for key in keys]
+    values = list(stored)
     payload: bytes = msgpack.packb(
         [tree_id, generation, shared, _column(suffixes), _column(values)]
     )
@@ -102,8 +126,8 @@ def encode_leaf(
     return payload, 0
 
 
-def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list[bytes]]:
-    """Tree id, generation, keys and values.
+def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list[Any]]:
+    """Tree id, generation, keys and values, blobs among them as their references.
 
     Raises:
         ValueError: the bytes are none of ours.
@@ -126,8 +150,8 @@ def _shared_prefix(first: bytes, last: bytes) -> bytes:
     return first[:end]
 
 
-def _column(items: list[bytes]) -> list[Any]:
-    lengths = set(map(len, items))
+def _column(items: Sequence[Any]) -> Sequence[Any]:
+    lengths = set(map(len, items)) if set(map(type, items)) == {bytes} else set()
     if len(lengths) == 1 and (length := lengths.pop()):
         return [length, b"".join(items)]
     return items

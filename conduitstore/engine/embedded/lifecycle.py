@@ -20,7 +20,7 @@ from .cache import Cache
 from .checkpoint import Checkpointer
 from .config import Settings
 from .counters import Counters, first_numbers
-from .database import Database
+from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
 from .forest import Forest, Frozen
@@ -31,6 +31,12 @@ from .recovery import Recovered
 from .wal import WriteAheadLog
 
 log = logging.getLogger("conduitstore")
+BACKLOG_LOOK_SECONDS = 0.05
+"""How often a writer that waits looks whether the store was closed or latched meanwhile."""
+MERGED_LEAVES_MAX = 64
+"""How many small leaves a checkpoint merges; it reads them under the writer lock."""
+COMPACTED_LEAVES_MAX = 1024
+"""The same for a round of ``compact``."""
 
 
 class Store(Database):
@@ -42,6 +48,7 @@ class Store(Database):
             cache,
             leaf_entries_max=settings.leaf_entries_max,
             leaf_bytes_max=settings.leaf_bytes_max,
+            blob_bytes_min=settings.blob_bytes_min,
         )
         super().__init__(recovered.directory.path, settings, forest)
         self.directory = recovered.directory
@@ -53,13 +60,15 @@ class Store(Database):
         self.filesystem = filesystem
         self.store_id = recovered.store_id
         self._flusher: Flusher | None = None
+        self._full: StoreFullError | None = None  # why the newest checkpoint was none
+        self._caught_up = threading.Event()
         self.checkpointer = Checkpointer(
             self.directory,
             recovered.store_id,
             settings,
             cache,
             self.next_number,
-            segments=set(recovered.segments),
+            segments=set(recovered.segments.values()),
         )
         self._start(recovered)
 
@@ -122,21 +131,60 @@ class Store(Database):
         with self.checkpoint_lock:
             self.checkpointed()
 
+    def compact(self) -> None:
+        """Rewrite every segment where that gives space back, and merge small neighbouring leaves.
+
+        It goes in rounds, each a checkpoint, so that writers wait for none of it and the disk
+        holds one round twice at most. The last round lets go of what the ones before it replaced.
+        """
+        self.check_handle()
+        newest = self.next_number()  # What writers leave behind meanwhile is not our business.
+        done: set[int] = set()
+        while True:
+            with self.checkpoint_lock:
+                _, merged, victims = self._checkpoint(COMPACTED_LEAVES_MAX, is_thorough=True)
+            victims = {number for number in victims if number < newest} - done
+            if not merged and not victims:  # Those that are done and still there cannot be read.
+                return
+            done |= victims
+
     def checkpointed(self) -> Frozen:
         """Checkpoint, under the checkpoint lock; every entry of what it gives is in a segment."""
-        with self.writer_lock:
-            self.check_writable()
-            frozen = self.forest.freeze()
-            if not self.log.is_empty:
-                with self.latching():
-                    self.log.rotate(self.next_number())
-            elif self.generation.log_start == self.log.number:
-                return frozen
-        with self.latching():
-            self._publish(frozen, is_clean=False)
+        frozen, _, _ = self._checkpoint(MERGED_LEAVES_MAX)
         return frozen
 
-    def _publish(self, frozen: Frozen, *, is_clean: bool, is_first: bool = False) -> None:
+    def _checkpoint(
+        self, merged_max: int, *, is_thorough: bool = False
+    ) -> tuple[Frozen, int, set[int]]:
+        """Merge, freeze, publish; gives the state, how many leaves went, and which segments."""
+        with self.writer_lock:
+            self.check_writable()
+            if not self.log.is_empty:
+                log_bytes = self.log.size_bytes
+                with self.latching():
+                    self.log.rotate(self.next_number())
+                self.frozen_log_bytes += log_bytes
+            elif self._is_published and not is_thorough:
+                return self.forest.freeze(), 0, set()
+            merged = self.forest.merge_small(leaves_max=merged_max)
+            self.frozen_dirty_bytes += self.forest.dirty_bytes
+            frozen = self.forest.freeze_dirty()
+        try:
+            with self.latching():
+                victims = self._publish(frozen, is_clean=False, is_thorough=is_thorough)
+        except StoreFullError as error:
+            self._full = error
+            raise
+        return frozen, merged, victims
+
+    @property
+    def _is_published(self) -> bool:
+        """Whether every leaf is in a segment, with an empty log: merged ones may still not be."""
+        return self._full is None and self.generation.log_start == self.log.number
+
+    def _publish(
+        self, frozen: Frozen, *, is_clean: bool, is_first: bool = False, is_thorough: bool = False
+    ) -> set[int]:
         """Publish a generation of everything before the current log file."""
         old = self.generation
         generation = Generation(
@@ -154,12 +202,31 @@ class Store(Database):
             trees={tree_id: name for name, tree_id in frozen.ids.items()},
             next_tree_id=frozen.next_tree_id,
         )
-        self.checkpointer.publish(frozen, generation, is_first=is_first)
+        victims = self.checkpointer.publish(
+            frozen, generation, is_first=is_first, is_thorough=is_thorough
+        )
         self.generation = replace(generation, leaves={})
+        self._full = None
+        self.frozen_log_bytes = self.frozen_dirty_bytes = 0
+        self.is_behind = self.backlog >= BACKLOG_MAX
+        self._caught_up.set()
+        self._caught_up.clear()
+        return victims
 
     def _publish_ceilings(self, ceilings: Ceilings) -> None:
         with self.latching():
             self.checkpointer.publish_ceilings(ceilings)
+
+    def wait_for_checkpoint(self) -> None:
+        while self.is_behind:
+            self.check_handle()
+            self.check_writable()
+            if self._flusher is None or self._full is not None:
+                # With a full disk the writer asks for itself: it gets the error, or goes on.
+                self.checkpoint()
+            else:
+                self._flusher.nudge()
+                self._caught_up.wait(BACKLOG_LOOK_SECONDS)
 
     def on_long_log(self) -> None:
         if self._flusher is not None:
@@ -181,7 +248,7 @@ class Store(Database):
         else:
             self.flush()
         self.counters.raise_ahead()
-        if self.log.size_bytes >= self.settings.checkpoint_log_bytes:
+        if self.is_long or self.is_behind:
             self.checkpoint()
 
     # Closing ----------------------------------------------------------------------------------

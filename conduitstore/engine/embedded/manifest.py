@@ -36,9 +36,12 @@ from .format import (
 
 KIND = b"M"
 PAYLOAD_BYTES_MAX = 1 << 30
+REWRITE_BYTES_MIN = 64 * 1024
+"""A shorter file is never begun anew for its length."""
 
-LeafRow = tuple[int, int, int, int, int]
-"""Segment number, offset, frame bytes, entries, bytes of keys and values."""
+LeafRow = tuple[int, ...]
+"""Segment number, offset, frame bytes, entries, bytes of keys and values; then for each segment
+that holds blobs of the leaf: its number, and bytes of their frames there."""
 LeafRows = dict[int, dict[bytes, LeafRow | None]]
 """By tree id and low key; None takes a leaf away."""
 
@@ -111,7 +114,7 @@ class Generation:
             or not self.next_tree_id > max(self.trees)
             or not self.trees.keys() >= self.leaves.keys()
             or not all(type(low) is bytes for lows in self.leaves.values() for low in lows)
-            or not all(len(row) >= 5 and set(map(type, row)) == {int} for row in rows)
+            or not all(_is_leaf_row(row) for row in rows)
         ):
             raise ValueError("not a generation")
 
@@ -127,6 +130,16 @@ class Generation:
             for low in [low for low, row in rows.items() if row is None]:
                 del leaves[tree][low]
         return replace(changes, leaves=leaves, ceilings=self.ceilings.raised_to(changes.ceilings))
+
+
+def _is_leaf_row(row: LeafRow) -> bool:
+    return len(row) >= 5 and len(row) % 2 == 1 and set(map(type, row)) == {int}
+
+
+def segments_in(leaves: LeafRows) -> set[int]:
+    """The numbers of all segments that rows name."""
+    found = (row for rows in leaves.values() for row in rows.values() if row)
+    return {number for row in found for number in (row[0], *row[5::2])}
 
 
 def _packed(payload: bytes) -> tuple[bytes, int]:
@@ -201,7 +214,7 @@ class Manifest:
     @property
     def is_long(self) -> bool:
         """Whether a new file would be much shorter than this one."""
-        return self.size_bytes > max(1 << 20, 4 * self._whole_bytes)
+        return self.size_bytes > max(REWRITE_BYTES_MIN, 4 * self._whole_bytes)
 
     def close(self) -> None:
         if self._file is not None:

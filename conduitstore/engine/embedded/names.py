@@ -4,7 +4,7 @@
     LOCK                       held by the one process that may write
     manifest-00000001          the index: which leaf of which tree lies where
     log-00000001               commits since a checkpoint
-    segment-00000001           leaves
+    segment-00000001           leaves and blobs
     manifest-00000001.new      being written; deleted by the next open
 
 Numbers are hexadecimal, rise over the life of a store and are never used twice.
@@ -21,7 +21,7 @@ This directory is a conduitstore database. Please add, change and remove nothing
 
   manifest-*   the index: which leaf of which tree lies where (the highest number counts)
   log-*        the commits since the last checkpoints, in order
-  segment-*    the leaves: sorted runs of keys and values, compressed
+  segment-*    the leaves: sorted runs of keys and values, compressed; and big values
   LOCK         held by the process that has the store open for writing
 
 Copy it only while no process has it open.

@@ -58,6 +58,7 @@ class ReadOnlyStore(Database):
             cache or Cache(settings.cache_capacity_bytes),
             leaf_entries_max=settings.leaf_entries_max,
             leaf_bytes_max=settings.leaf_bytes_max,
+            blob_bytes_min=settings.blob_bytes_min,
         )
 
     # Keeping up -------------------------------------------------------------------------------
@@ -109,6 +110,9 @@ class ReadOnlyStore(Database):
         self._replay, self._manifest = replay, newest
         self._in_segments = found.generation.sequence
         self.generation = replace(found.generation, leaves={})
+
+    def compact(self) -> None:
+        raise read_only()
 
     def _find_absent(self) -> None:
         forest = self.forest

@@ -28,7 +28,7 @@ from .forest import DEFAULT_TREE_ID, Forest
 from .format import HEADER_BYTES, decode_header
 from .leaf import Leaf, Location
 from .manifest import KIND as MANIFEST_KIND
-from .manifest import Ceilings, Generation, read_manifest
+from .manifest import Ceilings, Generation, read_manifest, segments_in
 from .replay import Replay
 from .segment import Segment
 
@@ -151,7 +151,7 @@ def read_directory(directory: Directory, lock: File | None = None) -> Recovered:
         )
         return Recovered(directory, lock, os.urandom(16), nothing, {}, last_number, is_new=True)
     header, generation = read_manifest(directory, newest_manifest(found))
-    named = {row[0] for rows in generation.leaves.values() for row in rows.values() if row}
+    named = segments_in(generation.leaves)
     segments = {n: Segment.open(directory, n, header.store_id) for n in sorted(named)}
     return Recovered(
         directory, lock, header.store_id, generation, segments, last_number, is_new=False
@@ -197,6 +197,8 @@ def _leaf(
     frame_bytes: int,
     entries_total: int,
     payload_bytes: int,
+    *blobs: int,
 ) -> Leaf:
-    location = Location(segments[number], offset, frame_bytes, entries_total)
+    held = tuple((segments[blobs[at]], blobs[at + 1]) for at in range(0, len(blobs), 2))
+    location = Location(segments[number], offset, frame_bytes, entries_total, held)
     return Leaf(None, None, size_bytes=payload_bytes, location=location)

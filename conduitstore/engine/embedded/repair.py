@@ -1,4 +1,4 @@
-"""Mending a closed store: a leaf that does not read is made again out of a second copy.
+"""Mending a closed store: what does not read, a leaf or a blob of it, is made again from a copy.
 
 Copies are looked for in this order:
 
@@ -13,8 +13,11 @@ is overwritten. What no copy has stays as it was, and is reported.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count as counting
 
 import zstandard
 
@@ -22,16 +25,22 @@ from conduitstore.errors import InvalidArgumentError
 from conduitstore.operations import Damage, OnRead
 
 from . import names
+from .blob import entries_of
+from .cache import Cache
+from .checkpoint import row_of
+from .claims import Claim, Subject, claims_of, generation_before
 from .copies import Copies, Entries
 from .files import Directory, FileSystem
-from .leaf import Leaf, encode_leaf, payload_bytes
-from .manifest import LeafRow, Manifest, read_manifest
+from .leaf import Leaf, payload_bytes
+from .leafwriter import LeafWriter
+from .manifest import Manifest, read_manifest, segments_in
 from .pieces import ignore
 from .recovery import check_ours, last_number_of, lock_directory, newest_manifest
-from .segment import SegmentWriter
-from .verify import Claim, Subject, claims_of, generation_before, verify
+from .verify import verify
 
 Mended = list[tuple[Claim, Entries]]
+SEGMENT_BYTES = 64 << 20
+"""About how large the segments are that a repair writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,67 +104,83 @@ def _subject(directory: Directory, on_read: OnRead) -> Subject:
         generation,
         on_read,
         files=directory.names(),
-        segments=set(claims_of(generation)),
+        segments=segments_in(generation.leaves),
     )
     before = generation_before(subject)
     if before is not None:
-        subject.segments |= set(claims_of(before))
+        subject.segments |= segments_in(before.leaves)
     return subject
 
 
 def _mend(subject: Subject, copies: Copies, found: list[Damage]) -> tuple[list[Repair], Mended]:
-    leaves = {
-        (names.numbered(names.SEGMENT, number), offset): claim
-        for number, rows in claims_of(subject.generation).items()
-        for offset, claim in rows.items()
-    }
-    sources: dict[tuple[str, int], str | None] = {}
+    leaves = _Leaves(subject)
+    copied: dict[Claim, str | None] = {}
     mended: Mended = []
-    for place in _places(found, leaves):
-        copy = copies.find(leaves[place])
-        sources[place] = copy[0] if copy else None
+    for claim in (claim for damage in found for claim in leaves.taken_by(damage)):
+        if claim in copied:
+            continue
+        copy = copies.find(claim)
+        copied[claim] = copy[0] if copy else None
         if copy is not None:
-            mended.append((leaves[place], copy[1]))
+            mended.append((claim, copy[1]))
     repairs = []
     for damage in found:
         # A file's header is mended when every leaf behind it has another place.
-        behind = [sources[place] for place in _places([damage], leaves)]
+        behind = [copied[claim] for claim in leaves.taken_by(damage)]
         repairs.append(Repair(damage, behind[0] if behind and all(behind) else None))
     return repairs, mended
 
 
-def _places(
-    found: list[Damage], leaves: dict[tuple[str, int], Claim]
-) -> dict[tuple[str, int], None]:
-    """The leaves that these damages take away: one, or all in a file whose header is damaged."""
-    places: dict[tuple[str, int], None] = {}
-    for damage in found:
+class _Leaves:
+    """The leaves of the newest generation, by what may be damaged of them."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._by_file: dict[str, list[Claim]] = {}
+        self._by_tree: dict[str, list[Claim]] = {}
+        for rows in claims_of(subject.generation).values():
+            for claim in rows.values():
+                self._by_tree.setdefault(claim.tree, []).append(claim)
+                for number in claim.segments:
+                    name = names.numbered(names.SEGMENT, number)
+                    self._by_file.setdefault(name, []).append(claim)
+        for claims in self._by_tree.values():
+            claims.sort(key=_low)
+
+    def taken_by(self, damage: Damage) -> list[Claim]:
+        """Those that a damage takes away, or a value of theirs: one, or all behind a header."""
         if damage.tree is not None:
-            places[damage.file, damage.offset] = None
-        elif damage.offset == 0:
-            places |= dict.fromkeys(place for place in leaves if place[0] == damage.file)
-    return places
+            claims = self._by_tree[damage.tree]
+            at = bisect_right(claims, damage.low, key=_low) if damage.low is not None else 1
+            return [claims[max(at, 1) - 1]]
+        return self._by_file.get(damage.file, []) if damage.offset == 0 else []
+
+
+def _low(claim: Claim) -> bytes:
+    return claim.low
 
 
 def _publish(subject: Subject, mended: Mended) -> None:
     directory, generation = subject.directory, subject.generation
-    number = last_number_of(directory.names()) + 1
-    compressor = zstandard.ZstdCompressor(level=3)
-    writer = SegmentWriter(directory, number, subject.store_id)
+    numbers = counting(last_number_of(directory.names()) + 1)
+    writer = LeafWriter(
+        directory,
+        subject.store_id,
+        partial(next, numbers),
+        generation=generation.generation + 1,
+        compressor=zstandard.ZstdCompressor(level=3),
+        target_bytes=SEGMENT_BYTES,
+        cache=Cache(0),
+        named=frozenset(),
+        victims=frozenset(),
+    )
     leaves = {tree_id: dict(rows) for tree_id, rows in generation.leaves.items()}
     for claim, entries in mended:
-        leaf = Leaf(list(entries), entries, size_bytes=payload_bytes(entries))
-        payload, flags = encode_leaf(
-            claim.tree_id, generation.generation + 1, list(entries), entries, compressor
-        )
-        location = writer.add(leaf, payload, flags)
-        row: LeafRow = (
-            number, location.offset, location.frame_bytes, len(entries), leaf.size_bytes
-        )  # fmt: skip
-        leaves[claim.tree_id][claim.low] = row
+        leaf = Leaf(list(entries), entries_of(entries), size_bytes=payload_bytes(entries))
+        writer.add(claim.tree_id, leaf)
+        leaves[claim.tree_id][claim.low] = row_of(writer.located[leaf], leaf)
     writer.sync()
     directory.sync()
-    manifest = Manifest(directory, subject.store_id, number + 1)
+    manifest = Manifest(directory, subject.store_id, next(numbers))
     manifest.publish(
         replace(
             generation,

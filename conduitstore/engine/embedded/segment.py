@@ -1,28 +1,35 @@
-"""Segments: immutable files of leaves, written once by a checkpoint, read by location.
+"""Segments: immutable files of leaves and blobs, written once by a checkpoint, read by location.
 
-A segment is open from the moment it is known until the last leaf that lies in it is gone;
-unlinking it waits for neither.
+A segment is open from the moment it is known until the last leaf that lies in it, or has a blob in
+it, is gone; unlinking it waits for neither.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from conduitstore.errors import CorruptedError
 
 from . import names
+from .blob import Blob, BlobEntries, BlobLocation, decode_blob
 from .files import Directory, File, append_whole, create_file
 from .format import (
     HEADER_BYTES,
+    Frame,
     FrameKind,
     Header,
     decode_frame,
     decode_header,
     encode_frame,
 )
-from .leaf import Leaf, Location, decode_leaf
+from .leaf import Location, decode_leaf
+
+if TYPE_CHECKING:
+    from .cache import Cache
 
 KIND = b"S"
 BUFFER_BYTES = 1 << 20
-"""Leaves are gathered to this size before each call of the operating system."""
+"""Frames are gathered to this size before each call of the operating system."""
 
 
 class Segment:
@@ -32,6 +39,7 @@ class Segment:
         self.number = header.number
         self.seed = header.seed
         self.file = file
+        self.size_bytes = file.size()
 
     @classmethod
     def open(cls, directory: Directory, number: int, store_id: bytes) -> Segment:
@@ -46,35 +54,64 @@ class Segment:
             raise CorruptedError(name, 0, "it belongs to another place or store")
         return cls(file, header)
 
-    def load(self, leaf: Leaf) -> tuple[list[bytes], dict[bytes, bytes]]:
-        """Read a leaf of this segment.
+    def frame(self, kind: FrameKind, offset: int, frame_bytes: int) -> Frame:
+        """One verified frame of this segment.
+
+        Raises:
+            CorruptedError: it does not verify, or is of another kind; names file and offset.
+        """
+        frame = decode_frame(self.file.read_at(offset, frame_bytes), 0, self.seed)
+        if frame is None or frame.kind != kind:
+            name = kind.name.lower()
+            raise CorruptedError(self.file.name, offset, f"a {name}'s checksum does not hold")
+        return frame
+
+    def load(self, location: Location, cache: Cache) -> tuple[list[bytes], dict[bytes, bytes]]:
+        """Read a leaf of this segment; its blobs will be read when they are asked for.
 
         Raises:
             CorruptedError: the frame does not verify, or is not the leaf that was looked for.
         """
-        location = leaf.location
-        assert location is not None
         offset = location.offset
-        frame = decode_frame(self.file.read_at(offset, location.frame_bytes), 0, self.seed)
-        if frame is None or frame.kind != FrameKind.LEAF:
-            raise CorruptedError(self.file.name, offset, "a leaf's checksum does not hold")
+        frame = self.frame(FrameKind.LEAF, offset, location.frame_bytes)
         try:
             _, _, keys, values = decode_leaf(frame.payload, frame.flags)
+            if location.blobs:
+                values = _with_blobs(values, location, cache)
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(self.file.name, offset, f"not a leaf: {error}") from error
         if len(keys) != location.entries_total:
             raise CorruptedError(self.file.name, offset, "another leaf stands in this place")
-        return keys, dict(zip(keys, values, strict=True))
+        entries = dict(zip(keys, values, strict=True))
+        return keys, BlobEntries(entries) if location.blobs else entries
+
+    def load_blob(self, offset: int, frame_bytes: int, size_bytes: int) -> bytes:
+        """Read a blob of this segment; errors as :meth:`load`."""
+        frame = self.frame(FrameKind.BLOB, offset, frame_bytes)
+        try:
+            return decode_blob(frame.payload, frame.flags, size_bytes)
+        except Exception as error:  # Whatever hostile bytes make the decoders raise.
+            raise CorruptedError(self.file.name, offset, f"not a blob: {error}") from error
+
+
+def _with_blobs(values: list[Any], location: Location, cache: Cache) -> list[Any]:
+    """``values`` with a blob for each reference."""
+    segments = {segment.number: segment for segment, _ in location.blobs}
+
+    def blob(number: int, offset: int, frame_bytes: int, size_bytes: int) -> Blob:
+        at = BlobLocation(segments[number], offset, frame_bytes)
+        return Blob(cache, None, size_bytes=size_bytes, location=at)
+
+    return [value if type(value) is bytes else blob(*value) for value in values]
 
 
 class SegmentWriter:
-    """Appends leaves to a new segment; nothing refers to it before it is synced and published."""
+    """Appends frames to a new segment; nothing refers to it before it is synced and published."""
 
     def __init__(self, directory: Directory, number: int, store_id: bytes) -> None:
         header = Header(KIND, store_id, number)
         self._file = create_file(directory, names.numbered(names.SEGMENT, number))
         self.segment = Segment(self._file, header)
-        self._end = 0
         self._buffer: list[bytes] = []
         self._buffered_bytes = 0
         self._put(header.encode())
@@ -82,21 +119,22 @@ class SegmentWriter:
     def _put(self, data: bytes) -> None:
         self._buffer.append(data)
         self._buffered_bytes += len(data)
-        self._end += len(data)
+        self.segment.size_bytes += len(data)
         if self._buffered_bytes >= BUFFER_BYTES:
             self._write()
 
     def _write(self) -> None:
-        append_whole(self._file, b"".join(self._buffer), self._end - self._buffered_bytes)
+        end = self.segment.size_bytes - self._buffered_bytes
+        append_whole(self._file, b"".join(self._buffer), end)
         self._buffer.clear()
         self._buffered_bytes = 0
 
-    def add(self, leaf: Leaf, payload: bytes, flags: int) -> Location:
-        """Append one encoded leaf; gives where it will lie."""
-        frame = encode_frame(self.segment.seed, FrameKind.LEAF, payload, flags)
-        location = Location(self.segment, self._end, len(frame), leaf.entries_total)
+    def add(self, kind: FrameKind, payload: bytes, flags: int) -> tuple[Segment, int, int]:
+        """Append one frame; gives segment, offset and bytes: where it will lie."""
+        frame = encode_frame(self.segment.seed, kind, payload, flags)
+        offset = self.segment.size_bytes
         self._put(frame)
-        return location
+        return self.segment, offset, len(frame)
 
     def sync(self) -> None:
         """Put everything on the platter."""

@@ -59,7 +59,8 @@ class RootReads(ReadSurface):
                 node = node.children[bisect_right(node.lows, key)]
             entries = node.entries  # type: ignore[union-attr]
             if entries is None:
-                _, entries = self._db.forest.cache.contents(node)  # type: ignore[arg-type]
+                # Not touched by this: read once is not hot yet.
+                return self._db.forest.cache.contents(node)[1].get(check_key(key))  # type: ignore[arg-type]
             value = entries.get(key)
         except (KeyError, TypeError):
             check_key(key)
@@ -138,6 +139,8 @@ class LiveTree(RootReads, LiveSurface):
         """One write as one commit, without the machinery of a transaction."""
         db = self._db
         db.check_handle()
+        if db.is_behind:
+            db.wait_for_checkpoint()
         with db.writer_lock:
             db.check_writable()
             old = self._get(key)

@@ -3,6 +3,7 @@
 - A file that is still written to is read up to the end it had when the reading began.
 - The end of a log or manifest may be torn by a crash. It is no damage where the next file of its
   kind goes on from there: then nothing that was there is missing.
+- The blobs of a leaf are read from where it says they are; in a pass over their segment too.
 - A segment that neither this generation nor the one before needs is not the store's any more, or
   not yet. A log before both is kept only for subscribers who were away, and may end anyhow: the
   checkpoint behind it has what its last sync did not reach.
@@ -11,106 +12,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import msgpack
 
 from conduitstore.errors import ConduitStoreError, CorruptedError
-from conduitstore.operations import Damage, OnRead
+from conduitstore.operations import Damage
 
 from . import names
-from .files import Directory, File
+from .claims import Claim, Places, Subject, claims_of, generation_before
+from .files import File
 from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_header
 from .leaf import decode_leaf
 from .manifest import KIND as MANIFEST_KIND
-from .manifest import Generation, LeafRow, generations, unpacked
+from .manifest import Generation, unpacked
 from .pieces import Gap, pieces
 from .segment import KIND as SEGMENT_KIND
 from .wal import KIND as LOG_KIND
 
 _KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGMENT_KIND}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A leaf as the manifest means it."""
-
-    tree_id: int
-    tree: str
-    low: bytes
-    high: bytes | None
-    row: LeafRow
-    is_first: bool
-
-    def damage(self, file: str, reason: str) -> Damage:
-        """That this leaf cannot be read."""
-        _, offset, frame_bytes, *_ = self.row
-        low = None if self.is_first else self.low
-        return Damage(file, offset, frame_bytes, reason, self.tree, low, self.high)
-
-    def holds(self, key: bytes) -> bool:
-        """Whether a key belongs here."""
-        return (self.is_first or key >= self.low) and (self.high is None or key < self.high)
-
-    def fault(self, frame: Frame) -> str | None:
-        """Why a whole frame is not this leaf; None: it is."""
-        if frame.kind != FrameKind.LEAF or frame.end - frame.offset != self.row[2]:
-            return "another frame stands in this place"
-        try:
-            tree_id, _, keys, values = decode_leaf(frame.payload, frame.flags)
-        except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
-            return f"not a leaf: {error}"
-        if tree_id != self.tree_id or not len(keys) == len(values) == self.row[3]:
-            return "another leaf stands in this place"
-        if any(a >= b for a, b in pairwise(keys)):
-            return "its keys are not in order"
-        if not self.holds(keys[0]) or not self.holds(keys[-1]):
-            return "it holds keys of another range"
-        return None
-
-
-def claims_of(generation: Generation) -> dict[int, dict[int, Claim]]:
-    """Every leaf of a generation, by segment number and offset."""
-    claims: dict[int, dict[int, Claim]] = {}
-    for tree_id, rows in generation.leaves.items():
-        lows = sorted(rows)
-        for low, high in zip(lows, [*lows[1:], None], strict=False):
-            if row := rows[low]:
-                claim = Claim(
-                    tree_id, generation.trees[tree_id], low, high, row, is_first=low == lows[0]
-                )
-                claims.setdefault(row[0], {})[row[1]] = claim
-    return claims
-
-
-@dataclass(slots=True)
-class Subject:
-    """What is verified, and how it was when that began."""
-
-    directory: Directory
-    store_id: bytes
-    generation: Generation
-    on_read: OnRead
-    files: list[str]  # names of all that were there
-    segments: set[int]  # of this generation and the one before
-    ends: dict[str, int] = field(default_factory=dict)  # of files that are still written to
-    pinned: dict[int, File] = field(default_factory=dict)  # segments that may be unlinked meanwhile
-
-
-def generation_before(subject: Subject) -> Generation | None:
-    """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
-    wanted = subject.generation.generation - 1
-    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
-    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
-        try:
-            for found in generations(subject.directory, number):
-                if found.generation == wanted:
-                    return found
-        except (ConduitStoreError, FileNotFoundError):
-            continue
-    return None
 
 
 def verify(subject: Subject) -> Iterator[Damage]:
@@ -120,14 +40,7 @@ def verify(subject: Subject) -> Iterator[Damage]:
     for kind in (names.MANIFEST, names.LOG):
         numbered = sorted((one[1], name) for one, name in parsed if one and one[0] == kind)
         yield from _verify_chain(subject, kind, numbered, before)
-    claims = claims_of(subject.generation)
-    for number in sorted(subject.segments | set(claims)):
-        name = names.numbered(names.SEGMENT, number)
-        if name in subject.files:
-            yield from _verify_segment(subject, number, name, claims.get(number, {}))
-        else:
-            for claim in claims.get(number, {}).values():
-                yield claim.damage(name, "the file is missing")
+    yield from _Segments(subject).verify()
 
 
 # Logs and manifests -------------------------------------------------------------------------------
@@ -222,34 +135,77 @@ def _generation(frame: Frame) -> int | None:
 # Segments -----------------------------------------------------------------------------------------
 
 
-def _verify_segment(
-    subject: Subject, number: int, name: str, claims: dict[int, Claim]
-) -> Iterator[Damage]:
-    try:
-        file = subject.pinned.get(number) or subject.directory.open(name)
-    except FileNotFoundError:
-        return  # A checkpoint has just made it useless: what is needed is pinned.
-    try:
-        seed = _header(subject, file, name, names.SEGMENT, number).seed
-    except ConduitStoreError as error:
-        yield Damage(name, 0, HEADER_BYTES, _reason(error))
-        # What the header must have said is known, so that its damage takes nothing else along.
-        seed = Header(SEGMENT_KIND, subject.store_id, number).seed
-    missing = dict(claims)
-    for piece in pieces(file, file.size(), seed, subject.on_read):
-        claim = missing.pop(piece.offset, None)
-        if isinstance(piece, Gap):
-            end = piece.offset + piece.size_bytes
-            hit = [missing.pop(at) for at in sorted(missing) if piece.offset < at < end]
-            lost = [claim, *hit] if claim else hit
-            for one in lost:
-                yield one.damage(name, "no whole frame")
-            if not lost:
-                yield Damage(name, *piece, "no whole frame, and no leaf that is in use")
-        elif claim is not None and (reason := claim.fault(piece)) is not None:
+class _Segments:
+    """All segments, with the leaves in them, and where those say that their blobs are."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._places = Places(subject)
+        self._gaps: list[tuple[str, Gap]] = []
+        self._blobs_lost: set[tuple[str, int]] = set()
+
+    def verify(self) -> Iterator[Damage]:
+        claims = claims_of(self._subject.generation)
+        for number in sorted(self._subject.segments | set(claims)):
+            name = names.numbered(names.SEGMENT, number)
+            if name in self._subject.files:
+                yield from self._verify(number, name, claims.get(number, {}))
+            else:
+                for claim in claims.get(number, {}).values():
+                    yield claim.damage(name, "the file is missing")
+        yield from self._unused()
+
+    def _verify(self, number: int, name: str, claims: dict[int, Claim]) -> Iterator[Damage]:
+        subject = self._subject
+        try:
+            file = subject.pinned.get(number) or subject.directory.open(name)
+        except FileNotFoundError:
+            return  # A checkpoint has just made it useless: what is needed is pinned.
+        try:
+            seed = _header(subject, file, name, names.SEGMENT, number).seed
+        except ConduitStoreError as error:
+            yield Damage(name, 0, HEADER_BYTES, _reason(error))
+            # What the header must have said is known, so its damage takes nothing else along.
+            seed = Header(SEGMENT_KIND, subject.store_id, number).seed
+        missing = dict(claims)
+        for piece in pieces(file, file.size(), seed, subject.on_read):
+            claim = missing.pop(piece.offset, None)
+            if isinstance(piece, Gap):
+                end = piece.offset + piece.size_bytes
+                hit = [missing.pop(at) for at in sorted(missing) if piece.offset < at < end]
+                lost = [claim, *hit] if claim else hit
+                for one in lost:
+                    yield one.damage(name, "no whole frame")
+                if not lost:
+                    self._gaps.append((name, piece))
+            elif claim is not None:
+                yield from self._verify_leaf(claim, name, piece)
+        for claim in missing.values():
+            yield claim.damage(name, "no leaf begins there")
+
+    def _verify_leaf(self, claim: Claim, name: str, frame: Frame) -> Iterator[Damage]:
+        reason = claim.fault(frame)
+        if reason is not None:
             yield claim.damage(name, reason)
-    for claim in missing.values():
-        yield claim.damage(name, "no leaf begins there")
+        elif claim.has_blobs:
+            yield from self._verify_blobs(claim, frame)
+
+    def _verify_blobs(self, claim: Claim, frame: Frame) -> Iterator[Damage]:
+        _, _, keys, values = decode_leaf(frame.payload, frame.flags)
+        for key, value in zip(keys, values, strict=True):
+            if type(value) is not bytes and self._places.blob(value) is None:
+                damage = claim.blob_damage(key, value, "no whole blob")
+                if damage.file not in self._subject.files:
+                    damage = claim.blob_damage(key, value, "the file is missing")
+                self._blobs_lost.add((damage.file, damage.offset))
+                yield damage
+
+    def _unused(self) -> Iterator[Damage]:
+        """Damaged places that take neither a leaf nor a blob."""
+        for name, (offset, size_bytes) in self._gaps:
+            end = offset + size_bytes
+            if not any(name == file and offset <= at < end for file, at in self._blobs_lost):
+                yield Damage(name, offset, size_bytes, "no whole frame, and nothing in use")
 
 
 # Headers ------------------------------------------------------------------------------------------

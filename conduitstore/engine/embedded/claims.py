@@ -1,0 +1,178 @@
+"""What a store's files are meant to hold, by its manifest, and reading it from them.
+
+Leaves and blobs are read by place, also out of a segment whose header is damaged: what the header
+must have said is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from conduitstore.errors import ConduitStoreError, CorruptedError
+from conduitstore.operations import Damage, OnRead
+
+from . import names
+from .blob import decode_blob
+from .files import Directory, File
+from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_frame, decode_header
+from .leaf import BlobReference, decode_leaf
+from .manifest import Generation, LeafRow, generations
+from .segment import KIND
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leaf as the manifest means it."""
+
+    tree_id: int
+    tree: str
+    low: bytes
+    high: bytes | None
+    row: LeafRow
+    is_first: bool
+
+    def damage(self, file: str, reason: str) -> Damage:
+        """That this leaf cannot be read."""
+        _, offset, frame_bytes, *_ = self.row
+        low = None if self.is_first else self.low
+        return Damage(file, offset, frame_bytes, reason, self.tree, low, self.high)
+
+    def blob_damage(self, key: bytes, reference: BlobReference, reason: str) -> Damage:
+        """That the blob which is the value of ``key`` cannot be read."""
+        number, offset, frame_bytes, _ = reference
+        file = names.numbered(names.SEGMENT, number)
+        return Damage(file, offset, frame_bytes, reason, self.tree, key, key + b"\0")
+
+    def holds(self, key: bytes) -> bool:
+        """Whether a key belongs here."""
+        return (self.is_first or key >= self.low) and (self.high is None or key < self.high)
+
+    def fault(self, frame: Frame) -> str | None:
+        """Why a whole frame is not this leaf; None: it is."""
+        if frame.kind != FrameKind.LEAF or frame.end - frame.offset != self.row[2]:
+            return "another frame stands in this place"
+        try:
+            tree_id, _, keys, values = decode_leaf(frame.payload, frame.flags)
+        except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
+            return f"not a leaf: {error}"
+        if tree_id != self.tree_id or not len(keys) == len(values) == self.row[3]:
+            return "another leaf stands in this place"
+        if any(a >= b for a, b in pairwise(keys)):
+            return "its keys are not in order"
+        if not self.holds(keys[0]) or not self.holds(keys[-1]):
+            return "it holds keys of another range"
+        return None if self._has_its_blobs(values) else "its blobs are not those of the manifest"
+
+    def _has_its_blobs(self, values: list[Any]) -> bool:
+        found: Counter[int] = Counter()
+        for value in values:
+            if type(value) is bytes:
+                continue
+            if type(value) is not list or list(map(type, value)) != [int] * 4 or min(value) < 0:
+                return False
+            found[value[0]] += value[2]
+        return found == dict(zip(self.row[5::2], self.row[6::2], strict=True))
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether some of its values are blobs."""
+        return len(self.row) > 5
+
+    @property
+    def segments(self) -> set[int]:
+        """The numbers of those that it and its blobs lie in."""
+        return {self.row[0], *self.row[5::2]}
+
+
+def claims_of(generation: Generation) -> dict[int, dict[int, Claim]]:
+    """Every leaf of a generation, by segment number and offset."""
+    claims: dict[int, dict[int, Claim]] = {}
+    for tree_id, rows in generation.leaves.items():
+        lows = sorted(rows)
+        for low, high in zip(lows, [*lows[1:], None], strict=False):
+            if row := rows[low]:
+                claim = Claim(
+                    tree_id, generation.trees[tree_id], low, high, row, is_first=low == lows[0]
+                )
+                claims.setdefault(row[0], {})[row[1]] = claim
+    return claims
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is verified, and how it was when that began."""
+
+    directory: Directory
+    store_id: bytes
+    generation: Generation
+    on_read: OnRead
+    files: list[str]  # names of all that were there
+    segments: set[int]  # of this generation and the one before
+    ends: dict[str, int] = field(default_factory=dict)  # of files that are still written to
+    pinned: dict[int, File] = field(default_factory=dict)  # segments that may be unlinked meanwhile
+
+
+class Places:
+    """Reads leaves and blobs of a subject from where they are meant to be."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._opened: dict[int, tuple[File, int] | None] = {}
+
+    def leaf(self, claim: Claim) -> tuple[list[bytes], list[Any]] | None:
+        """Keys and stored values; None where the leaf is not whole."""
+        frame = self._frame(*claim.row[:3])
+        if frame is None or claim.fault(frame) is not None:
+            return None
+        _, _, keys, values = decode_leaf(frame.payload, frame.flags)
+        return keys, values
+
+    def blob(self, reference: BlobReference) -> bytes | None:
+        """The value; None where the blob is not whole."""
+        *place, size_bytes = reference
+        frame = self._frame(*place)
+        if frame is None or frame.kind != FrameKind.BLOB:
+            return None
+        try:
+            return decode_blob(frame.payload, frame.flags, size_bytes)
+        except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
+            return None
+
+    def _frame(self, number: int, offset: int, frame_bytes: int) -> Frame | None:
+        if number not in self._opened:
+            self._opened[number] = self._open(number)
+        opened = self._opened[number]
+        if opened is None:
+            return None
+        file, seed = opened
+        data = file.read_at(offset, frame_bytes)
+        self._subject.on_read(len(data))
+        return decode_frame(data, 0, seed)
+
+    def _open(self, number: int) -> tuple[File, int] | None:
+        subject, name = self._subject, names.numbered(names.SEGMENT, number)
+        try:
+            file = subject.pinned.get(number) or subject.directory.open(name)
+        except FileNotFoundError:
+            return None
+        try:
+            return file, decode_header(file.read_at(0, HEADER_BYTES), name, KIND).seed
+        except CorruptedError:
+            return file, Header(KIND, subject.store_id, number).seed
+
+
+def generation_before(subject: Subject) -> Generation | None:
+    """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
+    wanted = subject.generation.generation - 1
+    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
+    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
+        try:
+            for found in generations(subject.directory, number):
+                if found.generation == wanted:
+                    return found
+        except (ConduitStoreError, FileNotFoundError):
+            continue
+    return None

@@ -1,0 +1,142 @@
+"""Big values: outside leaves, read when asked for, rewritten only when they change."""
+
+import random
+
+import pytest
+
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded.blob import Blob, BlobEntries, entries_of
+from conduitstore.engine.embedded.format import HEADER_BYTES, FrameKind, decode_header, frames
+from conduitstore.errors import CorruptedError
+from conduitstore.kv import Insert
+from conduitstore.testing.disk import SimulatedDisk
+
+SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 8, "compression_level": 0}
+BIG = 10_000
+
+
+@pytest.fixture
+def disk():
+    return SimulatedDisk()
+
+
+def open_on(disk, **settings):
+    return embedded.open("store", files=disk, **SETTINGS | settings)
+
+
+def value_of(number):
+    return random.Random(number).randbytes(BIG + number)
+
+
+def filled(disk, total=20, **settings):
+    """A store with big and small values in turn, opened again so that nothing is in memory."""
+    with open_on(disk, **settings) as db:
+        for number in range(total):
+            db.insert(bytes([number]), value_of(number) if number % 2 else b"small")
+    return open_on(disk, **settings)
+
+
+def segment_frames(disk):
+    """Kind and payload bytes of every frame in every segment."""
+    files = disk.directory("store")
+    for name in files.names():
+        if name.startswith("segment"):
+            data = bytes(files._inode(name).cached)
+            for frame in frames(data, decode_header(data[:HEADER_BYTES], name, b"S").seed):
+                yield name, frame
+
+
+def test_every_way_to_read_gives_plain_bytes(disk):
+    db = filled(disk)
+    expected = [(bytes([n]), value_of(n) if n % 2 else b"small") for n in range(20)]
+    with db.snapshot() as view:
+        assert list(db) == list(view) == expected
+        assert db.checksum() == view.open_tree("__default__")._db.checksum()
+    assert list(db.range(reverse=True)) == expected[::-1]
+    assert db.get_many(key for key, _ in expected) == [value for _, value in expected]
+    assert db.last() == expected[-1]
+    assert db.transaction(lambda tx: [tx.get(b"\x03"), *tx.range(limit=2)]) == [
+        expected[3][1],
+        *expected[:2],
+    ]
+    with db.watch_prefix(b"") as events:
+        assert db.insert(b"\x03", value_of(99)) == value_of(3)
+        assert db.remove(b"\x05") == value_of(5)
+        assert events.next(0) == Insert(b"\x03", value_of(99))
+    for _, value in db:
+        assert type(value) is bytes
+
+
+def test_a_hot_blob_is_not_copied(disk):
+    db = filled(disk)
+    assert db.get(b"\x01") is db.get(b"\x01")
+    db.insert(b"\x01", value_of(50))
+    assert db.get(b"\x01") is db.get(b"\x01")
+    db.checkpoint()
+    assert db.get(b"\x01") is db.get(b"\x01")
+
+
+def test_the_threshold_decides(disk):
+    with open_on(disk, blob_bytes_min=100) as db:
+        db.insert(b"a", b"x" * 99)
+        db.insert(b"b", b"y" * 100)
+    found = [(frame.kind, frame.payload) for _, frame in segment_frames(disk)]
+    assert (FrameKind.BLOB, b"y" * 100) in found
+    (leaf,) = [payload for kind, payload in found if kind == FrameKind.LEAF]
+    assert b"x" * 99 in leaf
+    assert b"y" not in leaf
+
+
+def test_blobs_are_read_only_when_asked_for(disk):
+    db = filled(disk)
+    assert db.get(b"\x00") == b"small"
+    assert db.forest.cache.resident_bytes < BIG
+    db.get(b"\x01")
+    assert BIG < db.forest.cache.resident_bytes < 2 * BIG
+
+
+def test_a_blob_that_did_not_change_is_not_rewritten_with_its_leaf(disk):
+    db = filled(disk)
+    before = {name for name, _ in segment_frames(disk)}
+    for number in range(0, 20, 2):
+        db.insert(bytes([number]), b"changed")
+    db.insert(b"\x07", value_of(77))
+    db.checkpoint()
+    new = [frame for name, frame in segment_frames(disk) if name not in before]
+    assert [len(frame.payload) for frame in new if frame.kind == FrameKind.BLOB] == [BIG + 77]
+    disk.kill()
+    db = open_on(disk)
+    assert db.get(b"\x07") == value_of(77)
+    assert db.get(b"\x09") == value_of(9)
+    assert db.get(b"\x08") == b"changed"
+
+
+def test_a_damaged_blob_is_missing_for_its_key_only(disk):
+    filled(disk).close()
+    name, victim = next(
+        (name, frame)
+        for name, frame in segment_frames(disk)
+        if frame.kind == FrameKind.BLOB and len(frame.payload) == BIG + 5
+    )
+    inode = disk.directory("store")._inode(name)
+    inode.cached[victim.offset + 500] ^= 1
+    db = open_on(disk)
+    with pytest.raises(CorruptedError) as caught:
+        db.get(b"\x05")
+    assert (caught.value.file, caught.value.offset) == (name, victim.offset)
+    for number in (3, 7):
+        assert db.get(bytes([number])) == value_of(number)
+    assert db.get(b"\x04") == b"small"
+    db.insert(b"\x04", b"its leaf can still be written")
+    db.checkpoint()
+    assert db.get(b"\x04") == b"its leaf can still be written"
+
+
+def test_entries_with_blobs_copy_without_reading():
+    blob = Blob(None, None, size_bytes=5)  # Reading it would fail: it has no cache.
+    entries = entries_of({b"a": b"1", b"b": blob})
+    assert type(entries) is type(entries.copy()) is BlobEntries
+    assert list(entries.copy().values()) == list((entries | {}).values()) == [b"1", blob]
+    assert type(entries_of({b"a": b"1"})) is dict
+    assert entries.get(b"a") == entries[b"a"] == b"1"
+    assert entries.get(b"c") is None

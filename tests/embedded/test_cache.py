@@ -1,0 +1,58 @@
+"""The cache: bounded in bytes, and not emptied by a scan."""
+
+import tracemalloc
+
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded import index
+from conduitstore.testing.disk import SimulatedDisk
+
+CAPACITY = 200_000
+
+
+def filled(**settings):
+    disk = SimulatedDisk()
+    options = {"flush_every_ms": None, "leaf_entries_max": 32, **settings}
+    with embedded.open("store", files=disk, **options) as db:
+        for number in range(6_000):
+            db.insert(number.to_bytes(2), b"value %06d" % number * 8)
+    return embedded.open("store", files=disk, **options)
+
+
+def test_a_scan_leaves_hot_leaves_in_the_cache():
+    db = filled(cache_capacity_bytes=CAPACITY)
+    hot = [number.to_bytes(2) for number in range(0, 600, 8)]
+    for _ in range(3):
+        for key in hot:
+            db.get(key)
+        assert len(list(db.range(lo=(3_000).to_bytes(2), limit=1_500))) == 1_500
+    for key in hot:
+        db.get(key)
+    loads = db.forest.cache.loads_total
+    assert len(list(db)) == 6_000
+    scanned = db.forest.cache.loads_total
+    assert scanned - loads > 150, "the scan had to read"
+    for key in hot:
+        db.get(key)
+    assert db.forest.cache.loads_total == scanned, "what is hot is still there"
+
+
+def test_the_cache_keeps_to_its_capacity():
+    db = filled(cache_capacity_bytes=CAPACITY)
+    for _ in range(2):
+        for number in range(0, 6_000, 7):
+            db.get(number.to_bytes(2))
+            assert db.forest.cache.resident_bytes <= CAPACITY
+    resident = [leaf for _, leaf in index.leaves(db.forest.roots[0]) if leaf.entries is not None]
+    assert sum(leaf.memory_bytes for leaf in resident) == db.forest.cache.resident_bytes > 0
+
+
+def test_bytes_are_counted_as_memory_has_them():
+    db = filled(cache_capacity_bytes=1 << 30, leaf_entries_max=256)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(0, 6_000, 10):
+        db.get(number.to_bytes(2))
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    counted = db.forest.cache.resident_bytes
+    assert 0.75 * counted < taken < 1.05 * counted, taken / counted

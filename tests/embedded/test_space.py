@@ -1,0 +1,188 @@
+"""Space: files stay within their bound, and what is dead goes back to the system."""
+
+import errno
+import random
+import threading
+
+import pytest
+
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded import index
+from conduitstore.errors import ClosedError, StoreFullError
+from conduitstore.testing.disk import SimulatedDisk
+
+SETTINGS = {
+    "flush_every_ms": None,
+    "checkpoint_log_bytes": 20_000,
+    "segment_bytes_target": 30_000,
+    "blob_bytes_min": 500,
+    "leaf_entries_max": 32,
+}
+
+
+@pytest.fixture
+def disk():
+    return SimulatedDisk()
+
+
+def open_on(disk, **settings):
+    return embedded.open("store", files=disk, **SETTINGS | settings)
+
+
+def file_bytes(disk, *kinds):
+    files = disk.directory("store")
+    return sum(len(files._inode(name).cached) for name in files.names() if name.startswith(kinds))
+
+
+def leaves_of(db):
+    return [leaf for _, leaf in index.leaves(db.forest.roots[0])]
+
+
+def watched(db, disk, monkeypatch):
+    """Have every checkpoint compare the segments with their bound; gives how much they held."""
+    fullest = []
+    publish = db.checkpointer.publish
+
+    def checked(*args, **options):
+        victims = publish(*args, **options)
+        keeper = db.checkpointer
+        bound = 2 * keeper.live_bytes + sum(keeper.written_bytes)
+        used = file_bytes(disk, "segment")
+        assert used <= bound
+        fullest.append(used)
+        return victims
+
+    monkeypatch.setattr(db.checkpointer, "publish", checked)
+    return fullest
+
+
+def test_files_keep_to_their_bound_under_overwriting_and_deleting(disk, monkeypatch):
+    chance = random.Random(1)
+    db, model = open_on(disk), {}
+    fullest = watched(db, disk, monkeypatch)
+    for turn in range(12_000):
+        key = chance.randrange(3_000).to_bytes(2)
+        if chance.random() < (0.9 if turn // 3_000 == 2 else 0.3):
+            model.pop(key, None)
+            db.remove(key)
+        else:
+            model[key] = chance.randbytes(chance.choice((10, 60, 60, 700)))
+            db.insert(key, model[key])
+    assert len(fullest) > 50
+    assert list(db) == sorted(model.items())
+    db.clear()
+    db.checkpoint()
+    db.compact()
+    assert file_bytes(disk, "segment") == 0, "space goes back to the system"
+    db.close()
+
+
+def test_compact_leaves_little_but_what_lives(disk):
+    db = open_on(disk)
+    for number in range(3_000):
+        db.insert(number.to_bytes(2), random.Random(number).randbytes(80))
+    db.checkpoint()
+    for number in range(3_000):
+        if number % 10:
+            db.remove(number.to_bytes(2))
+    expected = list(db)
+    db.checkpoint()
+    small = len(leaves_of(db))
+    db.close()
+    db = open_on(disk)
+    db.compact()
+    assert len(leaves_of(db)) <= small
+    assert len(leaves_of(db)) <= len(expected) / 8
+    assert file_bytes(disk, "segment") < db.checkpointer.live_bytes * 1.1
+    assert list(db) == expected
+    disk.kill()
+    assert list(open_on(disk)) == expected
+
+
+def test_small_leaves_on_disk_are_merged_by_checkpoints(disk):
+    with open_on(disk) as db:
+        for number in range(2_000):
+            db.insert(number.to_bytes(2), b"v" * 10)
+    for rest in range(32):
+        with open_on(disk) as db:  # Neighbours are not in memory.
+            for number in range(0 if rest else 1, 2_000, 32):
+                if rest != 5:
+                    db.remove((number + rest).to_bytes(2))
+    with open_on(disk) as db:
+        left = len(db)
+        db.insert(b"one", b"more")
+        db.checkpoint()
+        assert len(leaves_of(db)) < max(8, left / 8)
+
+
+def test_writers_wait_for_a_checkpoint_that_lags(disk, monkeypatch):
+    db = open_on(disk, flush_every_ms=10)
+    begun, may_end = threading.Event(), threading.Event()
+    publish = db._publish
+
+    def slow(*args, **options):
+        begun.set()
+        may_end.wait(10)
+        return publish(*args, **options)
+
+    monkeypatch.setattr(db, "_publish", slow)
+    written = []
+
+    def write():
+        for number in range(2_000):
+            db.insert(number.to_bytes(2), b"x" * 100)
+            written.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(5)
+    writer.join(1)
+    assert writer.is_alive(), "it waits"
+    assert db.backlog < 2.2
+    assert db.get(b"\0\0") == b"x" * 100, "readers do not"
+    may_end.set()
+    writer.join(20)
+    assert len(written) == 2_000
+    db.close()
+
+
+@pytest.mark.parametrize("flush_every_ms", [None, 10])
+def test_a_backlog_that_a_full_disk_keeps_raises_and_clears_by_itself(disk, flush_every_ms):
+    db = open_on(disk, flush_every_ms=flush_every_ms)
+    disk.fail = lambda operation, name: (
+        OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
+    )
+
+    def write_all():
+        for number in range(5_000):
+            db.insert(number.to_bytes(2), b"x" * 100)
+
+    with pytest.raises(StoreFullError):
+        write_all()
+    kept = list(db)
+    disk.fail = lambda _operation, _name: None
+    db.insert(b"goes on", b"")
+    assert list(db) == sorted([*kept, (b"goes on", b"")])
+    db.close()
+
+
+def test_a_waiting_writer_hears_that_the_store_was_closed(disk):
+    db = open_on(disk, flush_every_ms=60_000)
+    db.is_behind = True
+    db._flusher.nudge = lambda: None  # It will never come.
+    raised = []
+
+    def write():
+        try:
+            db.insert(b"a", b"1")
+        except ClosedError as error:
+            raised.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    del db._flusher.nudge
+    db._let_go()
+    writer.join(5)
+    assert raised
