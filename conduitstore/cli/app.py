@@ -12,6 +12,7 @@ from conduitstore.version import VERSION
 from .backup import backup, restore
 from .build_capi import build_capi
 from .check import check, verify
+from .compact import compact
 from .demo import demo
 from .import_ import import_
 from .page import page
@@ -44,7 +45,7 @@ def app() -> None:
 
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
-    *(check, verify, recover, backup, restore, export, import_stream),
+    *(check, verify, recover, backup, restore, compact, export, import_stream),
     build_capi,
 )
 for command in COMMANDS:

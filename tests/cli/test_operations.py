@@ -1,4 +1,7 @@
-"""Check, verify, recover, backup, restore, export, import-stream, stats."""
+"""Check, verify, recover, backup, restore, compact, export, import-stream, stats."""
+
+import os
+import re
 
 import pytest
 
@@ -121,3 +124,18 @@ def test_where_there_is_no_store_none_is_made(cli, tmp_path, command):
     assert result.exit_code == 1
     assert "there is no store" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_compact_gives_space_back(cli, path):
+    with engine.open(path) as db:
+        for number in range(2_000):
+            db.insert(number.to_bytes(2), os.urandom(200))
+        db.checkpoint()
+        for number in range(0, 2_000, 2):
+            db.remove(number.to_bytes(2))
+    result = cli("compact", "--path", path)
+    before, after = (int(n.replace(",", "")) for n in re.findall(r"[\d,]{4,}", result.stdout))
+    assert result.exit_code == 0
+    assert after < before
+    with engine.open(path, read_only=True) as db:
+        assert len(db) == 1_000

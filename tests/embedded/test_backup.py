@@ -285,3 +285,22 @@ def test_reading_is_counted_and_can_be_left(disk):
     with pytest.raises(KeyboardInterrupt):
         db.backup("backup", on_read=stop)
     assert db.backup("backup").sequence == db.sequence
+
+
+def test_a_backup_behind_a_compaction_that_found_no_space_is_whole(disk):
+    with open_on(disk) as db:
+        for number in range(60):
+            db.insert(bytes([number]), b"value %d" % number)
+        db.checkpoint()
+        for number in range(0, 60, 2):
+            db.remove(bytes([number]))
+        disk.fail = lambda operation, name: (
+            OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
+        )
+        with pytest.raises(StoreFullError):
+            db.compact()
+        disk.fail = lambda _operation, _name: None
+        kept = list(db)
+        db.backup("copy")
+    with open_on(disk, "copy") as copy:
+        assert list(copy) == kept

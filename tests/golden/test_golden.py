@@ -78,6 +78,7 @@ def test_a_golden_store_holds_leaves_of_both_kinds_and_commits():
         for frame in pieces(OsDirectory(str(path)).open(file.name), len(data), seed, ignore):
             kinds.add((frame.kind, frame.flags))
     assert {(FrameKind.LEAF, 0), (FrameKind.LEAF, 1), (FrameKind.COMMIT, 0)} <= kinds
+    assert FrameKind.BLOB in {kind for kind, _ in kinds}
 
 
 # Flags --------------------------------------------------------------------------------------------
