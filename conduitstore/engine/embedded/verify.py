@@ -95,16 +95,29 @@ class _Link:
             self.torn = Damage(self._name, 0, end, _reason(error))
             return
         for piece in pieces(file, end, header.seed, self._subject.on_read):
+            if isinstance(piece, Gap):
+                self.torn = self.torn or Damage(self._name, *piece, "no whole frame")
+                continue
             if self.torn is not None:
+                if self._was_never_promised(piece, header):
+                    continue
                 yield self.torn
                 self.torn = None
-            if isinstance(piece, Gap):
-                self.torn = Damage(self._name, *piece, "no whole frame")
-            elif (reason := self._take(piece)) is not None:
+            if (reason := self._take(piece)) is not None:
                 yield Damage(self._name, piece.offset, piece.end - piece.offset, reason)
         file.close()
         if self._kind == names.LOG and self.first is None:
             self.first, self.last = header.first_sequence, header.first_sequence - 1
+
+    def _was_never_promised(self, frame: Frame, header: Header) -> bool:
+        """Whether a commit behind a torn one proves nothing: a power loss may keep any sector."""
+        if self._kind != names.LOG:
+            return False
+        known = header.first_sequence - 1 if self.last is None else self.last
+        try:
+            return bool(msgpack.unpackb(frame.payload)[1] <= known)
+        except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoder raise
+            return False
 
     def _take(self, frame: Frame) -> str | None:
         try:
