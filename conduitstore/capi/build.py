@@ -7,6 +7,7 @@ put into the library's run path.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sysconfig
 import tempfile
@@ -36,9 +37,7 @@ const char *py_error_message(void);
 """
 INIT = """
 import site
-import sys
 
-sys.path[:0] = {paths!r}
 for path in {paths!r}:
     site.addsitedir(path)  # Editable installs are found through files there.
 
@@ -96,6 +95,7 @@ def _builder() -> Any:
         "#include <stdint.h>\n#include <stddef.h>\n"
         + PYTHON_HALVES
         + f"#define CONDUITSTORE_SHIFT {SHIFT}\n"
+        + f"#define CONDUITSTORE_PATHS {json.dumps(':'.join(paths))}\n"
         + _packaged("conduitstore.c").replace(f'#include "{HEADER}"', _packaged(HEADER)),
         library_dirs=[sysconfig.get_config_var("LIBDIR")],
         runtime_library_dirs=[sysconfig.get_config_var("LIBDIR")],
