@@ -69,6 +69,7 @@ class Forest:
         self.dirty_bytes = 0
         """Memory of leaves that changed since the last checkpoint froze, as they were before."""
         self._pinned: dict[Leaf, Contents] = {}
+        self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
 
     # Freezing -------------------------------------------------------------------------------
     def freeze(self) -> Frozen:
@@ -186,6 +187,8 @@ class Forest:
                         self._put(tree_id, key, value)
                     else:
                         self._change_tree(tree_id, key, value)
+                if self._emptied:
+                    self._drop_emptied()
                 self.count = count
                 self.sequence = sequence
             except BaseException:
@@ -223,6 +226,8 @@ class Forest:
         if value is None:
             if not _remove(leaf, key):
                 return
+            if not leaf.keys:
+                self._emptied.append((tree_id, key))
         elif len(value) < self._blob_bytes_min:
             _insert(leaf, key, value)
         else:
@@ -237,14 +242,22 @@ class Forest:
         """The new root after ``leaf`` changed; None when the old one still serves."""
         keys = leaf.keys
         assert keys is not None
-        if shrunk and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
+        if shrunk and keys and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
             if copied:
                 root = index.splice(root, key, [(b"", leaf)])
-            return self._merged(root, leaf, key)
+            return self._merged(root, key)
         total = len(keys)
         if total > self._leaf_entries_max or (leaf.size_bytes > self._leaf_bytes_max and total > 1):
             return index.splice(root, key, self._split(leaf, key))
         return index.splice(root, key, [(b"", leaf)]) if copied else None
+
+    def _drop_emptied(self) -> None:
+        """Leaves go last: what the commit writes next to them was prepared with them in place."""
+        for tree_id, key in self._emptied:
+            root = self.roots.get(tree_id)
+            if root is not None and root is not (leaf := index.find(root, key)) and leaf.keys == []:
+                self.roots[tree_id] = index.splice(root, key, [])
+        self._emptied.clear()
 
     def _split(self, leaf: Leaf, key: bytes) -> index.Parts:
         keys, entries = leaf.keys, leaf.entries
@@ -266,10 +279,8 @@ class Forest:
         chosen = entries_of(stored)
         return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
 
-    def _merged(self, root: Root, leaf: Leaf, key: bytes) -> Root:
-        """A small leaf goes when it is empty, or into a neighbour that is small and at hand."""
-        if not leaf.keys:
-            return index.splice(root, key, []) if root is not leaf else root
+    def _merged(self, root: Root, key: bytes) -> Root:
+        """A small leaf goes into a neighbour that is small and at hand."""
         pair = index.neighbours(root, key)
         if pair is None:
             return root
