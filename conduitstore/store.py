@@ -17,91 +17,12 @@ from conduitstore import engine
 from conduitstore.changes import Changes
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Database, Durability, Keyspace, Snapshot
+from conduitstore.kv import Database, Durability, Snapshot
 from conduitstore.migrate import check_schema, load_migrations, migrate
-from conduitstore.parts.account_data import AccountData
-from conduitstore.parts.devices import Devices
-from conduitstore.parts.globals import Globals
-from conduitstore.parts.part import once
-from conduitstore.parts.rooms.members import Members
-from conduitstore.parts.rooms.receipts import Receipts
-from conduitstore.parts.rooms.short import Short
-from conduitstore.parts.rooms.timeline import Timeline
-from conduitstore.parts.to_device import ToDevice
-from conduitstore.parts.users import Users
+from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
 
 T = TypeVar("T")
-
-
-class Parts:
-    """All parts over one keyspace, each made when it is first asked for."""
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
-
-    def transaction(
-        self,
-        fn: Callable[[Parts], T],
-        *,
-        durability: Durability | None = None,
-        read_only: bool = False,
-    ) -> T:
-        """Run ``fn(tx)``, where ``tx`` has all parts; what they write is one commit.
-
-        Inside a transaction this one joins, and an exception that leaves ``fn`` takes back what
-        ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
-        """
-        return self.keyspace.transaction(
-            lambda tx: fn(Parts(tx)), durability=durability, read_only=read_only
-        )
-
-    @once
-    def globals(self) -> Globals:
-        return Globals(self.keyspace, Parts)
-
-    @once
-    def users(self) -> Users:
-        return Users(self.keyspace, Parts)
-
-    @once
-    def devices(self) -> Devices:
-        return Devices(self.keyspace, Parts)
-
-    @once
-    def to_device(self) -> ToDevice:
-        return ToDevice(self.keyspace, Parts)
-
-    @once
-    def account_data(self) -> AccountData:
-        return AccountData(self.keyspace, Parts)
-
-    @once
-    def rooms(self) -> Rooms:
-        return Rooms(self.keyspace)
-
-
-class Rooms:
-    """The parts of rooms."""
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self._keyspace = keyspace
-
-    @once
-    def short(self) -> Short:
-        return Short(self._keyspace, Parts)
-
-    @once
-    def timeline(self) -> Timeline:
-        return Timeline(self._keyspace, Parts)
-
-    @once
-    def members(self) -> Members:
-        return Members(self._keyspace, Parts)
-
-    @once
-    def receipts(self) -> Receipts:
-        return Receipts(self._keyspace, Parts)
 
 
 class View(Parts):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conduitstore.store import Parts
+from conduitstore.parts.holder import Parts
 from conduitstore.types import (
     Count,
     DeviceId,
