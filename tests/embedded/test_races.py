@@ -213,7 +213,7 @@ def test_waiting_for_durability_where_nothing_syncs_by_itself(disk):
 def test_a_new_manifest_without_space_leaves_the_old_one_in_use(disk, monkeypatch):
     db = open_on(disk, idgen_persist_interval=2)
     db.insert(b"a", b"1")
-    monkeypatch.setattr(Manifest, "is_long", property(lambda _: True))
+    monkeypatch.setattr(Manifest, "is_long", lambda *_: True)
     disk.fail = failing("create", "manifest", errno.ENOSPC)
     with pytest.raises(StoreFullError):
         db.checkpoint()

@@ -27,7 +27,7 @@ from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
 from .compaction import runs_of_small
 from .index import Root
-from .leaf import Leaf, payload_bytes
+from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, payload_bytes
 from .wal import Op
 
 log = logging.getLogger("conduitstore")
@@ -86,7 +86,7 @@ class Forest:
         self._holds: dict[int, weakref.ref[Hold]] = {}  # those by tree that may still be kept
         self._checkpointed_at = 0
         self.dirty_bytes = 0
-        """Memory of leaves that changed since the last checkpoint froze, as they were before."""
+        """Memory of leaves and blobs that changed since the last checkpoint froze."""
         self._pinned: dict[Leaf, Contents] = {}
         self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
 
@@ -194,6 +194,7 @@ class Forest:
             else:
                 parts.append((run[0][0], merged))
                 gone += len(run) - 1
+                self.dirty_bytes += sum(one.memory_bytes for _, one in run if one.location)
         if gone:
             with self.lock:
                 self.roots[tree_id] = index.build(parts)
@@ -273,14 +274,16 @@ class Forest:
                 keys, entries = self._pinned[leaf]
             leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
         if value is None:
-            if not _remove(leaf, key):
+            added_bytes = _remove(leaf, key)
+            if not added_bytes:
                 return
             if not leaf.keys:
                 self._emptied.append((tree_id, key))
         elif len(value) < self._blob_bytes_min:
-            _insert(leaf, key, value)
+            added_bytes = _insert(leaf, key, value)
         else:
-            self._insert_blob(leaf, key, value)
+            added_bytes = self._insert_blob(leaf, key, value)
+        self.dirty_bytes += added_bytes
         new_root = self._reshaped(root, leaf, key, shrunk=value is None, copied=copied)
         if new_root is not None:
             self.roots[tree_id] = new_root
@@ -317,11 +320,12 @@ class Forest:
         left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
         return [(b"", left), (_separator(keys[cut - 1], keys[cut]), right)]
 
-    def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> None:
+    def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> int:
         if type(leaf.entries) is dict:
             leaf.entries = BlobEntries(leaf.entries)
-        blob: Any = Blob(self.cache, value, size_bytes=len(value))
-        _insert(leaf, key, blob)
+        blob = Blob(self.cache, value, size_bytes=len(value))
+        stored: Any = blob
+        return blob.memory_bytes + _insert(leaf, key, stored)
 
     def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
         stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
@@ -341,12 +345,13 @@ class Forest:
         merged = self._leaf_of(left + right, left_entries | right_entries)
         if merged.size_bytes * 2 > self._leaf_bytes_max:
             return root
+        self.dirty_bytes += sum(one.memory_bytes for one in pair if one.location is not None)
         root = index.splice(root, right[0], [])
         return index.splice(root, left[0], [(b"", merged)])
 
 
-def _insert(leaf: Leaf, key: bytes, value: bytes) -> None:
-    """Set one entry in place."""
+def _insert(leaf: Leaf, key: bytes, value: bytes) -> int:
+    """Set one entry in place; gives how much more memory the leaf takes now."""
     keys, entries = leaf.keys, leaf.entries
     assert keys is not None
     assert entries is not None
@@ -354,23 +359,27 @@ def _insert(leaf: Leaf, key: bytes, value: bytes) -> None:
     entries[key] = value  # Before the key: a point reader looks only here.
     if old is None:
         insort(keys, key)
-        leaf.size_bytes += len(key) + len(value)
-    else:
-        leaf.size_bytes += len(value) - len(old)
+        added_bytes = len(key) + len(value)
+        leaf.size_bytes += added_bytes
+        return added_bytes + ENTRY_OVERHEAD_BYTES
+    added_bytes = len(value) - len(old)
+    leaf.size_bytes += added_bytes
+    return added_bytes
 
 
-def _remove(leaf: Leaf, key: bytes) -> bool:
-    """Remove one entry in place; whether it was there."""
+def _remove(leaf: Leaf, key: bytes) -> int:
+    """Remove one entry in place; 0 if it was not there, else as :func:`_insert`."""
     keys, entries = leaf.keys, leaf.entries
     assert keys is not None
     assert entries is not None
     old = _stored(entries, key)
     if old is None:
-        return False
+        return 0
     del keys[bisect_left(keys, key)]
     del entries[key]
-    leaf.size_bytes -= len(key) + len(old)
-    return True
+    removed_bytes = len(key) + len(old)
+    leaf.size_bytes -= removed_bytes
+    return -removed_bytes - ENTRY_OVERHEAD_BYTES
 
 
 def _separator(left: bytes, right: bytes) -> bytes:

@@ -18,6 +18,9 @@ from .leaf import Leaf
 
 FANOUT = 128
 """Children of an inner node before it splits."""
+LEAF_SHELL_BYTES = 400
+"""What a leaf costs in memory when its contents are not there: the shell, its place, its low key
+without the bytes of that, and its share of the inner nodes and of the checkpoints' table."""
 
 
 class Node:
@@ -123,6 +126,11 @@ def leaves(root: Root, low: bytes = b"") -> Iterator[tuple[bytes, Leaf]]:
     assert type(root) is Node
     for child_low, child in zip((low, *root.lows), root.children, strict=True):
         yield from leaves(child, child_low)
+
+
+def memory_bytes(root: Root) -> int:
+    """What one tree's index takes in memory."""
+    return sum(LEAF_SHELL_BYTES + len(low) for low, _ in leaves(root))
 
 
 def walk(root: Root, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> Iterator[Leaf]:
