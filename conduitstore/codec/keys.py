@@ -154,10 +154,10 @@ def encode_destination(destination: Destination) -> bytes:
 def decode_destination(raw: bytes) -> Destination:
     """The inverse."""
     first, *pushkey = [part.decode() for part in raw.split(b"\xff")]
-    if first[0] == "+":
+    if first[:1] == "+":
         return Appservice(AppserviceId(first[1:]))
-    if first[0] == "$":
-        return PushGateway(UserId(first[1:]), pushkey[0])
+    if first[:1] == "$":
+        return PushGateway(UserId(first[1:]), "".join(pushkey))
     return FederationServer(ServerName(first))
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
+from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
@@ -61,6 +62,7 @@ class Parts(Holder):
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
+    backoff = PartOf(Backoff)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
         super().__init__(keyspace, Beside() if beside is None else beside)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from conduitstore.codec.keys import check_u64
-from conduitstore.codec.records import Record, pack_record, unpack_record
 from conduitstore.codec.values import (
     EMPTY,
     pack_json_object,
@@ -23,7 +23,7 @@ from conduitstore.codec.values import (
     unpack_u64,
 )
 from conduitstore.errors import CorruptedError, InvalidArgumentError
-from conduitstore.kv import Item, Tree, prefix_end
+from conduitstore.kv import Item, Tree, check_limit, prefix_end
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import (
@@ -34,9 +34,6 @@ from conduitstore.types import (
     PduId,
     ServerName,
 )
-
-BACKOFF_FIRST_MS = 30_000
-BACKOFF_LONGEST_MS = 24 * 60 * 60 * 1000
 
 _QUEUED = TREES["servernameevent_data"].key
 _SERVER = TREES["servername_educount"].key.pack
@@ -57,35 +54,16 @@ class QueuedItem:
     edu: JsonObject | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backoff(Record):
-    """How sending to a server failed lately.
-
-    Attributes:
-        failures: in a row.
-        failed_ms: when the last one was, Unix milliseconds.
-    """
-
-    failures: int
-    failed_ms: int
-
-    @property
-    def retry_ms(self) -> int:
-        """Not before this: half a minute after one failure, growing with the square, a day most."""
-        return self.failed_ms + min(BACKOFF_FIRST_MS * self.failures**2, BACKOFF_LONGEST_MS)
-
-
 class Sending(Part[Near]):
-    """Trees: ``servernameevent_data`` (waiting), ``servercurrentevent_data`` (active).
+    """Trees: ``servernameevent_data`` waits, ``servercurrentevent_data``; ``servername_educount``.
 
-    And by server ``servername_educount`` and ``servername_backoff``. A row that does not decode is
-    left out of every list, so that it holds up nobody; ``conduitstore check`` names it.
+    A row that does not decode is left out of every list, so that it holds up nobody;
+    ``conduitstore check`` names it.
     """
 
     _waiting = TreeOf("servernameevent_data")
     _active = TreeOf("servercurrentevent_data")
     _edu_counts = TreeOf("servername_educount")
-    _backoffs = TreeOf("servername_backoff")
 
     # Queueing -----------------------------------------------------------------------------------
     @atomic
@@ -104,7 +82,10 @@ class Sending(Part[Near]):
 
     @atomic
     def queue_edus(self, edus: Iterable[tuple[Destination, JsonObject]]) -> list[QueuedItem]:
-        """Queue EDUs, each at a count of its own, in one commit. Source: Conduit, queue_requests."""
+        """Queue EDUs, each at a count of its own, in one commit.
+
+        Source: Conduit, queue_requests.
+        """
         return [self._place(self._waiting, destination, edu) for destination, edu in edus]
 
     def _place(self, tree: Tree, destination: Destination, edu: JsonObject) -> QueuedItem:
@@ -119,7 +100,8 @@ class Sending(Part[Near]):
 
         Cost: one range. Source: Conduit, queued_requests.
         """
-        return list(_items(self._waiting.scan_prefix(_QUEUED.prefix(destination), limit=limit)))
+        rows = self._waiting.scan_prefix(_QUEUED.prefix(destination))
+        return list(islice(_items(rows), check_limit(limit)))
 
     @atomic
     def mark_active(self, items: Sequence[QueuedItem]) -> list[QueuedItem]:
@@ -208,42 +190,6 @@ class Sending(Part[Near]):
         """Where something waits to be sent to. Cost: one step for each, however long its queue."""
         return [*_destinations(self._waiting)]
 
-    # Back-off -----------------------------------------------------------------------------------
-    @atomic
-    def record_failure(self, server: ServerName, now_ms: int) -> Backoff:
-        """Note that sending to a server failed; gives how long to leave it alone.
-
-        Source: tuwunel, record_attempt.
-        """
-        before = self.backoff(server)
-        failures = 1 if before is None else before.failures + 1
-        after = Backoff(failures=failures, failed_ms=check_u64(now_ms))
-        self._backoffs.insert(_SERVER(server), pack_record(after))
-        return after
-
-    def record_success(self, server: ServerName) -> None:
-        """Forget a server's failures. Source: tuwunel, record_success."""
-        key = _SERVER(server)
-        if self._backoffs.contains_key(key):  # It rarely is: no commit for nothing.
-            self._backoffs.remove(key)
-
-    def backoff(self, server: ServerName) -> Backoff | None:
-        """How sending to a server failed lately; None when it did not."""
-        value = self._backoffs.get(_SERVER(server))
-        return None if value is None else unpack_record("servername_backoff", value, Backoff)
-
-    @atomic
-    def forget_backoffs(self, before_ms: int) -> int:
-        """Drop what is known of failures before a time; gives how many servers that were.
-
-        Cost: one pass over the servers that fail.
-        """
-        limit_ms = check_u64(before_ms)
-        old = [key for key, value in self._backoffs if _failed_ms(value) < limit_ms]
-        for key in old:
-            self._backoffs.remove(key)
-        return len(old)
-
 
 def _key(item: QueuedItem) -> bytes:
     if not isinstance(item, QueuedItem):
@@ -283,10 +229,3 @@ def _destinations(tree: Tree) -> Iterator[Destination]:
             yield destination
             after = prefix_end(_QUEUED.prefix(destination)) or key
         key = next(tree.keys(start=after, limit=1), None)
-
-
-def _failed_ms(value: bytes) -> int:
-    try:
-        return unpack_record("servername_backoff", value, Backoff).failed_ms
-    except CorruptedError:
-        return 0  # Worth nothing, so it goes first.

@@ -18,7 +18,7 @@ SERVER = [
     tree("servername_educount", "server", "u64", "sending",
          "up to which count EDUs were selected for a server",
          worth="primary", gone="never: one row per server, and starting again repeats EDUs"),
-    tree("servername_backoff", "server", "record", "sending",
+    tree("servername_backoff", "server", "record", "backoff",
          "failures in a row of sending to a server, and the last one's time; ours",
          worth="disposable", gone="the first success, or time", ours=True),
 ]  # fmt: skip
