@@ -10,9 +10,13 @@ from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
+from conduitstore.parts.rooms.state import State
+from conduitstore.parts.rooms.state_accessor import StateAccessor
+from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
@@ -35,6 +39,10 @@ class Rooms:
     timeline = PartOf(Timeline)
     members = PartOf(Members)
     receipts = PartOf(Receipts)
+    append = PartOf(Append)
+    state = PartOf(State)
+    state_accessor = PartOf(StateAccessor)
+    state_compressor = PartOf(StateCompressor)
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
