@@ -21,6 +21,7 @@ from conduitstore.kv import Database, Durability, Snapshot
 from conduitstore.migrate import check_schema, load_migrations, migrate
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
+from conduitstore.typing_state import Typing
 
 T = TypeVar("T")
 
@@ -54,12 +55,14 @@ class Store(Parts):
     Attributes:
         db: the engine below, with every tree as bytes.
         changes: for long polls.
+        typing: who is typing, in memory.
     """
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
+        self.typing = Typing(super().transaction, self.changes.touch)
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""

@@ -18,6 +18,9 @@ RoomId = NewType("RoomId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
+RoomAlias = NewType("RoomAlias", str)
+ThreadId = NewType("ThreadId", str)
+"""The event id of a thread's root, or ``"main"`` for what is in no thread."""
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""

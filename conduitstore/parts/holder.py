@@ -10,10 +10,12 @@ from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
 
@@ -35,6 +37,7 @@ class Rooms:
     timeline = PartOf(Timeline)
     members = PartOf(Members)
     receipts = PartOf(Receipts)
+    user_counters = PartOf(UserCounters)
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
@@ -48,6 +51,7 @@ class Parts:
     devices = PartOf(Devices)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
