@@ -13,6 +13,7 @@ from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
@@ -21,6 +22,7 @@ from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
 from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
@@ -59,6 +61,7 @@ class Rooms(Holder):
     state = PartOf(State)
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
+    user_counters = PartOf(UserCounters)
 
 
 class Parts(Holder):
@@ -71,6 +74,7 @@ class Parts(Holder):
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
+    presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
         super().__init__(keyspace, Beside() if beside is None else beside)

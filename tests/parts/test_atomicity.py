@@ -2,8 +2,16 @@
 
 import pytest
 
+from conduitstore.parts.presence import Presence
+
 A, B, ROOM, LIVED = "@a:one.test", "@b:two.test", "!r:one.test", "!lived:one.test"
 NAME, TOPIC = ("m.room.name", ""), ("m.room.topic", "")
+
+
+def receipt(event, thread=None):
+    detail = {"ts": 1} if thread is None else {"ts": 1, "thread_id": thread}
+    return {"type": "m.receipt", "content": {event: {"m.read": {A: detail}}}}
+
 
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
@@ -45,8 +53,19 @@ OPERATIONS = {
     "backfill a room": lambda p, message: p.rooms.append.backfilled(
         message(7, "!new:x"), "$7", "!new:x"
     ),
-    "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, {"a": 2}),
+    "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$x")),
+    "thread receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$0", "main")),
     "private marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2),
+    "thread marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2, "$t"),
+    "count unread": lambda p, _: p.rooms.user_counters.increment(ROOM, [A, B], [A]),
+    "count unread in a thread": lambda p, _: p.rooms.user_counters.increment(ROOM, [A], [A], "$t"),
+    "read": lambda p, _: p.rooms.user_counters.reset(A, ROOM),
+    "read a thread": lambda p, _: p.rooms.user_counters.reset(A, ROOM, "$t"),
+    "presence": lambda p, _: p.presence.update(A, Presence("offline")),
+    "sign of life": lambda p, _: p.presence.ping(A, 9),
+    "forget presence": lambda p, _: p.presence.remove(A),
+    "all offline": lambda p, _: p.presence.set_all_offline(),
+    "forget all presence": lambda p, _: p.presence.forget_all(),
 }
 
 
@@ -65,8 +84,12 @@ def lived_in(store, message):
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
         tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
-        tx.rooms.receipts.update(A, ROOM, {})
+        tx.rooms.receipts.update(A, ROOM, receipt("$0"))
         tx.rooms.receipts.set_private_read(A, ROOM, 1)
+        tx.rooms.user_counters.increment(ROOM, [A], [A])
+        tx.rooms.user_counters.increment(ROOM, [A], [A], "$t")
+        tx.presence.update(A, Presence("online", last_active_ts=5))
+        tx.presence.update(B, Presence("unavailable"))
 
     store.transaction(live)
     return store
