@@ -18,6 +18,8 @@ RoomId = NewType("RoomId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
+PublicKey = NewType("PublicKey", str)
+"""Ed25519, unpadded base64: 43 characters. The id of a cross-signing key."""
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""

@@ -9,6 +9,7 @@ from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.keys import Keys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
@@ -46,6 +47,7 @@ class Parts:
     globals = PartOf(Globals)
     users = PartOf(Users)
     devices = PartOf(Devices)
+    keys = PartOf(Keys)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
 

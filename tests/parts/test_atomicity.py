@@ -4,6 +4,11 @@ import pytest
 
 A, B, ROOM = "@a:one.test", "@b:two.test", "!r:one.test"
 
+
+def cross(letter):
+    return {"keys": {"ed25519:k": letter * 43}}
+
+
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
     "create user": lambda p, _: p.users.create(B, "hash"),
@@ -15,6 +20,12 @@ OPERATIONS = {
     "set token": lambda p, _: p.devices.set_token(A, "D", "token2"),
     "rename device": lambda p, _: p.devices.update_metadata(A, "D", {"display_name": "x"}),
     "last seen": lambda p, _: p.devices.set_last_seen({(A, "D"): 5}),
+    "device keys": lambda p, _: p.keys.add_device_keys(A, "D", {"keys": {}}),
+    "cross-signing keys": lambda p, _: p.keys.add_cross_signing_keys(
+        A, cross("N"), cross("S"), cross("U")
+    ),
+    "sign": lambda p, _: p.keys.sign(A, "M" * 43, B, "k", "s"),
+    "announce": lambda p, _: p.keys.mark_changed(A),
     "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
     "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
     "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
@@ -43,6 +54,8 @@ def lived_in(store, message):
     def live(tx):
         tx.users.create(A, "hash")
         tx.devices.create(A, "D", "token")
+        tx.keys.add_device_keys(A, "D", {})
+        tx.keys.add_cross_signing_keys(A, cross("M"))
         tx.to_device.queue(B, A, "D", "t", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.account_data.update(None, A, "m.direct", {})

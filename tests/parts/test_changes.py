@@ -54,6 +54,11 @@ WRITES = {
     "to-device fan-out": lambda s, _: s.to_device.queue_many(B, "t", {B: {"X": {}}, A: {"D": {}}}),
     "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
     "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, {}),
+    "own keys": lambda s, _: s.keys.mark_changed(A),
+    "keys in the room": lambda s, _: (
+        s.rooms.members.mark_joined(B, ROOM),
+        s.keys.mark_changed(B),
+    ),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
     "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
     "join": lambda s, _: s.rooms.members.mark_joined(A, OTHER),
