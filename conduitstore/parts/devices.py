@@ -36,8 +36,8 @@ class Queues(Protocol):
     def forget_all(self, user: UserId, device: DeviceId) -> int: ...
 
 
-class DeviceKeys(Protocol):
-    """Something else a device leaves behind."""
+class Belongings(Protocol):
+    """A part that keeps something for each device."""
 
     def forget_device(self, user: UserId, device: DeviceId) -> object: ...
 
@@ -50,7 +50,9 @@ class DevicesNear(Near, Protocol):
     @property
     def to_device(self) -> Queues: ...
     @property
-    def keys(self) -> DeviceKeys: ...
+    def keys(self) -> Belongings: ...
+    @property
+    def one_time_keys(self) -> Belongings: ...
 
 
 class Devices(Part[DevicesNear]):
@@ -110,6 +112,7 @@ class Devices(Part[DevicesNear]):
             self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
         self._near.to_device.forget_all(user, device)
         self._near.keys.forget_device(user, device)
+        self._near.one_time_keys.forget_device(user, device)
         existed = self._metadata.remove(key) is not None
         if existed:
             self._list_versions.increment(_USER(user))

@@ -10,6 +10,7 @@ from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.keys import Keys
+from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
@@ -48,6 +49,7 @@ class Parts:
     users = PartOf(Users)
     devices = PartOf(Devices)
     keys = PartOf(Keys)
+    one_time_keys = PartOf(OneTimeKeys)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
 

@@ -23,4 +23,17 @@ KEYS = [
     tree("keychangeid_userid", "room_or_user ff count:u64", "text", "keys",
          "who has new keys, for those who share an encrypted room, and for the user",
          worth="primary", gone="the user's next change; purging the room"),
+
+    tree("onetimekeyid_onetimekeys", f"{_DEVICE} ff quoted_key_id", "json", "one_time_keys",
+         'one-time keys; an id as JSON writes it: "algorithm:name" in quotes',
+         worth="primary", gone="a claim; newer keys beyond the bound; removing the device"),
+    tree("onetimekeyuploads", f"{_DEVICE} ff algorithm ff count:u64 ff name", "empty",
+         "one_time_keys", "the same in the order of their upload, to be claimed from the front",
+         worth="derived", gone="with the key", ours=True),
+    tree("userid_lastonetimekeyupdate", "user", "u64", "one_time_keys",
+         "when one of the user's devices last got or lost a one-time key",
+         worth="primary", gone="never: one row per user"),
+    tree("userdeviceidalgorithm_fallback", f"{_DEVICE} ff algorithm", "json", "one_time_keys",
+         "what is handed out when no one-time key is left: key_id, key, used",
+         worth="primary", gone="the next fallback key; removing the device", ours=True),
 ]  # fmt: skip

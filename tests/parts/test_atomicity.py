@@ -26,6 +26,11 @@ OPERATIONS = {
     ),
     "sign": lambda p, _: p.keys.sign(A, "M" * 43, B, "k", "s"),
     "announce": lambda p, _: p.keys.mark_changed(A),
+    "one-time keys": lambda p, _: p.one_time_keys.add(A, "D", {"x:1": {}, "x:2": {}}),
+    "claim": lambda p, _: p.one_time_keys.claim(A, "D", "x"),
+    "claim many": lambda p, _: p.one_time_keys.claim_many([(A, "D", "x"), (A, "D", "y")]),
+    "prune": lambda p, _: p.one_time_keys.prune(A, "D", 0),
+    "fallback key": lambda p, _: p.one_time_keys.add_fallback(A, "D", "y:2", {}),
     "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
     "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
     "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
@@ -56,6 +61,8 @@ def lived_in(store, message):
         tx.devices.create(A, "D", "token")
         tx.keys.add_device_keys(A, "D", {})
         tx.keys.add_cross_signing_keys(A, cross("M"))
+        tx.one_time_keys.add(A, "D", {"x:0": {}})
+        tx.one_time_keys.add_fallback(A, "D", "y:1", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.account_data.update(None, A, "m.direct", {})
