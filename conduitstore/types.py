@@ -20,6 +20,10 @@ ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
 PublicKey = NewType("PublicKey", str)
 """Ed25519, unpadded base64: 43 characters. The id of a cross-signing key."""
+BackupVersion = NewType("BackupVersion", str)
+"""Of a key backup: a count as decimal text."""
+Etag = NewType("Etag", str)
+SessionId = NewType("SessionId", str)
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""

@@ -9,6 +9,7 @@ from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.key_backups import KeyBackups
 from conduitstore.parts.keys import Keys
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
@@ -50,6 +51,7 @@ class Parts:
     devices = PartOf(Devices)
     keys = PartOf(Keys)
     one_time_keys = PartOf(OneTimeKeys)
+    key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
 

@@ -4,6 +4,7 @@ from conduitstore.schema.tree import tree
 
 _DEVICE = "user ff device:any"
 _KEY = "user ff key:any"
+_BACKUP = "user ff version:any"
 
 KEYS = [
     tree("todeviceid_events", f"{_DEVICE} ff count:u64", "json", "to_device",
@@ -36,4 +37,16 @@ KEYS = [
     tree("userdeviceidalgorithm_fallback", f"{_DEVICE} ff algorithm", "json", "one_time_keys",
          "what is handed out when no one-time key is left: key_id, key, used",
          worth="primary", gone="the next fallback key; removing the device", ours=True),
+
+    tree("backupid_algorithm", _BACKUP, "json", "key_backups",
+         "backups of room keys: algorithm and auth data; a version is the text of a count",
+         worth="primary", gone="deleting the backup"),
+    tree("backupid_etag", _BACKUP, "u64", "key_backups", "when a backup last changed",
+         worth="primary", gone="deleting the backup"),
+    tree("backupid_keystotal", _BACKUP, "u64", "key_backups",
+         "how many keys a backup holds; ours, so that an upload counts nothing",
+         worth="derived", gone="deleting the backup", ours=True),
+    tree("backupkeyid_backup", f"{_BACKUP} ff of_room ff session", "json", "key_backups",
+         "the keys, encrypted by the client; the user's own, so they outlive the room",
+         worth="primary", gone="deleting the key or the backup"),
 ]  # fmt: skip

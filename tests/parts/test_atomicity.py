@@ -9,6 +9,10 @@ def cross(letter):
     return {"keys": {"ed25519:k": letter * 43}}
 
 
+def backup_of(parts):
+    return parts.key_backups.latest_version(A)
+
+
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
     "create user": lambda p, _: p.users.create(B, "hash"),
@@ -31,6 +35,13 @@ OPERATIONS = {
     "claim many": lambda p, _: p.one_time_keys.claim_many([(A, "D", "x"), (A, "D", "y")]),
     "prune": lambda p, _: p.one_time_keys.prune(A, "D", 0),
     "fallback key": lambda p, _: p.one_time_keys.add_fallback(A, "D", "y:2", {}),
+    "backup": lambda p, _: p.key_backups.create(A, {"n": 2}),
+    "change backup": lambda p, _: p.key_backups.update(A, backup_of(p), {"n": 2}),
+    "delete backup": lambda p, _: p.key_backups.delete(A, backup_of(p)),
+    "back keys up": lambda p, _: p.key_backups.add_keys(
+        A, backup_of(p), {ROOM: {"s": {}, "t": {}}}
+    ),
+    "delete backed up keys": lambda p, _: p.key_backups.delete_keys(A, backup_of(p)),
     "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
     "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
     "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
@@ -63,6 +74,7 @@ def lived_in(store, message):
         tx.keys.add_cross_signing_keys(A, cross("M"))
         tx.one_time_keys.add(A, "D", {"x:0": {}})
         tx.one_time_keys.add_fallback(A, "D", "y:1", {})
+        tx.key_backups.add_keys(A, tx.key_backups.create(A, {}), {ROOM: {"s": {}}})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.account_data.update(None, A, "m.direct", {})
