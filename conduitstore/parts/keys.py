@@ -3,8 +3,8 @@
 - Both kinds lie in one tree, under the user: a device's keys by its id, a cross-signing key by its
   public key. A device may call itself what a public key looks like; its row has one more ``=``.
 - The three cross-signing keys of a user have different public keys. One that is replaced goes.
-- A change is announced with one count, to the user and to the rooms the user is in. Of each user a
-  room keeps the newest change only: whoever has to hear of an older one hears of that.
+- A change is announced with one count, to the user and to the encrypted rooms the user is in. Of
+  each user a room keeps the newest change only: who has to hear of an older one hears of that.
 """
 
 from __future__ import annotations
@@ -44,11 +44,19 @@ class RoomsOfUser(Protocol):
     def rooms_joined(self, user: UserId) -> list[RoomId]: ...
 
 
+class RoomStates(Protocol):
+    """What the rooms' states say."""
+
+    def is_encrypted(self, room: RoomId) -> bool: ...
+
+
 class RoomsNear(Protocol):
-    """Who is where."""
+    """Who is where, and where it is encrypted."""
 
     @property
     def members(self) -> RoomsOfUser: ...
+    @property
+    def state_accessor(self) -> RoomStates: ...
 
 
 class KeysNear(Near, Protocol):
@@ -230,18 +238,24 @@ class Keys(Part[KeysNear]):
     # Changes ------------------------------------------------------------------------------------
     @atomic
     def mark_changed(self, user: UserId) -> Count:
-        """Announce that the user's keys changed, to the user and in the rooms the user is in.
+        """Announce that the user's keys changed: to the user, and in each encrypted room with them.
 
-        Cost: two writes for each of these rooms. Source: Conduit, mark_device_key_update.
+        Cost: for each room of the user a look at its state; for each encrypted one, two writes.
+        Source: Conduit, mark_device_key_update.
         """
         newest = self._changes.scan_prefix(_CHANGE.prefix(user), reverse=True, limit=1)
         before = [_CHANGE.unpack(key)[1] for key, _ in newest]
         count = self._near.globals.draw()
-        for room_or_user in (user, *self._near.rooms.members.rooms_joined(user)):
+        for room_or_user in (user, *self._encrypted_rooms(user)):
             for old in before:
                 self._changes.remove(_CHANGE.pack(room_or_user, old))
             self._changes.insert(_CHANGE.pack(room_or_user, count), pack_text(user))
         return count
+
+    def _encrypted_rooms(self, user: UserId) -> list[RoomId]:
+        rooms = self._near.rooms
+        joined = rooms.members.rooms_joined(user)
+        return [room for room in joined if rooms.state_accessor.is_encrypted(room)]
 
     def changed_since(
         self, room_or_user: RoomId | UserId, since: Count, upto: Count

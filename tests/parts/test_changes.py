@@ -31,7 +31,7 @@ def joined(store, message):
     store.devices.create(A, "D", "token")
     store.rooms.members.mark_joined(A, ROOM)
     store.rooms.members.mark_joined(B, OTHER)
-    store.rooms.timeline.append(message(0), "$0", ROOM)
+    store.rooms.append(message(0, type="m.room.encryption", state_key=""), "$0", ROOM)
     store.rooms.timeline.append(message(0, room=OTHER), "$1", OTHER)
     return store
 

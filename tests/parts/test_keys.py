@@ -11,6 +11,7 @@ from conduitstore import InvalidArgumentError
 from conduitstore.parts.keys import public_key_of
 
 A, B, C, ROOM, OTHER = "@a:one.test", "@b:two.test", "@c:one.test", "!r:one.test", "!o:one.test"
+PLAIN = "!plain:one.test"
 MASTER, SELF, USER = "M" * 43, "S" * 43, "U" * 43
 LONG = "D" * 300
 
@@ -32,6 +33,18 @@ def device_keys(device="D", user=A, **fields):
     } | fields
 
 
+def encrypt(store, room):
+    event = {
+        "content": {},
+        "origin_server_ts": 1,
+        "room_id": room,
+        "sender": A,
+        "state_key": "",
+        "type": "m.room.encryption",
+    }
+    store.rooms.append(event, f"$encryption of {room}", room)
+
+
 @pytest.fixture
 def keys(store):
     for user in (A, B):
@@ -40,6 +53,9 @@ def keys(store):
     store.rooms.members.mark_joined(A, ROOM)
     store.rooms.members.mark_joined(B, ROOM)
     store.rooms.members.mark_joined(A, OTHER)
+    store.rooms.members.mark_joined(A, PLAIN)
+    encrypt(store, ROOM)
+    encrypt(store, OTHER)
     return store.keys
 
 
@@ -212,7 +228,7 @@ def test_a_change_is_announced_with_one_count(store, keys):
         assert keys.changed_since(where, since, count) == [A]
         assert keys.changed_since(where, count, count) == []
         assert keys.changed_since(where, 0, since) == []
-    assert keys.changed_since(B, 0, count) == []
+    assert keys.changed_since(B, 0, count) == keys.changed_since(PLAIN, 0, count) == []
     later = keys.mark_changed(B)
     assert keys.changed_since(ROOM, since, later) == [A, B]
     assert keys.changed_since(ROOM, count, later) == [B]
@@ -253,6 +269,7 @@ def test_a_syncing_neighbour_hears_of_every_change(moves):
         members = store.rooms.members
         members.mark_joined(A, ROOM)
         members.mark_joined(B, ROOM)
+        encrypt(store, ROOM)
         since, is_in, owed = store.globals.current_count(), True, set()
         for move in [*moves, "sync"]:
             if move == "sync":
