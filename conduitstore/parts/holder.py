@@ -12,6 +12,9 @@ from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.keys import Keys
+from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.append import Append
@@ -70,6 +73,9 @@ class Parts(Holder):
     globals = PartOf(Globals)
     users = PartOf(Users)
     devices = PartOf(Devices)
+    keys = PartOf(Keys)
+    one_time_keys = PartOf(OneTimeKeys)
+    key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
