@@ -49,6 +49,7 @@ WATCHED = {
     "readreceiptid_readreceipt": ("room",),
     "roomid_shortroomid": ("room",),  # A room's first event, before it had a short id to wait for.
     "pduid_pdu": ("short_room",),
+    "roomcount_shortstatehash": ("short_room",),  # A state may change without an event.
 }
 EVENTS_QUEUED_MAX = 16_384
 TOPICS_REMEMBERED_MAX = 100_000

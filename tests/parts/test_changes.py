@@ -53,6 +53,7 @@ WRITES = {
     "to-device": lambda s, _: s.to_device.queue(B, A, "D", "t", {}),
     "to-device fan-out": lambda s, _: s.to_device.queue_many(B, "t", {B: {"X": {}}, A: {"D": {}}}),
     "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
+    "state": lambda s, _: s.rooms.state.set_current(ROOM, s.rooms.state_compressor.save({})),
     "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, {}),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
     "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
