@@ -22,6 +22,7 @@ from conduitstore.schema.timeline import TIMELINE
 from conduitstore.schema.tree import VALUE_KINDS, TreeSchema
 
 __all__ = [
+    "AREAS",
     "RETIRED",
     "TREES",
     "VALUE_KINDS",
@@ -31,10 +32,19 @@ __all__ = [
     "tree_schema",
 ]
 
-_ALL = [*SERVER, *ACCOUNTS, *KEYS, *STATE, *TIMELINE, *ROOMS, *MEDIA]
+AREAS: dict[str, list[TreeSchema]] = {
+    "server": SERVER,
+    "accounts": ACCOUNTS,
+    "keys": KEYS,
+    "state": STATE,
+    "timeline": TIMELINE,
+    "rooms": ROOMS,
+    "media": MEDIA,
+}
+"""The trees by area, as the modules of this package hold them."""
 
-TREES: dict[str, TreeSchema] = {tree.name: tree for tree in _ALL}
-assert len(TREES) == len(_ALL)
+TREES: dict[str, TreeSchema] = {tree.name: tree for area in AREAS.values() for tree in area}
+assert len(TREES) == sum(map(len, AREAS.values()))
 
 
 def tree_schema(name: str) -> TreeSchema:

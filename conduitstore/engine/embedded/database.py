@@ -116,7 +116,7 @@ class Database(StoreOperations, LiveTree, Guard):
 
     def snapshot(self) -> Snapshot:
         self.check_handle()
-        return Snapshot(self, self.forest.freeze())
+        return Snapshot(self, *self.forest.freeze_for(self))
 
     def checksum(self) -> int:
         with self.snapshot() as view:

@@ -18,8 +18,9 @@ from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.kv import check_tree_name
 from conduitstore.operations import OnRead
 
-from . import names, recovery
+from . import index, names, recovery
 from .cache import Cache
+from .compaction import live_bytes
 from .config import Settings
 from .database import Database
 from .files import Directory, FileSystem
@@ -157,6 +158,12 @@ class ReadOnlyStore(Database):
     @property
     def log_bytes(self) -> int:
         return 0
+
+    @property
+    def space(self) -> tuple[int, int]:
+        leaves = (leaf for root in self.forest.roots.values() for _, leaf in index.leaves(root))
+        located = (leaf.location for leaf in leaves if leaf.location is not None)
+        return sum(live_bytes(located).values()), 0
 
     def verify(
         self,

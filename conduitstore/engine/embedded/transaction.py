@@ -32,6 +32,7 @@ from conduitstore.kv import (
 )
 
 from . import index
+from .forest import Hold
 from .index import Root
 from .items import Items, Slice, Slices, slices_of
 from .leaf import Leaf
@@ -100,8 +101,10 @@ class DraftTree(WriteSurface):
         check_limit(limit)
         forest = self._tx.db.forest
         if self.tree_id in forest.roots:
-            forest.freeze_tree(self.tree_id)  # The iterator may outlive the transaction.
-        slices = slices_of(self._root, forest.cache)
+            root, hold = forest.freeze_tree(self.tree_id, self._tx.db)
+        else:
+            root, hold = self._root, Hold(self._tx.db, forest.cache)
+        slices = slices_of(root, hold)
         if self._writes:
             slices = _with_writes(slices, self._writes.copy())
         return Items.over(slices, lo, hi, limit, reverse=reverse)
