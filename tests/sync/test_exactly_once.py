@@ -97,7 +97,9 @@ def write(parts, written, kind, user, room, n):
             parts.to_device.queue(USERS[0], user, DEVICE, "t", {"n": n})
             written.to_device[user].append(n)
         case "receipt":
-            parts.rooms.receipts.update(user, room, {"n": n})
+            parts.rooms.receipts.update(
+                user, room, {"content": {f"${n}": {"m.read": {user: {}}}}, "n": n}
+            )
             written.receipts[room, user] = n
         case "account_data":
             parts.account_data.update(None, user, "t", {"n": n})
