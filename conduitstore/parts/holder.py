@@ -11,7 +11,11 @@ from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.rooms.alias import Alias
+from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.timeline import Timeline
@@ -38,6 +42,10 @@ class Rooms:
     members = PartOf(Members)
     receipts = PartOf(Receipts)
     user_counters = PartOf(UserCounters)
+    alias = PartOf(Alias)
+    directory = PartOf(Directory)
+    metadata = PartOf(Metadata)
+    lazy_loading = PartOf(LazyLoading)
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.keyspace = keyspace
