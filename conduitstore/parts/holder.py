@@ -17,8 +17,12 @@ from conduitstore.parts.keys import Keys
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
+from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
@@ -65,6 +69,10 @@ class Rooms(Holder):
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
     user_counters = PartOf(UserCounters)
+    alias = PartOf(Alias)
+    directory = PartOf(Directory)
+    metadata = PartOf(Metadata)
+    lazy_loading = PartOf(LazyLoading)
 
 
 class Parts(Holder):
