@@ -12,6 +12,12 @@ from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.media.blocks import Blocks
+from conduitstore.parts.media.contents import Contents
+from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.retention import Retention
+from conduitstore.parts.media.thumbnails import Thumbnails
+from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
@@ -53,6 +59,17 @@ class Rooms(Holder):
     receipts = PartOf(Receipts)
 
 
+class Media(Holder):
+    """The parts of media."""
+
+    files = PartOf(Files)
+    thumbnails = PartOf(Thumbnails)
+    uploaders = PartOf(Uploaders)
+    contents = PartOf(Contents)
+    blocks = PartOf(Blocks)
+    retention = PartOf(Retention)
+
+
 class Parts(Holder):
     """All parts over one keyspace."""
 
@@ -70,6 +87,10 @@ class Parts(Holder):
     @once
     def rooms(self) -> Rooms:
         return Rooms(self.keyspace, self.beside)
+
+    @once
+    def media(self) -> Media:
+        return Media(self.keyspace, self.beside)
 
     def transaction(
         self,

@@ -69,6 +69,12 @@ class TreeSchema:
     room_scoped: bool
     value_shape: KeyShape | None
 
+    @property
+    def value_fields(self) -> KeyShape:
+        """``value_shape`` of a tree that has one."""
+        assert self.value_shape is not None, self.name
+        return self.value_shape
+
 
 def tree(
     name: str,
