@@ -23,6 +23,9 @@ MediaId = NewType("MediaId", str)
 
 FileHash = NewType("FileHash", str)
 """The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits: the file's name."""
+RoomAlias = NewType("RoomAlias", str)
+ThreadId = NewType("ThreadId", str)
+"""The event id of a thread's root, or ``"main"`` for what is in no thread."""
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""
@@ -39,6 +42,14 @@ PduToken = NewType("PduToken", str)
 ShortRoomId = NewType("ShortRoomId", int)
 ShortEventId = NewType("ShortEventId", int)
 ShortStateKey = NewType("ShortStateKey", int)
+ShortStateHash = NewType("ShortStateHash", int)
+"""The number of one complete room state."""
+
+StateEntry = NewType("StateEntry", bytes)
+"""One event's place in a room state, 16 bytes: short state key, short event id."""
+
+StateKey = tuple[str, str]
+"""An event type and a state key: what a room state has one event for."""
 
 
 class PduId(NamedTuple):

@@ -16,10 +16,10 @@ from conduitstore.codec.keys import decode_destination
 from conduitstore.codec.values import pack_text
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import Item, Keyspace
-from conduitstore.schema import TREES, TreeSchema, decode_key, decode_value
+from conduitstore.schema import TREES, decode_key, decode_value
 from conduitstore.types import Destination
 
-from .display import Screen
+from .display import Screen, bytes_text
 from .options import existing, path_option
 
 
@@ -63,7 +63,7 @@ def prefix_bytes(tree: str, prefix: str) -> bytes:
     if tree not in TREES:
         return pack_text(prefix)
     components = [unquote(component) for component in prefix.split("/")] if prefix else []
-    kinds = _field_kinds(TREES[tree])
+    kinds = TREES[tree].key.kinds
     if len(components) > len(kinds):
         raise click.ClickException(
             f"the keys of {tree} have the fields {' / '.join(TREES[tree].key.fields)}"
@@ -74,10 +74,6 @@ def prefix_bytes(tree: str, prefix: str) -> bytes:
             for component, kind in zip(components, kinds, strict=False)
         )
     )
-
-
-def _field_kinds(schema: TreeSchema) -> list[str]:
-    return [field.partition(":")[2] for field in schema.key.notation.split() if field != "ff"]
 
 
 def _number(component: str) -> int:
@@ -104,15 +100,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
 def _decoded(tree: str, item: Item) -> tuple[dict[str, Any], Any]:
     key, value = item
     if tree not in TREES:
-        return {"key": _bytes_text(key)}, _bytes_text(value)
+        return {"key": bytes_text(key)}, bytes_text(value)
     try:
         return decode_key(tree, key), decode_value(tree, value)
     except CorruptedError:
-        return {"key": _bytes_text(key)}, _bytes_text(value)
-
-
-def _bytes_text(raw: bytes) -> str:
-    return repr(raw)[2:-1]
+        return {"key": bytes_text(key)}, bytes_text(value)
 
 
 def _cells(fields: tuple[str, ...], key: dict[str, Any], value: Any) -> list[str]:

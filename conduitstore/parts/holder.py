@@ -19,10 +19,16 @@ from conduitstore.parts.media.retention import Retention
 from conduitstore.parts.media.thumbnails import Thumbnails
 from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.presence import Presences
+from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
+from conduitstore.parts.rooms.state import State
+from conduitstore.parts.rooms.state_accessor import StateAccessor
+from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
@@ -57,6 +63,11 @@ class Rooms(Holder):
     timeline = PartOf(Timeline)
     members = PartOf(Members)
     receipts = PartOf(Receipts)
+    append = PartOf(Append)
+    state = PartOf(State)
+    state_accessor = PartOf(StateAccessor)
+    state_compressor = PartOf(StateCompressor)
+    user_counters = PartOf(UserCounters)
 
 
 class Media(Holder):
@@ -80,6 +91,7 @@ class Parts(Holder):
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
+    presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
         super().__init__(keyspace, Beside() if beside is None else beside)

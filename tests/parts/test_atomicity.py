@@ -2,7 +2,16 @@
 
 import pytest
 
-A, B, ROOM = "@a:one.test", "@b:two.test", "!r:one.test"
+from conduitstore.parts.presence import Presence
+
+A, B, ROOM, LIVED = "@a:one.test", "@b:two.test", "!r:one.test", "!lived:one.test"
+NAME, TOPIC = ("m.room.name", ""), ("m.room.topic", "")
+
+
+def receipt(event, thread=None):
+    detail = {"ts": 1} if thread is None else {"ts": 1, "thread_id": thread}
+    return {"type": "m.receipt", "content": {event: {"m.read": {A: detail}}}}
+
 
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
@@ -31,8 +40,32 @@ OPERATIONS = {
     "knock": lambda p, _: p.rooms.members.mark_knocked(B, ROOM, [{}]),
     "leave": lambda p, _: p.rooms.members.mark_left(A, ROOM, [{}]),
     "forget": lambda p, _: p.rooms.members.forget(A, "!left:one.test"),
-    "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, {"a": 2}),
+    "save state": lambda p, _: p.rooms.state_compressor.save({NAME: "$n", TOPIC: "$t"}),
+    "change state": lambda p, _: p.rooms.state_compressor.change(
+        p.rooms.state.current(LIVED), {NAME: "$n"}
+    ),
+    "set state": lambda p, _: p.rooms.state.set_current(ROOM, p.rooms.state.before("$l")),
+    "state before": lambda p, _: p.rooms.state.set_before("$x", p.rooms.state.before("$l")),
+    "extremities": lambda p, _: p.rooms.state.set_forward_extremities(LIVED, ["$0"]),
+    "append state": lambda p, message: p.rooms.append(
+        message(6, LIVED, type="m.room.name", state_key=""), "$6", LIVED
+    ),
+    "backfill a room": lambda p, message: p.rooms.append.backfilled(
+        message(7, "!new:x"), "$7", "!new:x"
+    ),
+    "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$x")),
+    "thread receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$0", "main")),
     "private marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2),
+    "thread marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2, "$t"),
+    "count unread": lambda p, _: p.rooms.user_counters.increment(ROOM, [A, B], [A]),
+    "count unread in a thread": lambda p, _: p.rooms.user_counters.increment(ROOM, [A], [A], "$t"),
+    "read": lambda p, _: p.rooms.user_counters.reset(A, ROOM),
+    "read a thread": lambda p, _: p.rooms.user_counters.reset(A, ROOM, "$t"),
+    "presence": lambda p, _: p.presence.update(A, Presence("offline")),
+    "sign of life": lambda p, _: p.presence.ping(A, 9),
+    "forget presence": lambda p, _: p.presence.remove(A),
+    "all offline": lambda p, _: p.presence.set_all_offline(),
+    "forget all presence": lambda p, _: p.presence.forget_all(),
 }
 
 
@@ -50,8 +83,13 @@ def lived_in(store, message):
         tx.rooms.timeline.add_outlier(message(1), "$1")
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
-        tx.rooms.receipts.update(A, ROOM, {})
+        tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
+        tx.rooms.receipts.update(A, ROOM, receipt("$0"))
         tx.rooms.receipts.set_private_read(A, ROOM, 1)
+        tx.rooms.user_counters.increment(ROOM, [A], [A])
+        tx.rooms.user_counters.increment(ROOM, [A], [A], "$t")
+        tx.presence.update(A, Presence("online", last_active_ts=5))
+        tx.presence.update(B, Presence("unavailable"))
 
     store.transaction(live)
     return store

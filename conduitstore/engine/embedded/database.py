@@ -184,6 +184,7 @@ class Database(StoreOperations, LiveTree, Guard):
         return sequence
 
     def _notify(self, ops: list[Any]) -> None:
+        self.subscribers.forget_gone()
         names = {tree_id: name for name, tree_id in self.forest.ids.items()}
         events: dict[str, list[Event]] = {}
         each = iter(ops)
