@@ -11,7 +11,7 @@ def store(request, tmp_path):
     path, files = ":memory:", MemoryFiles()
     if request.param == "embedded":
         path, files = tmp_path / "store", DirectoryFiles(tmp_path / "media")
-    with conduitstore.open(path, files=files) as store:
+    with conduitstore.open(path, media_files=files) as store:
         yield store
 
 

@@ -67,17 +67,17 @@ def test_files_the_disk_lost_are_named(store, put):
 
 def test_what_was_to_be_deleted_is_deleted_by_the_next_process(tmp_path):
     files = DirectoryFiles(tmp_path / "media")
-    with conduitstore.open(tmp_path / "store", files=files) as store:
+    with conduitstore.open(tmp_path / "store", media_files=files) as store:
         file = store.media.files.upload(ONE, [b"content"])
         store.media.retention.purge([ONE])
         assert files.size(file) == 7
-    with conduitstore.open(tmp_path / "store", files=files) as store:
+    with conduitstore.open(tmp_path / "store", media_files=files) as store:
         assert store.media.contents.delete_files() == 1
     assert files.size(file) is None
 
 
 def test_deleting_flushes_first(tmp_path):
-    with conduitstore.open(tmp_path / "s", files=MemoryFiles(), flush_every_ms=None) as store:
+    with conduitstore.open(tmp_path / "s", media_files=MemoryFiles(), flush_every_ms=None) as store:
         store.media.files.upload(ONE, [b"content"])
         store.media.retention.purge([ONE])
         purged, durable = store.db.sequence, []

@@ -29,7 +29,7 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.store = conduitstore.open(":memory:", files=MemoryFiles())
+        self.store = conduitstore.open(":memory:", media_files=MemoryFiles())
         self.media = self.store.media
         self.rows, self.there, self.uploaders, self.blocked = {}, {}, {}, set()
 

@@ -126,7 +126,7 @@ def test_a_store_without_files_keeps_rows_and_says_what_it_cannot():
             store.media.contents.find_orphans,
             lambda: list(store.media.contents.missing()),
         ):
-            with pytest.raises(InvalidArgumentError, match="files="):
+            with pytest.raises(InvalidArgumentError, match="media_files="):
                 call()
 
 
