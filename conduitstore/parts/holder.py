@@ -14,6 +14,12 @@ from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.key_backups import KeyBackups
 from conduitstore.parts.keys import Keys
+from conduitstore.parts.media.blocks import Blocks
+from conduitstore.parts.media.contents import Contents
+from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.retention import Retention
+from conduitstore.parts.media.thumbnails import Thumbnails
+from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
@@ -75,6 +81,17 @@ class Rooms(Holder):
     lazy_loading = PartOf(LazyLoading)
 
 
+class Media(Holder):
+    """The parts of media."""
+
+    files = PartOf(Files)
+    thumbnails = PartOf(Thumbnails)
+    uploaders = PartOf(Uploaders)
+    contents = PartOf(Contents)
+    blocks = PartOf(Blocks)
+    retention = PartOf(Retention)
+
+
 class Parts(Holder):
     """All parts over one keyspace."""
 
@@ -96,6 +113,10 @@ class Parts(Holder):
     @once
     def rooms(self) -> Rooms:
         return Rooms(self.keyspace, self.beside)
+
+    @once
+    def media(self) -> Media:
+        return Media(self.keyspace, self.beside)
 
     def transaction(
         self,
