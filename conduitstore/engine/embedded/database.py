@@ -312,7 +312,9 @@ class Database(StoreOperations, LiveTree, Guard):
         return self.forest.count
 
     def generate_id(self) -> int:
-        return self.reserve_ids(1)[0]
+        if self.guarded:
+            self.check_handle()
+        return self.counters.take_id()
 
     def reserve_ids(self, total: int) -> range:
         self.check_handle()
