@@ -15,6 +15,7 @@ from .check import check, verify
 from .compact import compact
 from .demo import demo
 from .import_ import import_
+from .migrate import migrate
 from .page import page
 from .recover import recover
 from .scan import scan
@@ -46,6 +47,7 @@ def app() -> None:
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
     *(check, verify, recover, backup, restore, compact, export, import_stream),
+    migrate,
     build_capi,
 )
 for command in COMMANDS:
