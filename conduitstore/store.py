@@ -22,6 +22,7 @@ from conduitstore.kv import Database, Durability, Snapshot, Transaction
 from conduitstore.ladder import load_migrations
 from conduitstore.migrate import Applied, OnProgress, check_schema, check_small, pending, reading
 from conduitstore.migrate import migrate as migrate_
+from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
 
@@ -31,8 +32,8 @@ T = TypeVar("T")
 class View(Parts):
     """All parts at one instant, read-only. Close it, or use ``with``."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(snapshot)
+    def __init__(self, snapshot: Snapshot, beside: Beside | None = None) -> None:
+        super().__init__(snapshot, beside)
         self._snapshot = snapshot
 
     @property
@@ -59,14 +60,14 @@ class Store(Parts):
         changes: for long polls.
     """
 
-    def __init__(self, db: Database) -> None:
-        super().__init__(db)
+    def __init__(self, db: Database, files: FileStore | None = None) -> None:
+        super().__init__(db, Beside(files))
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
-        return View(self.db.snapshot())
+        return View(self.db.snapshot(), self.beside)
 
     async def run(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
         """:meth:`transaction` in a worker thread, for callers on an event loop."""
@@ -112,7 +113,13 @@ def _check_whole(db: Database) -> None:
         )
 
 
-def open(path: str | os.PathLike[str], *, migrate: bool = False, **settings: Any) -> Store:
+def open(
+    path: str | os.PathLike[str],
+    *,
+    files: FileStore | None = None,
+    migrate: bool = False,
+    **settings: Any,
+) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
 
     A store of an earlier schema is brought up to date, unless that takes a step that rewrites rows
@@ -121,6 +128,8 @@ def open(path: str | os.PathLike[str], *, migrate: bool = False, **settings: Any
 
     Args:
         path: a directory, or ``":memory:"``.
+        files: where the bytes of media are, see :mod:`conduitstore.files`; a store opened without
+            keeps what is known of media, and refuses what needs their bytes.
         migrate: take the steps that rewrite rows too. A process may die in one: the next goes on.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
@@ -135,7 +144,7 @@ def open(path: str | os.PathLike[str], *, migrate: bool = False, **settings: Any
     db = engine.open(path, **settings)
     try:
         _check_whole(db)
-        store = Store(db)
+        store = Store(db, files)
         steps = load_migrations()
         if settings.get("read_only"):
             check_schema(db, store.globals, steps)

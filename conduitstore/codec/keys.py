@@ -13,6 +13,12 @@ A key shape is written as the catalogue of Conduit's trees writes it::
 - ``name:u64`` is 8 bytes, big-endian, so that keys sort as numbers do.
 - ``name:position`` is a place in a timeline (see :mod:`conduitstore.codec.positions`), 8 or 16
   bytes, last in its key.
+- ``name:whole`` is text as it is, however long: for values, and for keys that are read back. What
+  makes a key longer than an engine takes is refused there.
+- ``name:hash`` is a SHA-256, 32 bytes, in hexadecimal outside; ``name:u32`` is 4 bytes, big-endian;
+  ``name:flag`` is one byte 0xFF or nothing.
+- ``name:destination`` and ``name:queued`` are an outgoing queue and what waits in it: an event's
+  PduId, or the count of an EDU.
 
 Every operation of every part packs a key, so packing is compiled once per shape into a single
 expression, the way ``namedtuple`` does it.
@@ -27,12 +33,26 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
+from conduitstore.types import (
+    Appservice,
+    AppserviceId,
+    Destination,
+    FederationServer,
+    PduCount,
+    PduId,
+    PushGateway,
+    ServerName,
+    ShortRoomId,
+    UserId,
+)
 
 TEXT_BYTES_MAX = 255
 U64_MAX = (1 << 64) - 1
+U32_MAX = (1 << 32) - 1
 FOLDED = "sha256:"
 
 _U64 = struct.Struct(">Q")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _TWO_U64 = struct.Struct(">QQ")
 
 
@@ -98,6 +118,63 @@ def decode_position(raw: bytes) -> int:
     return int.from_bytes(raw) if len(raw) == 8 else int.from_bytes(raw[8:]) - U64_MAX
 
 
+def encode_u32(number: int) -> bytes:
+    """4 bytes, big-endian."""
+    if type(number) is not int or not 0 <= number <= U32_MAX:
+        raise InvalidArgumentError(f"an int of 0 to 2^32-1 is needed, not {shown(number)}")
+    return number.to_bytes(4)
+
+
+def encode_hash(digest: str) -> bytes:
+    """32 bytes of 64 lower-case hexadecimal digits."""
+    if not isinstance(digest, str) or _HASH.fullmatch(digest) is None:
+        raise InvalidArgumentError(f"a hash is 64 hexadecimal digits, not {shown(digest)}")
+    return bytes.fromhex(digest)
+
+
+def encode_flag(is_set: bool) -> bytes:  # noqa: FBT001 - the value itself
+    """0xFF or nothing."""
+    if not isinstance(is_set, bool):
+        raise InvalidArgumentError(f"a flag is True or False, not {shown(is_set)}")
+    return b"\xff" if is_set else b""
+
+
+def encode_destination(destination: Destination) -> bytes:
+    """``+id``, ``$user FF pushkey`` or a server's name, which begins with neither sigil."""
+    match destination:
+        case Appservice(id):
+            return b"+" + encode_id(id)
+        case PushGateway(user, str(pushkey)) if pushkey:
+            return b"$%b\xff%b" % (encode_id(user), _utf8(pushkey))
+        case FederationServer(str(name)) if name[:1] not in ("+", "$"):
+            return encode_id(name)
+    raise InvalidArgumentError(f"not a destination: {shown(destination)}")
+
+
+def decode_destination(raw: bytes) -> Destination:
+    """The inverse."""
+    first, *pushkey = [part.decode() for part in raw.split(b"\xff")]
+    if first[:1] == "+":
+        return Appservice(AppserviceId(first[1:]))
+    if first[:1] == "$":
+        return PushGateway(UserId(first[1:]), "".join(pushkey))
+    return FederationServer(ServerName(first))
+
+
+def encode_queued(item: PduId | int) -> bytes:
+    """An event's key, or the count of an EDU: told apart by their length."""
+    if isinstance(item, PduId):
+        return encode_u64(item.short_room) + encode_position(item.position)
+    return encode_u64(item)
+
+
+def decode_queued(raw: bytes) -> PduId | int:
+    """The inverse."""
+    if len(raw) == 8:
+        return int.from_bytes(raw)
+    return PduId(ShortRoomId(int.from_bytes(raw[:8])), PduCount(decode_position(raw[8:])))
+
+
 class FieldKind(NamedTuple):
     """How one kind of field is written, read and recognised."""
 
@@ -112,6 +189,16 @@ FIELD_KINDS = {
     "any": FieldKind(encode_any, bytes.decode, rb"[^\xff]*"),
     "u64": FieldKind(encode_u64, int.from_bytes, rb".{8}"),
     "position": FieldKind(encode_position, decode_position, rb"\0{8}.{8}|.{8}"),
+    "whole": FieldKind(_utf8, bytes.decode, rb"[^\xff]*"),
+    "u32": FieldKind(encode_u32, int.from_bytes, rb".{4}"),
+    "hash": FieldKind(encode_hash, bytes.hex, rb".{32}"),
+    "flag": FieldKind(encode_flag, bool, rb"\xff?"),
+    "destination": FieldKind(
+        encode_destination,
+        decode_destination,
+        rb"\$[^\xff]+\xff[^\xff]+|\+[^\xff]+|[^\xff$+][^\xff]*",
+    ),
+    "queued": FieldKind(encode_queued, decode_queued, rb".{8}(?:\0{8})?.{8}|.{8}"),
 }
 
 

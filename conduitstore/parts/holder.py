@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
+from conduitstore.parts.backoff import Backoff
+from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
@@ -14,6 +17,7 @@ from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
 
@@ -25,10 +29,22 @@ class PartOf(once[P]):
     """A part of a holder, made when it is first asked for and then a plain attribute."""
 
     def __init__(self, kind: type[P]) -> None:
-        super().__init__(lambda holder: kind(holder.keyspace, Parts))
+        super().__init__(lambda holder: kind(holder.keyspace, partial(Parts, beside=holder.beside)))
 
 
-class Rooms:
+class Holder:
+    """Parts over one keyspace.
+
+    Args:
+        beside: what the store has that is in no tree, the same for all its keyspaces.
+    """
+
+    def __init__(self, keyspace: Keyspace, beside: Beside) -> None:
+        self.keyspace = keyspace
+        self.beside = beside
+
+
+class Rooms(Holder):
     """The parts of rooms."""
 
     short = PartOf(Short)
@@ -36,11 +52,8 @@ class Rooms:
     members = PartOf(Members)
     receipts = PartOf(Receipts)
 
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
 
-
-class Parts:
+class Parts(Holder):
     """All parts over one keyspace."""
 
     globals = PartOf(Globals)
@@ -48,13 +61,15 @@ class Parts:
     devices = PartOf(Devices)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    sending = PartOf(Sending)
+    backoff = PartOf(Backoff)
 
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
+    def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
+        super().__init__(keyspace, Beside() if beside is None else beside)
 
     @once
     def rooms(self) -> Rooms:
-        return Rooms(self.keyspace)
+        return Rooms(self.keyspace, self.beside)
 
     def transaction(
         self,
@@ -69,5 +84,5 @@ class Parts:
         ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
         """
         return self.keyspace.transaction(
-            lambda tx: fn(Parts(tx)), durability=durability, read_only=read_only
+            lambda tx: fn(Parts(tx, self.beside)), durability=durability, read_only=read_only
         )

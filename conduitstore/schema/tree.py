@@ -29,6 +29,10 @@ def _unpack_global(tree: str, value: bytes) -> int | str:
     return unpack_u64(tree, value) if len(value) == 8 else unpack_text(tree, value)
 
 
+def _unpack_queued(tree: str, value: bytes) -> Any:
+    return unpack_json(tree, value) if value else None  # Where it is empty the key says it all.
+
+
 VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "empty": _unpack_empty,
     "u64": unpack_u64,
@@ -37,6 +41,7 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "pdu": unpack_json,  # Written as canonical JSON.
     "record": unpack_fields,  # A record of our own, as msgpack.
     "u64 or text": _unpack_global,
+    "queued edu": _unpack_queued,
 }
 
 

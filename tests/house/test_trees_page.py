@@ -43,8 +43,7 @@ _MISSING = """
     filehash_thumbnailid id_appserviceregistrations keychangeid_userid keyid_key lazyloadedids
     onetimekeyid_onetimekeys openidtoken_expiresatuserid presenceid_presence publicroomids
     referencedevents roomid_pduleaves roomid_shortstatehash roomuserid_lastnotificationread
-    senderkey_pusher server_signingkeys servercurrentevent_data servername_educount
-    servername_userlocalpart_mediaid servernameevent_data servernamemediaid_metadata
+    senderkey_pusher server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
     servernamemediaid_userlocalpart shorteventid_authchain shorteventid_shortstatehash
     shortstatehash_statediff softfailedeventids statehash_shortstatehash threadid_userids
     thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
