@@ -39,6 +39,14 @@ PduToken = NewType("PduToken", str)
 ShortRoomId = NewType("ShortRoomId", int)
 ShortEventId = NewType("ShortEventId", int)
 ShortStateKey = NewType("ShortStateKey", int)
+ShortStateHash = NewType("ShortStateHash", int)
+"""The number of one complete room state."""
+
+StateEntry = NewType("StateEntry", bytes)
+"""One event's place in a room state, 16 bytes: short state key, short event id."""
+
+StateKey = tuple[str, str]
+"""An event type and a state key: what a room state has one event for."""
 
 
 class PduId(NamedTuple):

@@ -11,6 +11,7 @@ A key shape is written as the catalogue of Conduit's trees writes it::
   ``sha256:`` and the hex digest, by :func:`fold`; a part that must show the original keeps it in
   the value. A text that itself begins with ``sha256:`` is folded too, so no two can collide.
 - ``name:u64`` is 8 bytes, big-endian, so that keys sort as numbers do.
+- ``name:sha256`` is a hash, 32 bytes; its value is hexadecimal text.
 - ``name:position`` is a place in a timeline (see :mod:`conduitstore.codec.positions`), 8 or 16
   bytes, last in its key.
 - ``name:whole`` is text as it is, however long: for values, and for keys that are read back. What
@@ -106,6 +107,17 @@ def encode_u64(number: int) -> bytes:
     return _U64.pack(check_u64(number))
 
 
+def encode_sha256(text: str) -> bytes:
+    """32 bytes from their hexadecimal text."""
+    try:
+        raw = bytes.fromhex(text)
+    except (TypeError, ValueError):
+        raw = b""
+    if len(raw) != sha256().digest_size:
+        raise InvalidArgumentError(f"not a SHA-256 as hexadecimal text: {shown(text)}")
+    return raw
+
+
 def encode_position(position: int) -> bytes:
     """Normal(n): n. Backfilled(n): a zero word, then 2^64-1-n, so that older sorts earlier."""
     if type(position) is not int or not -U64_MAX <= position <= U64_MAX:
@@ -188,6 +200,7 @@ FIELD_KINDS = {
     "text": FieldKind(encode_text, bytes.decode, rb"[^\xff]*"),
     "any": FieldKind(encode_any, bytes.decode, rb"[^\xff]*"),
     "u64": FieldKind(encode_u64, int.from_bytes, rb".{8}"),
+    "sha256": FieldKind(encode_sha256, bytes.hex, rb".{32}"),
     "position": FieldKind(encode_position, decode_position, rb"\0{8}.{8}|.{8}"),
     "whole": FieldKind(_utf8, bytes.decode, rb"[^\xff]*"),
     "u32": FieldKind(encode_u32, int.from_bytes, rb".{4}"),

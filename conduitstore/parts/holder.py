@@ -13,9 +13,13 @@ from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
+from conduitstore.parts.rooms.state import State
+from conduitstore.parts.rooms.state_accessor import StateAccessor
+from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
@@ -51,6 +55,10 @@ class Rooms(Holder):
     timeline = PartOf(Timeline)
     members = PartOf(Members)
     receipts = PartOf(Receipts)
+    append = PartOf(Append)
+    state = PartOf(State)
+    state_accessor = PartOf(StateAccessor)
+    state_compressor = PartOf(StateCompressor)
 
 
 class Parts(Holder):

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
+from conduitstore.codec.states import show_diff
 from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64
 from conduitstore.errors import CorruptedError
 
@@ -25,6 +26,12 @@ def _unpack_empty(tree: str, value: bytes) -> str:
     return ""
 
 
+def _unpack_numbers(tree: str, value: bytes) -> list[int]:
+    if len(value) % 8:
+        raise CorruptedError(tree, 0, f"{len(value)} bytes are no whole number of u64")
+    return [int.from_bytes(value[at : at + 8]) for at in range(0, len(value), 8)]
+
+
 def _unpack_global(tree: str, value: bytes) -> int | str:
     return unpack_u64(tree, value) if len(value) == 8 else unpack_text(tree, value)
 
@@ -40,6 +47,8 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "json": unpack_json,
     "pdu": unpack_json,  # Written as canonical JSON.
     "record": unpack_fields,  # A record of our own, as msgpack.
+    "u64s": _unpack_numbers,
+    "state": show_diff,
     "u64 or text": _unpack_global,
     "queued edu": _unpack_queued,
 }

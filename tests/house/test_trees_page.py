@@ -42,10 +42,9 @@ _MISSING = """
     blocked_servername_mediaid disabledroomids filehash_metadata filehash_servername_mediaid
     filehash_thumbnailid id_appserviceregistrations keychangeid_userid keyid_key lazyloadedids
     onetimekeyid_onetimekeys openidtoken_expiresatuserid presenceid_presence publicroomids
-    referencedevents roomid_pduleaves roomid_shortstatehash roomuserid_lastnotificationread
-    senderkey_pusher server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
-    servernamemediaid_userlocalpart shorteventid_authchain shorteventid_shortstatehash
-    shortstatehash_statediff softfailedeventids statehash_shortstatehash threadid_userids
+    referencedevents roomuserid_lastnotificationread senderkey_pusher server_signingkeys
+    servername_userlocalpart_mediaid servernamemediaid_metadata servernamemediaid_userlocalpart
+    shorteventid_authchain softfailedeventids threadid_userids
     thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
     userdevicetxnid_response userfilterid_filter userid_lastonetimekeyupdate
     userid_lastpresenceupdate userid_masterkeyid userid_selfsigningkeyid userid_usersigningkeyid
