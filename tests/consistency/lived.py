@@ -1,6 +1,10 @@
 """A small life of a server: something in every tree, made by the parts."""
 
+from conduitstore.types import FederationServer, PduId
+
 A, B, ROOM, OTHER = "@a:one.test", "@b:two.test", "!r:one.test", "!other:one.test"
+WHOLE = "!whole:one.test"
+TWO = FederationServer("two.test")
 
 
 def message(number, room=ROOM, **changes):
@@ -32,6 +36,8 @@ def live(tx):
     tx.rooms.members.mark_joined("@e:three.test", ROOM)
     tx.rooms.members.mark_left("@e:three.test", ROOM)
     tx.rooms.short.get_or_create_state_key("m.room.name", "")
+    live_whole(tx)
+    live_outside(tx)
 
 
 def live_in(tx, user, room):
@@ -45,3 +51,25 @@ def live_in(tx, user, room):
     for read in (1, 2):
         tx.rooms.receipts.update(user, room, {"read": read})
     tx.rooms.receipts.set_private_read(user, room, 1)
+
+
+def live_whole(tx):
+    """A room with a state, of more than one layer."""
+    events = [("m.room.create", "", {}), ("m.room.name", "", {"name": "one"})]
+    events += [("m.room.member", f"@m{n}:one.test", {"membership": "join"}) for n in range(20)]
+    events += [("m.room.member", A, {"membership": "join"}), ("m.room.name", "", {"name": "two"})]
+    events += [("m.room.member", "@m0:one.test", {"membership": "leave"})]
+    for number, (type, state_key, content) in enumerate(events):
+        fields = {"type": type, "state_key": state_key, "content": content}
+        pdu = message(number, WHOLE, prev_events=[f"$w{number - 1}"], **fields)
+        tx.rooms.append(pdu, f"$w{number}", WHOLE)
+    tx.rooms.append(message(99, WHOLE, prev_events=["$w24"]), "$w99", WHOLE)
+
+
+def live_outside(tx):
+    """What waits for other servers."""
+    short_room = tx.rooms.short.room(WHOLE)
+    position = tx.rooms.timeline.position("$w99")
+    tx.sending.mark_active(tx.sending.queue_pdus([(TWO, PduId(short_room, position))]))
+    tx.sending.queue_edus([(TWO, {"edu_type": "m.test"})])
+    tx.backoff.record_failure("two.test", 1_000)

@@ -1,0 +1,97 @@
+"""Stores of every released schema: migrated, found consistent, and read through the parts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import conduitstore
+from conduitstore import UnsupportedFormatError, engine
+from conduitstore.consistency import check
+from conduitstore.ladder import load_migrations
+from conduitstore.parts.holder import Parts
+from conduitstore.types import Count
+
+GOLDEN = Path(__file__).parent
+NEWEST = len(load_migrations())
+VERSIONS = sorted(int(path.name.partition("-")[2]) for path in GOLDEN.glob("schema-*"))
+ANN, BEN = "@ann:one.test", "@ben:two.test"
+ATTIC, CELLAR = "!attic:one.test", "!cellar:one.test"
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: f"schema {version}")
+def golden(request, tmp_path):
+    """A copy of a store, and the version of its schema."""
+    path = shutil.copytree(GOLDEN / f"schema-{request.param}" / "store", tmp_path / "store")
+    return path, request.param
+
+
+def rows(path):
+    with engine.open(path, read_only=True) as db, db.snapshot() as view:
+        return {name: dict(iter(view.open_tree(name))) for name in view.tree_names()}
+
+
+def test_there_is_one_for_every_schema_with_rows_before_this_one():
+    assert VERSIONS == list(range(1, max(VERSIONS) + 1))
+    assert max(VERSIONS) >= NEWEST - 1
+
+
+def test_an_older_store_says_what_it_is_and_what_to_do(golden):
+    path, version = golden
+    with engine.open(path, read_only=True) as db:
+        assert Parts(db).globals.schema_version() == version
+    if version < NEWEST:
+        with pytest.raises(UnsupportedFormatError, match="conduitstore migrate"):
+            conduitstore.open(path)
+
+
+def test_it_migrates_and_is_consistent(golden, tmp_path):
+    path, version = golden
+    before = rows(path)
+    dry = conduitstore.upgrade(path, dry_run=True)
+    assert rows(path) == before
+    applied = conduitstore.upgrade(path, backup=tmp_path / "backup")
+    assert [step.step.number for step in applied] == list(range(version + 1, NEWEST + 1))
+    assert [vars(step) for step in dry] == [vars(step) for step in applied]
+    assert not any(step.skipped_total for step in applied)
+    with conduitstore.open(path) as store, store.snapshot() as view:
+        assert store.globals.schema_version() == NEWEST
+        assert list(check(view.keyspace)) == []
+    if version < NEWEST:
+        assert rows(tmp_path / "backup") == before
+
+
+def test_everything_in_it_is_read(golden):
+    path, _ = golden
+    with conduitstore.open(path, migrate=True) as store:
+        rooms, upto = store.rooms, store.globals.current_count()
+        assert store.users.all() == [ANN, BEN]
+        assert store.users.password_hash(ANN) == "hash of @ann:one.test"
+        assert store.devices.find_from_token("token of @ben:two.test") == (BEN, "PHONE")
+        ((_, waiting),) = store.to_device.events_since(ANN, "PHONE", Count(0), upto)
+        assert waiting["content"] == {"for": ANN}
+        assert store.account_data.get(None, BEN, "m.direct") == {"is": BEN}
+        for room in (ATTIC, CELLAR):
+            events, more = rooms.timeline.page(room, None, "f", 100)
+            assert [event.event_id for event in events] == [f"${n}{room}" for n in range(20)]
+            assert more is None
+            receipts = rooms.receipts.since(room, Count(0), upto)
+            assert [receipt.user for receipt in receipts] == [ANN, BEN]
+            assert rooms.receipts.private_read(ANN, room) == 3
+        assert rooms.members.joined_members(ATTIC) == [ANN, BEN]
+        assert rooms.members.joined_members(CELLAR) == [ANN]
+        before = rooms.receipts.since(ATTIC, Count(0), upto)
+        rooms.receipts.update(ANN, ATTIC, json.loads(json.dumps(before[0].event)))
+        after = rooms.receipts.since(ATTIC, Count(0), store.globals.current_count())
+        assert [receipt.user for receipt in after] == [BEN, ANN]
+
+
+def test_m0002_finds_rooms_by_number(golden):
+    path, version = golden
+    assert version != 1 or "shortroomid_room" not in rows(path)
+    conduitstore.upgrade(path)
+    migrated = rows(path)
+    numbers = {number: room for room, number in migrated["roomid_shortroomid"].items()}
+    assert len(numbers) == 2
+    assert migrated["shortroomid_room"] == numbers
