@@ -17,6 +17,7 @@ from .demo import demo
 from .import_ import import_
 from .migrate import migrate
 from .page import page
+from .rebuild import rebuild
 from .recover import recover
 from .scan import scan
 from .stats import stats
@@ -47,7 +48,7 @@ def app() -> None:
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
     *(check, verify, recover, backup, restore, compact, export, import_stream),
-    migrate,
+    *(migrate, rebuild),
     build_capi,
 )
 for command in COMMANDS:

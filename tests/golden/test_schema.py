@@ -33,7 +33,7 @@ def rows(path):
 
 
 def test_there_is_one_for_every_schema_with_rows_before_this_one():
-    assert VERSIONS == list(range(1, max(VERSIONS) + 1))
+    assert list(range(1, max(VERSIONS) + 1)) == VERSIONS
     assert max(VERSIONS) >= NEWEST - 1
 
 
