@@ -25,6 +25,7 @@ from conduitstore.migrate import migrate as migrate_
 from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
+from conduitstore.typing_state import Typing
 
 T = TypeVar("T")
 
@@ -58,12 +59,14 @@ class Store(Parts):
     Attributes:
         db: the engine below, with every tree as bytes.
         changes: for long polls.
+        typing: who is typing, in memory.
     """
 
     def __init__(self, db: Database, files: FileStore | None = None) -> None:
         super().__init__(db, Beside(files))
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
+        self.typing = Typing(super().transaction, self.changes.touch)
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
@@ -116,7 +119,7 @@ def _check_whole(db: Database) -> None:
 def open(
     path: str | os.PathLike[str],
     *,
-    files: FileStore | None = None,
+    media_files: FileStore | None = None,
     migrate: bool = False,
     **settings: Any,
 ) -> Store:
@@ -128,8 +131,8 @@ def open(
 
     Args:
         path: a directory, or ``":memory:"``.
-        files: where the bytes of media are, see :mod:`conduitstore.files`; a store opened without
-            keeps what is known of media, and refuses what needs their bytes.
+        media_files: where the bytes of media are, see :mod:`conduitstore.files`; a store
+            opened without keeps what is known of media, and refuses what needs their bytes.
         migrate: take the steps that rewrite rows too. A process may die in one: the next goes on.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
@@ -144,7 +147,7 @@ def open(
     db = engine.open(path, **settings)
     try:
         _check_whole(db)
-        store = Store(db, files)
+        store = Store(db, media_files)
         steps = load_migrations()
         if settings.get("read_only"):
             check_schema(db, store.globals, steps)

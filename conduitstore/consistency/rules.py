@@ -5,7 +5,9 @@ from __future__ import annotations
 from .counts import above_the_counter, undecodable
 from .events import not_indexed, of_no_room
 from .findings import Rule
+from .keys import miscounted, out_of_order
 from .members import MEMBERSHIPS, wrong_totals
+from .receipts import superseded_receipts
 from .references import Reference, exclusive, mirrored, referring, together
 from .rooms import disagreeing, unfinished
 from .state import meaningless, without_layers
@@ -70,18 +72,39 @@ RULES = [
         Reference("userdeviceid_token", "userdeviceid_metadata"),
         Reference("token_userdeviceid", "userdeviceid_metadata"),
     )),
-    Rule(11, "What waits for a device or belongs to one has its device.", referring(
-        Reference("todeviceid_events", "userdeviceid_metadata"),
-        Reference("userdeviceid_metadata", "userid_password"),
+    Rule(11, "What waits for a device or belongs to one has its device; one-time keys have turns.",
+         together(
+        referring(
+            Reference("todeviceid_events", "userdeviceid_metadata"),
+            Reference("userdeviceid_metadata", "userid_password"),
+            Reference("onetimekeyid_onetimekeys", "userdeviceid_metadata"),
+            Reference("userdeviceidalgorithm_fallback", "userdeviceid_metadata"),
+        ),
+        out_of_order,
     )),
     Rule(12, "Account data and its index lead to each other.", referring(
         Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
         Reference("roomuserdataid_accountdata", "roomusertype_roomuserdataid", value="key"),
     )),
-    Rule(13, "A user has one receipt in a room.", referring(
-        Reference("readreceiptid_readreceipt", "roomuserid_readreceiptcount", value="count"),
-        Reference("roomuserid_readreceiptcount", "readreceiptid_readreceipt", {"count": "value"}),
+    Rule(13, "A user has one receipt in a room and in each thread.", together(
+        referring(Reference(
+            "roomuserthreadid_readreceiptid", "readreceiptid_readreceipt")),
+        superseded_receipts,
     )),
+    Rule(14, "A key backup is whole, and says how many keys it holds.", together(
+        referring(
+            *mirrored("backupid_algorithm", "backupid_etag"),
+            Reference("backupkeyid_backup", "backupid_algorithm"),
+            *mirrored("backupid_algorithm", "backupid_keystotal"),
+        ),
+        miscounted,
+    )),
+    Rule(15, "Cross-signing roles name keys that are there.", referring(*(
+        Reference(pointer, "keyid_key", key="value")
+        for pointer in (
+            "userid_masterkeyid", "userid_selfsigningkeyid", "userid_usersigningkeyid",
+        )
+    ))),
     Rule(18, "Nothing is both queued and being sent.", referring(
         *exclusive("servernameevent_data", "servercurrentevent_data"),
     )),

@@ -80,19 +80,20 @@ def mirror(forward: Reference, back: Reference) -> Derivation:
 
     def origin(view: Keyspace, item: Item) -> Item | None:
         row = row_of(TREES[back.source], *item)
-        return None if row is None else _row_at(view, back.target, back.target_key(row))
+        return None if row is None else row_at(view, back.target, back.target_key(row))
 
     return Derivation(forward.target, forward.source, implied, origin)
 
 
-def _row_at(view: Keyspace, tree: str, key: bytes) -> Item | None:
+def row_at(view: Keyspace, tree: str, key: bytes) -> Item | None:
+    """A row by its key; None where there is none."""
     value = found_at(view.open_tree(tree), key)
     return None if value is None else (key, value)
 
 
 def _named_by_value(tree: str) -> Leads:
     """The row of ``tree`` whose key is the other's value."""
-    return lambda view, item: _row_at(view, tree, item[1])
+    return lambda view, item: row_at(view, tree, item[1])
 
 
 def _event_place(_view: Keyspace, item: Item) -> Item | None:
@@ -149,10 +150,4 @@ MIRRORS = [
         Reference("roomserverids", "serverroomids"),
         Reference("serverroomids", "roomserverids"),
     ),
-    mirror(
-        Reference("readreceiptid_readreceipt", "roomuserid_readreceiptcount", value="count"),
-        Reference("roomuserid_readreceiptcount", "readreceiptid_readreceipt", {"count": "value"}),
-    ),
 ]
-
-DERIVATIONS = [EVENT_PLACES, STATE_HASHES, *MIRRORS]

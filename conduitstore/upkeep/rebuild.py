@@ -10,29 +10,37 @@ from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Keyspace
 from conduitstore.schema import tree_schema
 
-from .derived import DERIVATIONS
-from .of_rooms import by_room, extremities, server_totals, servers, totals
+from .derived import EVENT_PLACES, MIRRORS, STATE_HASHES
+from .derived_keys import UPLOADS
+from .derived_receipts import RECEIPTS
+from .derived_totals import (
+    Expected,
+    backup_totals,
+    by_head,
+    extremities,
+    server_totals,
+    servers,
+    totals,
+)
+
+_DERIVATIONS = [EVENT_PLACES, STATE_HASHES, RECEIPTS, UPLOADS, *MIRRORS]
 
 Rebuild = Callable[[Keyspace], int]
 
+_BY_HEAD: list[tuple[str, str, Callable[..., Expected], int]] = [
+    *((tree, counted, totals(tree), 1) for tree, counted in TOTALS.items()),
+    ("roomserverid_joinedcount", "roomuserid_joined", server_totals, 1),
+    ("roomserverids", "roomuserid_joined", servers, 1),
+    ("roomid_pduleaves", "roomid_shortstatehash", extremities, 1),
+    ("backupid_keystotal", "backupid_algorithm", backup_totals, 2),
+]
+
 REBUILDS: dict[str, Rebuild] = {
-    **{one.target: one.rebuild for one in DERIVATIONS},
+    **{one.target: one.rebuild for one in _DERIVATIONS},
     **{
-        tree: partial(by_room, tree=tree, source=counted, expect=totals(tree))
-        for tree, counted in TOTALS.items()
+        tree: partial(by_head, tree=tree, source=source, expect=expect, width=width)
+        for tree, source, expect, width in _BY_HEAD
     },
-    "roomserverid_joinedcount": partial(
-        by_room,
-        tree="roomserverid_joinedcount",
-        source="roomuserid_joined",
-        expect=server_totals,
-    ),
-    "roomserverids": partial(
-        by_room, tree="roomserverids", source="roomuserid_joined", expect=servers
-    ),
-    "roomid_pduleaves": partial(
-        by_room, tree="roomid_pduleaves", source="roomid_shortstatehash", expect=extremities
-    ),
 }
 """Derived tree to what makes it right."""
 

@@ -2,7 +2,7 @@
 
 from conduitstore.types import FederationServer, PduId
 
-A, B, ROOM, OTHER = "@a:one.test", "@b:two.test", "!r:one.test", "!other:one.test"
+A, B, ROOM, OTHER = "@a:one.test", "@b:two.test", "!r:one.test", "!r:one.test2"
 WHOLE = "!whole:one.test"
 TWO = FederationServer("two.test")
 
@@ -38,6 +38,7 @@ def live(tx):
     tx.rooms.short.get_or_create_state_key("m.room.name", "")
     live_whole(tx)
     live_outside(tx)
+    live_encrypted(tx)
 
 
 def live_in(tx, user, room):
@@ -49,7 +50,9 @@ def live_in(tx, user, room):
     tx.rooms.timeline.add_outlier(message(4, room), f"$out{room}{user}")
     tx.rooms.members.mark_joined(user, room)
     for read in (1, 2):
-        tx.rooms.receipts.update(user, room, {"read": read})
+        tx.rooms.receipts.update(
+            user, room, {"type": "m.receipt", "content": {f"${read}": {"m.read": {user: {}}}}}
+        )
     tx.rooms.receipts.set_private_read(user, room, 1)
 
 
@@ -73,3 +76,19 @@ def live_outside(tx):
     tx.sending.mark_active(tx.sending.queue_pdus([(TWO, PduId(short_room, position))]))
     tx.sending.queue_edus([(TWO, {"edu_type": "m.test"})])
     tx.backoff.record_failure("two.test", 1_000)
+
+
+def live_encrypted(tx):
+    """Keys of all kinds, and a backup of some."""
+    for device in ("D", "E" * 300):
+        for upload in ("1", "2"):
+            keys = {f"signed_curve25519:AAA{upload}{n}": {"key": "k"} for n in range(3)}
+            tx.one_time_keys.add(A, device, keys)
+        tx.one_time_keys.add_fallback(A, device, "signed_curve25519:F", {"key": "f"})
+        tx.keys.add_device_keys(A, device, {"user_id": A, "device_id": device, "keys": {}})
+    roles = [{"keys": {f"ed25519:{letter * 43}": letter * 43}} for letter in "MSU"]
+    tx.keys.add_cross_signing_keys(A, *roles)
+    for number in range(12):
+        version = tx.key_backups.create(A, {"algorithm": "m.test"})
+        if number:
+            tx.key_backups.add_keys(A, version, {ROOM: {"session": {"session_data": {}}}})

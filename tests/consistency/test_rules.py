@@ -165,6 +165,7 @@ def counter_ahead(db):
 
 
 MEMBER = (A, ROOM)
+POINTERS = ("userid_masterkeyid", "userid_selfsigningkeyid", "userid_usersigningkeyid")
 
 # Rule -> what breaks it, and it alone.
 BREAKINGS = {
@@ -252,6 +253,10 @@ BREAKINGS = {
     11: [
         put("todeviceid_events", (A, "gone", 1), b"{}"),
         drop("userid_password", B),
+        put("userdeviceidalgorithm_fallback", (A, "gone", "a"), b"{}"),
+        put("onetimekeyuploads", (A, "D", "signed_curve25519", 1, "none"), b""),
+        put("onetimekeyid_onetimekeys", (A, "D", '"a:b"'), b"{}"),
+        drop_first("onetimekeyuploads"),
     ],
     12: [
         drop("roomusertype_roomuserdataid", ROOM, A, "m.tag"),
@@ -260,9 +265,17 @@ BREAKINGS = {
     ],
     13: [
         put("readreceiptid_readreceipt", (ROOM, 1, A), b"{}"),
-        drop("roomuserid_readreceiptcount", ROOM, A),
+        drop("roomuserthreadid_readreceiptid", ROOM, A, ""),
         drop_first("readreceiptid_readreceipt"),
     ],
+    14: [
+        drop_first("backupid_etag"),
+        put("backupid_etag", (A, "7"), u64(1)),
+        put("backupkeyid_backup", (A, "7", ROOM, "s"), b"{}"),
+        drop_first("backupkeyid_backup"),
+        drop_first("backupid_keystotal"),
+    ],
+    15: [first(tree, lambda value: value + b"x") for tree in POINTERS],
     18: [both_queues],
 }
 CASES = [(rule, breaking) for rule, breakings in BREAKINGS.items() for breaking in breakings]

@@ -35,8 +35,14 @@ def corpus():
 
 
 def contents(db, tree):
+    """The rows of a tree; the order of one-time keys is nothing that can be made again."""
+    shape = TREES[tree].key
     with db.snapshot() as view:
-        return list(view.open_tree(tree))
+        items = list(view.open_tree(tree))
+    if tree != "onetimekeyuploads":
+        return items
+    cut = [shape.cut(key) if key.count(b"\xff") == 4 else key for key, _ in items]
+    return sorted((fields[:3], fields[4]) if len(fields) == 5 else fields for fields in cut)
 
 
 def test_every_derived_tree_can_be_rebuilt():
@@ -72,7 +78,7 @@ def test_a_lost_tree_of_the_corpus_comes_back(corpus, tree, monkeypatch):
 def test_rubbish_and_wrong_rows_go(db, tree):
     before = contents(db, tree)
     rows = db.open_tree(tree)
-    for key, value in before[::2]:
+    for key, value in list(rows)[::2]:
         rows.insert(key, b"wrong" if value != b"" else b"x")
         rows.insert(key[:-1] + b"~", value)
     rows.insert(b"\xff", b"\xff")

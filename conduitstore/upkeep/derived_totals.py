@@ -1,6 +1,6 @@
-"""Derived trees that follow from all rows of a room: totals, servers, forward extremities.
+"""Derived trees that follow from many rows at once: totals, servers, forward extremities.
 
-Each room is one commit. Memory: what one room has of it.
+Each room, or backup, is one commit. Memory: what one has of it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,29 @@ from conduitstore.codec.events import previous_events
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_json_object
 from conduitstore.consistency.events import event_id_in
 from conduitstore.consistency.members import TOTALS, servers_of
-from conduitstore.consistency.rows import found_at, heads, row_of, rows
+from conduitstore.consistency.rows import found_at, heads, row_of, rows, under
 from conduitstore.kv import Keyspace, Transaction
 from conduitstore.schema import TREES
 
 from .batches import each_row
 
+_BACKUP = TREES["backupid_keystotal"].key
+_BACKED_UP = TREES["backupkeyid_backup"].key
+
 Expected = dict[bytes, bytes]
-"""The rows that a room should have in a tree."""
+"""The rows that a room, or a backup, should have in a tree."""
 
 
-def by_room(db: Keyspace, tree: str, source: str, expect: Callable[..., Expected]) -> int:
-    """Make a tree right, room by room; gives how many rows were not."""
+def by_head(
+    db: Keyspace, tree: str, source: str, expect: Callable[..., Expected], width: int = 1
+) -> int:
+    """Make a tree right, one after the other of what its first ``width`` fields name.
+
+    Gives how many rows were not.
+    """
     shapeless = each_row(db, tree, partial(_drop_shapeless, tree))
-    rooms = db.transaction(partial(_rooms, tree=tree, source=source), read_only=True)
-    return shapeless + sum(db.transaction(partial(_mend, tree, expect, room)) for room in rooms)
+    named = db.transaction(partial(_heads, names=(source, tree), width=width), read_only=True)
+    return shapeless + sum(db.transaction(partial(_mend, tree, expect, head)) for head in named)
 
 
 def _drop_shapeless(tree: str, tx: Transaction, key: bytes, value: bytes) -> int:
@@ -36,23 +44,23 @@ def _drop_shapeless(tree: str, tx: Transaction, key: bytes, value: bytes) -> int
     return 1
 
 
-def _rooms(view: Keyspace, tree: str, source: str) -> list[bytes]:
-    names = (source, tree)
-    return sorted({r for name in names for (r,) in heads(view.open_tree(name), TREES[name].key)})
+def _heads(view: Keyspace, names: tuple[str, ...], width: int) -> list[tuple[bytes, ...]]:
+    return sorted(
+        {head for name in names for head in heads(view.open_tree(name), TREES[name].key, width)}
+    )
 
 
-def _mend(tree: str, expect: Callable[..., Expected], room: bytes, tx: Transaction) -> int:
-    target, shape = tx.open_tree(tree), TREES[tree].key
-    expected = expect(tx, room)
-    found = dict(iter(target.scan_prefix(shape.join(room))))
-    wrong = 0
+def _mend(
+    tree: str, expect: Callable[..., Expected], head: tuple[bytes, ...], tx: Transaction
+) -> int:
+    target = tx.open_tree(tree)
+    expected, found = expect(tx, *head), under(target, TREES[tree].key, *head)
     for key in found.keys() - expected.keys():
-        wrong += target.remove(key) is not None
-    for key, value in expected.items():
-        if found.get(key) != value:
-            target.insert(key, value)
-            wrong += 1
-    return wrong
+        target.remove(key)
+    wrong = {key: value for key, value in expected.items() if found.get(key) != value}
+    for key, value in wrong.items():
+        target.insert(key, value)
+    return len(found.keys() - expected.keys()) + len(wrong)
 
 
 def totals(tree: str) -> Callable[..., Expected]:
@@ -98,3 +106,12 @@ def extremities(view: Keyspace, room: bytes) -> Expected:
     shape = TREES["roomid_pduleaves"].key
     last = [event for event in events[True] or events[False] if event not in named]
     return {shape.join(room, event): event for event in last}
+
+
+def backup_totals(view: Keyspace, user: bytes, version: bytes) -> Expected:
+    """How many keys a backup holds; no row for one that is gone."""
+    key = _BACKUP.join(user, version)
+    if not view.open_tree("backupid_algorithm").contains_key(key):
+        return {}
+    keys = rows(view, "backupkeyid_backup", _BACKED_UP.join(user, version))
+    return {key: pack_u64(sum(1 for _ in keys))}
