@@ -76,6 +76,7 @@ WRITES = {
         s.rooms.members.mark_joined(B, ROOM),
         s.keys.mark_changed(B),
     ),
+    "state": lambda s, _: s.rooms.state.set_current(ROOM, s.rooms.state_compressor.save({})),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
     "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
     "join": lambda s, _: s.rooms.members.mark_joined(A, OTHER),
