@@ -78,6 +78,12 @@ class TreeSchema:
     room_scoped: bool
     value_shape: KeyShape | None
 
+    @property
+    def value_fields(self) -> KeyShape:
+        """The shape of a value built like a key, of a tree that has such."""
+        assert self.value_shape is not None, self.name
+        return self.value_shape
+
 
 _ROOM_FIELDS = {"room", "short_room", "room_or_user"}
 

@@ -41,12 +41,12 @@ _MISSING = """
     alias_roomid alias_userid aliasid_alias
     blocked_servername_mediaid disabledroomids filehash_metadata filehash_servername_mediaid
     filehash_thumbnailid id_appserviceregistrations lazyloadedids
-    openidtoken_expiresatuserid presenceid_presence publicroomids
+    presenceid_presence publicroomids
     referencedevents roomuserid_lastnotificationread senderkey_pusher server_signingkeys
     servername_userlocalpart_mediaid servernamemediaid_metadata servernamemediaid_userlocalpart
     shorteventid_authchain softfailedeventids threadid_userids
     thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response userfilterid_filter
+    userdevicetxnid_response
     userid_lastpresenceupdate
     userroomid_highlightcount userroomid_notificationcount
 """
