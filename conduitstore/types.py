@@ -33,6 +33,9 @@ MediaId = NewType("MediaId", str)
 
 FileHash = NewType("FileHash", str)
 """The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits: the file's name."""
+RoomAlias = NewType("RoomAlias", str)
+ThreadId = NewType("ThreadId", str)
+"""The event id of a thread's root, or ``"main"`` for what is in no thread."""
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""

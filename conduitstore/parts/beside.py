@@ -51,6 +51,11 @@ class Beside:
         self._memory: dict[type, object] = {}
 
     @property
+    def has_files(self) -> bool:
+        """Whether the store was opened with files."""
+        return self._files is not None
+
+    @property
     def files(self) -> FileStore:
         """The bytes of media.
 
@@ -59,7 +64,7 @@ class Beside:
         """
         if self._files is None:
             raise InvalidArgumentError(
-                "this store was opened without files: conduitstore.open(path, files=...)"
+                "this store was opened without files: conduitstore.open(path, media_files=...)"
             )
         return self._files
 

@@ -43,6 +43,13 @@ class Belongings(Protocol):
     def forget_device(self, user: UserId, device: DeviceId) -> object: ...
 
 
+class RoomsNear(Protocol):
+    """What rooms keep for each device."""
+
+    @property
+    def lazy_loading(self) -> Belongings: ...
+
+
 class DevicesNear(Near, Protocol):
     """The user a device belongs to, and all that goes with the device."""
 
@@ -58,6 +65,8 @@ class DevicesNear(Near, Protocol):
     def refresh_tokens(self) -> Belongings: ...
     @property
     def dehydrated_devices(self) -> Belongings: ...
+    @property
+    def rooms(self) -> RoomsNear: ...
 
 
 class Devices(Part[DevicesNear]):
@@ -120,8 +129,13 @@ class Devices(Part[DevicesNear]):
         near = self._near
         self.remove_tokens(user, device)
         near.to_device.forget_all(user, device)
-        for belongings in (near.keys, near.one_time_keys, near.dehydrated_devices):
-            belongings.forget_device(user, device)
+        for part in (
+            near.keys,
+            near.one_time_keys,
+            near.dehydrated_devices,
+            near.rooms.lazy_loading,
+        ):
+            part.forget_device(user, device)
         existed = self._metadata.remove(_DEVICE.pack(user, device)) is not None
         if existed:
             self._list_versions.increment(_USER(user))

@@ -17,19 +17,31 @@ from conduitstore.parts.globals import Globals
 from conduitstore.parts.key_backups import KeyBackups
 from conduitstore.parts.key_changes import KeyChanges
 from conduitstore.parts.keys import Keys
+from conduitstore.parts.media.blocks import Blocks
+from conduitstore.parts.media.contents import Contents
+from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.retention import Retention
+from conduitstore.parts.media.thumbnails import Thumbnails
+from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.presence import Presences
 from conduitstore.parts.profiles import Profiles
 from conduitstore.parts.refresh_tokens import RefreshTokens
 from conduitstore.parts.restrictions import Restrictions
+from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
+from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
 from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.tokens import Tokens
@@ -69,6 +81,22 @@ class Rooms(Holder):
     state = PartOf(State)
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
+    user_counters = PartOf(UserCounters)
+    alias = PartOf(Alias)
+    directory = PartOf(Directory)
+    metadata = PartOf(Metadata)
+    lazy_loading = PartOf(LazyLoading)
+
+
+class Media(Holder):
+    """The parts of media."""
+
+    files = PartOf(Files)
+    thumbnails = PartOf(Thumbnails)
+    uploaders = PartOf(Uploaders)
+    contents = PartOf(Contents)
+    blocks = PartOf(Blocks)
+    retention = PartOf(Retention)
 
 
 class Parts(Holder):
@@ -91,6 +119,7 @@ class Parts(Holder):
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
+    presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
         super().__init__(keyspace, Beside() if beside is None else beside)
@@ -98,6 +127,10 @@ class Parts(Holder):
     @once
     def rooms(self) -> Rooms:
         return Rooms(self.keyspace, self.beside)
+
+    @once
+    def media(self) -> Media:
+        return Media(self.keyspace, self.beside)
 
     def transaction(
         self,

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from conduitstore import InvalidArgumentError
+from conduitstore.parts.presence import Presence
 
 A, ROOM, OTHER = "@a:one.test", "!r:one.test", "!other:one.test"
 NOT_IDS = ["", "\ud800", "é" * 128, b"@a:one.test", None, 5, ["@a:one.test"], {}]
@@ -16,6 +17,10 @@ def nested(depth):
     for _ in range(depth - 1):
         value = {"a": value}
     return value
+
+
+def receipt(user, event="$1"):
+    return {"type": "m.receipt", "content": {event: {"m.read": {user: {"ts": 1}}}}}
 
 
 def refuses(store, rows, call):
@@ -50,7 +55,27 @@ def test_what_is_no_id(store, rows, message, bad):
         lambda parts: parts.rooms.timeline.append(message(), bad, ROOM),
         lambda parts: parts.rooms.members.mark_joined(bad, ROOM),
         lambda parts: parts.rooms.members.mark_left(A, bad),
-        lambda parts: parts.rooms.receipts.update(bad, ROOM, {}),
+        lambda parts: parts.rooms.receipts.update(bad, ROOM, receipt(A)),
+        lambda parts: parts.rooms.receipts.set_private_read(bad, ROOM, 1),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A, bad]),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A], [bad]),
+        lambda parts: parts.rooms.user_counters.increment(bad, [A]),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A], thread=bad),
+        lambda parts: parts.rooms.user_counters.reset(bad, ROOM),
+        lambda parts: parts.rooms.user_counters.shared_rooms([bad]),
+        lambda parts: parts.presence.update(bad, Presence("online")),
+        lambda parts: parts.presence.ping(bad, 5),
+        lambda parts: parts.rooms.alias.set(bad, ROOM, A),
+        lambda parts: parts.rooms.alias.set("#a:x", bad, A),
+        lambda parts: parts.rooms.alias.set("#a:x", ROOM, bad),
+        lambda parts: parts.rooms.alias.remove(bad),
+        lambda parts: parts.rooms.alias.of_room(bad),
+        lambda parts: parts.rooms.directory.set_public(bad),
+        lambda parts: parts.rooms.metadata.ban(bad),
+        lambda parts: parts.rooms.metadata.disable(bad),
+        lambda parts: parts.rooms.metadata.lower_min_depth(bad, 5),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [bad], since=0, token=1),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", bad, [A], since=0, token=1),
     ):
         refuses(store, rows, call)
 
@@ -75,7 +100,16 @@ def test_what_is_no_count(store, rows, bad):
         lambda parts: parts.key_changes.since(ROOM, bad, 9),
         lambda parts: parts.key_changes.since_many([ROOM, A], 0, bad),
         lambda parts: parts.rooms.receipts.set_private_read(A, ROOM, bad),
+        lambda parts: parts.rooms.receipts.set_private_read(A, ROOM, bad, "$t"),
         lambda parts: parts.rooms.receipts.since(ROOM, 0, bad),
+        lambda parts: parts.rooms.receipts.private_since(A, ROOM, bad, 9),
+        lambda parts: parts.presence.since(bad, 9),
+        lambda parts: parts.rooms.metadata.lower_min_depth(ROOM, bad),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=bad, token=9),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=0, token=bad),
+        lambda parts: parts.rooms.lazy_loading.was_sent(A, "D", ROOM, A, bad),
+        lambda parts: parts.presence.ping(A, bad),
+        lambda parts: parts.presence.update(A, Presence("online", last_active_ts=bad)),
         lambda parts: parts.rooms.members.joined_since(A, bad, 9),
         lambda parts: parts.rooms.members.changes_since(A, "leave", 0, bad),
         lambda parts: parts.rooms.short.event_id(bad),
