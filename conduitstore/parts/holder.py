@@ -15,6 +15,8 @@ from conduitstore.parts.globals import Globals
 from conduitstore.parts.media.blocks import Blocks
 from conduitstore.parts.media.contents import Contents
 from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.pending import Pending
+from conduitstore.parts.media.previews import Previews
 from conduitstore.parts.media.retention import Retention
 from conduitstore.parts.media.thumbnails import Thumbnails
 from conduitstore.parts.media.uploaders import Uploaders
@@ -30,6 +32,7 @@ from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
+from conduitstore.parts.server_keys import ServerKeys
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
 
@@ -79,6 +82,8 @@ class Media(Holder):
     contents = PartOf(Contents)
     blocks = PartOf(Blocks)
     retention = PartOf(Retention)
+    pending = PartOf(Pending)
+    previews = PartOf(Previews)
 
 
 class Parts(Holder):
@@ -89,6 +94,7 @@ class Parts(Holder):
     devices = PartOf(Devices)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    server_keys = PartOf(ServerKeys)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
     presence = PartOf(Presences)
