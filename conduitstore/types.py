@@ -18,6 +18,12 @@ RoomId = NewType("RoomId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
+PublicKey = NewType("PublicKey", str)
+"""Ed25519, unpadded base64: 43 characters. The id of a cross-signing key."""
+BackupVersion = NewType("BackupVersion", str)
+"""Of a key backup: a count as decimal text."""
+Etag = NewType("Etag", str)
+SessionId = NewType("SessionId", str)
 AppserviceId = NewType("AppserviceId", str)
 MediaId = NewType("MediaId", str)
 

@@ -12,6 +12,8 @@ from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.keys import Keys
 from conduitstore.parts.media.blocks import Blocks
 from conduitstore.parts.media.contents import Contents
 from conduitstore.parts.media.files import Files
@@ -20,10 +22,15 @@ from conduitstore.parts.media.previews import Previews
 from conduitstore.parts.media.retention import Retention
 from conduitstore.parts.media.thumbnails import Thumbnails
 from conduitstore.parts.media.uploaders import Uploaders
+from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
+from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
@@ -71,6 +78,10 @@ class Rooms(Holder):
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
     user_counters = PartOf(UserCounters)
+    alias = PartOf(Alias)
+    directory = PartOf(Directory)
+    metadata = PartOf(Metadata)
+    lazy_loading = PartOf(LazyLoading)
 
 
 class Media(Holder):
@@ -92,6 +103,9 @@ class Parts(Holder):
     globals = PartOf(Globals)
     users = PartOf(Users)
     devices = PartOf(Devices)
+    keys = PartOf(Keys)
+    one_time_keys = PartOf(OneTimeKeys)
+    key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
     server_keys = PartOf(ServerKeys)

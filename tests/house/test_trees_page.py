@@ -38,12 +38,9 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    alias_roomid alias_userid aliasid_alias backupid_algorithm backupid_etag backupkeyid_backup
-    disabledroomids id_appserviceregistrations keychangeid_userid keyid_key lazyloadedids
-    onetimekeyid_onetimekeys openidtoken_expiresatuserid publicroomids referencedevents
-    senderkey_pusher shorteventid_authchain softfailedeventids threadid_userids tofrom_relation
-    tokenids userdevicesessionid_uiaainfo userdevicetxnid_response userfilterid_filter
-    userid_lastonetimekeyupdate userid_masterkeyid userid_selfsigningkeyid userid_usersigningkeyid
+    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
+    shorteventid_authchain softfailedeventids threadid_userids tofrom_relation tokenids
+    userdevicesessionid_uiaainfo userdevicetxnid_response userfilterid_filter
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())
