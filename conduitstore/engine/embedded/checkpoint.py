@@ -72,6 +72,8 @@ class Checkpointer:
         self._needed = set(self._segments)  # of it, and what is kept of the one before
         self._lock = threading.Lock()  # one frame at a time
         self._ceilings = Ceilings()
+        self.condemned: frozenset[int] = frozenset()
+        """Numbers of segments that are not whole: the next checkpoint rewrites them."""
         self.written_bytes = deque([0, 0], maxlen=2)
         """Bytes of segments that the last two checkpoints wrote."""
         self.live_bytes = 0
@@ -125,6 +127,10 @@ class Checkpointer:
             self.manifest.append_ceilings(ceilings)
             self._ceilings = ceilings
 
+    def named_segments(self) -> set[int]:
+        """The numbers of those that the newest generation names."""
+        return set(self._segments)
+
     def needed_segments(self) -> set[int]:
         """Those that are kept, for one of two generations; ask while no checkpoint runs."""
         return self._needed
@@ -150,7 +156,7 @@ class Checkpointer:
             target_bytes=target_bytes,
             is_thorough=is_thorough,
         )
-        return {segment.number for segment in chosen}
+        return {segment.number for segment in chosen} | self.condemned
 
     def _write_leaves(self, leaves: Leaves, victims: set[int], generation: int) -> LeafWriter:
         writer = LeafWriter(

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import IDS_MAX
 
-from .manifest import Ceilings, Generation
+from .manifest import FORK_GAP, Ceilings, Generation
 
-FORK_GAP = 1 << 32
-"""How far above its ceilings a copy of a store begins, so that it repeats none of the other's."""
 COUNT_RESERVE = 1 << 16
 """How far ahead the ceiling of the count is raised."""
 
