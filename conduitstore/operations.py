@@ -49,9 +49,17 @@ class Stats:
     files_total: int = 0
     log_bytes: int = 0
     """Of the commits since the last checkpoint began."""
+    live_bytes: int = 0
+    """Of files that the newest checkpoint needs."""
+    checkpoint_bytes: int = 0
+    """Of files that the last two checkpoints wrote, a running one among them. All files together
+    take at most this, twice ``live_bytes``, and the log."""
     dirty_bytes: int = 0
     """Of memory that only the next checkpoint can free."""
+    index_bytes: int = 0
+    """Of memory for knowing where every leaf is: it grows with the store, and never leaves."""
     cache_bytes: int = 0
+    """Of memory for leaves and blobs that can be read again; bounded by its setting."""
     cache_loads_total: int = 0
     """Leaves read from disk since the store was opened."""
 

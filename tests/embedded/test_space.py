@@ -46,7 +46,7 @@ def watched(db, disk, monkeypatch):
     def checked(*args, **options):
         victims = publish(*args, **options)
         keeper = db.checkpointer
-        bound = 2 * keeper.live_bytes + sum(keeper.written_bytes)
+        bound = 2 * keeper.live_bytes + keeper.written_bytes
         used = file_bytes(disk, "segment")
         assert used <= bound
         fullest.append(used)

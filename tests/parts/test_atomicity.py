@@ -2,7 +2,8 @@
 
 import pytest
 
-A, B, ROOM = "@a:one.test", "@b:two.test", "!r:one.test"
+A, B, ROOM, LIVED = "@a:one.test", "@b:two.test", "!r:one.test", "!lived:one.test"
+NAME, TOPIC = ("m.room.name", ""), ("m.room.topic", "")
 
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
@@ -31,6 +32,19 @@ OPERATIONS = {
     "knock": lambda p, _: p.rooms.members.mark_knocked(B, ROOM, [{}]),
     "leave": lambda p, _: p.rooms.members.mark_left(A, ROOM, [{}]),
     "forget": lambda p, _: p.rooms.members.forget(A, "!left:one.test"),
+    "save state": lambda p, _: p.rooms.state_compressor.save({NAME: "$n", TOPIC: "$t"}),
+    "change state": lambda p, _: p.rooms.state_compressor.change(
+        p.rooms.state.current(LIVED), {NAME: "$n"}
+    ),
+    "set state": lambda p, _: p.rooms.state.set_current(ROOM, p.rooms.state.before("$l")),
+    "state before": lambda p, _: p.rooms.state.set_before("$x", p.rooms.state.before("$l")),
+    "extremities": lambda p, _: p.rooms.state.set_forward_extremities(LIVED, ["$0"]),
+    "append state": lambda p, message: p.rooms.append(
+        message(6, LIVED, type="m.room.name", state_key=""), "$6", LIVED
+    ),
+    "backfill a room": lambda p, message: p.rooms.append.backfilled(
+        message(7, "!new:x"), "$7", "!new:x"
+    ),
     "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, {"a": 2}),
     "private marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2),
 }
@@ -50,6 +64,7 @@ def lived_in(store, message):
         tx.rooms.timeline.add_outlier(message(1), "$1")
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
+        tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
         tx.rooms.receipts.update(A, ROOM, {})
         tx.rooms.receipts.set_private_read(A, ROOM, 1)
 

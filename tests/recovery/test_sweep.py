@@ -81,9 +81,10 @@ def check_prefix(disk, promised=PROMISED):
     check_goes_on(disk, db)
 
 
-def check_salvage(disk):
+def check_salvage(disk, *, is_cut=False):
     db = open_on(disk, recover="salvage")
-    check_numbers(db)
+    if not is_cut:  # A manifest that ends behind a whole frame never promised what is cut off.
+        check_numbers(db)
     found = content(db)
     for tree, rows in found.items():
         for key, value in rows:
@@ -114,7 +115,7 @@ def test_no_cut(name):
         # What is cut off a log promises nothing any more.
         check_strict(replaced(LIVED.disk, name, data[:size]), promised=0)
         check_prefix(replaced(LIVED.disk, name, data[:size]), promised=0)
-        check_salvage(replaced(LIVED.disk, name, data[:size]))
+        check_salvage(replaced(LIVED.disk, name, data[:size]), is_cut=True)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -144,4 +145,4 @@ def test_several_damages_at_once(damages):
         )  # fmt: skip
     check_strict(copy.deepcopy(disk), promised=0)
     check_prefix(copy.deepcopy(disk), promised=0)
-    check_salvage(disk)
+    check_salvage(disk, is_cut=any(is_cut for _, _, is_cut in damages))

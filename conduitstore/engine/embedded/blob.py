@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import zstandard
-
+from .compression import compressed, decompressed
 from .format import COMPRESSED
 
 if TYPE_CHECKING:
+    import zstandard
+
     from .cache import Cache
     from .segment import Segment
 
@@ -119,11 +120,8 @@ def blobs_of(entries: dict[bytes, bytes]) -> Iterator[Blob]:
 
 def encode_blob(value: bytes, compressor: zstandard.ZstdCompressor | None) -> tuple[bytes, int]:
     """Payload and flags of the blob's frame."""
-    if compressor is not None:
-        packed = compressor.compress(value)
-        if len(packed) < len(value):
-            return packed, COMPRESSED
-    return value, 0
+    payload, is_compressed = compressed(value, compressor)
+    return payload, COMPRESSED if is_compressed else 0
 
 
 def decode_blob(payload: bytes, flags: int, size_bytes: int) -> bytes:
@@ -133,9 +131,7 @@ def decode_blob(payload: bytes, flags: int, size_bytes: int) -> bytes:
         ValueError: the bytes are none of ours, or another blob's.
     """
     if flags & COMPRESSED:
-        if zstandard.frame_content_size(payload) != size_bytes:
-            raise ValueError("a compressed blob has another size than its leaf says")
-        payload = zstandard.ZstdDecompressor().decompress(payload)
+        payload = decompressed(payload, range(size_bytes, size_bytes + 1))
     if len(payload) != size_bytes:
         raise ValueError("a blob has another size than its leaf says")
     return payload

@@ -15,8 +15,8 @@ The caller froze the state and turned to a new log file at the same instant. The
 
 A crash before 4 is complete leaves the generation before, and its log, untouched.
 
-Segments that only the generation before needs stay as long as the files keep to their bound: twice
-what lives, and what the last two checkpoints wrote.
+Segments that only the generation before needs stay as long as the files keep to their bound at
+every moment: twice what lives, and what the last two checkpoints wrote, a running one among them.
 """
 
 from __future__ import annotations
@@ -74,11 +74,12 @@ class Checkpointer:
         self._ceilings = Ceilings()
         self.condemned: frozenset[int] = frozenset()
         """Numbers of segments that are not whole: the next checkpoint rewrites them."""
-        self.written_bytes = deque([0, 0], maxlen=2)
-        """Bytes of segments that the last two checkpoints wrote."""
+        self._written = deque([0, 0], maxlen=2)  # by the last two checkpoints
+        self._writer: LeafWriter | None = None  # of one that runs, or failed
         self.live_bytes = 0
-        """Bytes of segments that the newest generation needs."""
+        """Bytes of segments and manifest that the newest generation needs."""
         self.manifest: Manifest | None = None
+        self._rows_total = 0  # of the newest generation
         self._manifest_before = 0  # the number of the one that holds the generation before
 
     def publish(
@@ -101,7 +102,8 @@ class Checkpointer:
             for tree_id, root in frozen.roots.items()
         }
         victims = self._victims(leaves, is_thorough=is_thorough)
-        writer = self._write_leaves(leaves, victims, generation.generation)
+        writer = self._writer = self._new_writer(victims, generation.generation)
+        self._write_leaves(writer, leaves, victims)
         self._directory.sync()
         locations = {
             tree_id: {low: _location(leaf, writer) for low, leaf in rows.items()}
@@ -112,12 +114,14 @@ class Checkpointer:
             # Somebody may have raised the ceilings since the state was frozen.
             raised = generation.ceilings.raised_to(self._ceilings)
             generation = replace(generation, ceilings=raised)
-            self._publish(leaves, locations, replace(generation, leaves=rows), is_first=is_first)
+            changes = replace(generation, leaves=rows)
+            manifest_bytes = self._publish(leaves, locations, changes, is_first=is_first)
             self._ceilings = raised
         writer.settle()
         self._published = locations
-        self.written_bytes.append(writer.written_bytes)
-        self._retire(generation.previous_log_start)
+        self._retire(generation.previous_log_start, writer.written_bytes)
+        self._written.append(writer.written_bytes + manifest_bytes)
+        self._writer = None
         return victims
 
     def publish_ceilings(self, ceilings: Ceilings) -> None:
@@ -130,6 +134,18 @@ class Checkpointer:
     def named_segments(self) -> set[int]:
         """The numbers of those that the newest generation names."""
         return set(self._segments)
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of segments and manifest by the last two checkpoints, a running one among them."""
+        before, last = self._written
+        return last + (self._writer.written_bytes if self._writer is not None else before)
+
+    @property
+    def is_manifest_long(self) -> bool:
+        """Whether a checkpoint is worth it for the manifest alone: ceilings may have filled it."""
+        manifest = self.manifest
+        return manifest is not None and manifest.is_long(self._rows_total)
 
     def needed_segments(self) -> set[int]:
         """Those that are kept, for one of two generations; ask while no checkpoint runs."""
@@ -158,8 +174,8 @@ class Checkpointer:
         )
         return {segment.number for segment in chosen} | self.condemned
 
-    def _write_leaves(self, leaves: Leaves, victims: set[int], generation: int) -> LeafWriter:
-        writer = LeafWriter(
+    def _new_writer(self, victims: set[int], generation: int) -> LeafWriter:
+        return LeafWriter(
             self._directory,
             self._store_id,
             self._next_number,
@@ -170,6 +186,9 @@ class Checkpointer:
             named=self._segments.keys(),
             victims=victims,
         )
+
+    @staticmethod
+    def _write_leaves(writer: LeafWriter, leaves: Leaves, victims: set[int]) -> None:
         try:
             for tree_id, rows in leaves.items():
                 for leaf in rows.values():
@@ -179,7 +198,6 @@ class Checkpointer:
         except StoreFullError:
             writer.discard()
             raise
-        return writer
 
     # Step 4 -------------------------------------------------------------------------------------
     def _rows(self, leaves: Leaves, locations: Locations) -> LeafRows:
@@ -199,12 +217,15 @@ class Checkpointer:
 
     def _publish(
         self, leaves: Leaves, locations: Locations, changes: Generation, *, is_first: bool
-    ) -> None:
+    ) -> int:
+        """Gives how many bytes that took."""
         manifest = self.manifest
-        if manifest is not None and not is_first and not manifest.is_long:
-            self._manifest_before = manifest.number
+        rows_total = len(changes.trees) + sum(map(len, locations.values()))
+        if manifest is not None and not is_first and not manifest.is_long(rows_total):
+            self._manifest_before, size_bytes = manifest.number, manifest.size_bytes
             manifest.append_changes(changes)
-            return
+            self._rows_total = rows_total
+            return manifest.size_bytes - size_bytes
         rows: LeafRows = {
             tree_id: {low: row_of(location, leaves[tree_id][low]) for low, location in lows.items()}
             for tree_id, lows in locations.items()
@@ -213,16 +234,20 @@ class Checkpointer:
         self._manifest_before = recovery.newest_manifest(self._directory.names())
         new = Manifest(self._directory, self._store_id, self._next_number())
         new.publish(replace(changes, leaves=rows))
-        self.manifest = new  # Not before: where there was no space, the old one goes on.
+        # Not before: where there was no space, the old one goes on.
+        self.manifest, self._rows_total = new, rows_total
         if manifest is not None:
             manifest.close()
+        return new.size_bytes
 
     # Step 6 -------------------------------------------------------------------------------------
-    def _retire(self, log_start: int) -> None:
+    def _retire(self, log_start: int, written_bytes: int) -> None:
+        assert self.manifest is not None
         located = (location for rows in self._published.values() for location in rows.values())
         live = compaction.live_bytes(located)
-        self.live_bytes = sum(live.values())
-        room = 2 * self.live_bytes + sum(self.written_bytes) - sum(s.size_bytes for s in live)
+        live_total = sum(live.values())
+        # Not what the checkpoint before wrote: the next one, while it runs, needs that room.
+        room = 2 * live_total + written_bytes - sum(segment.size_bytes for segment in live)
         needed = {segment.number for segment in live}
         for number in sorted(self._segments.keys() - needed, reverse=True):
             room -= self._segments[number].size_bytes
@@ -231,6 +256,7 @@ class Checkpointer:
         self._segments = {segment.number: segment for segment in live}
         self._needed = needed
         self._unlink(log_start)
+        self.live_bytes = live_total + self.manifest.whole_bytes(self._rows_total)
 
     def _old_logs(self, found: list[str], log_start: int) -> set[str]:
         """The logs that neither recovery nor a subscriber who was away has a use for."""

@@ -18,6 +18,9 @@ from .leaf import Leaf
 
 FANOUT = 128
 """Children of an inner node before it splits."""
+LEAF_SHELL_BYTES = 400
+"""What a leaf costs in memory when its contents are not there: the shell, its place, its low key
+without the bytes of that, and its share of the inner nodes and of the checkpoints' table."""
 
 
 class Node:
@@ -125,6 +128,11 @@ def leaves(root: Root, low: bytes = b"") -> Iterator[tuple[bytes, Leaf]]:
         yield from leaves(child, child_low)
 
 
+def memory_bytes(root: Root) -> int:
+    """What one tree's index takes in memory."""
+    return sum(LEAF_SHELL_BYTES + len(low) for low, _ in leaves(root))
+
+
 def walk(root: Root, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> Iterator[Leaf]:
     """The leaves that may hold keys in ``[lo, hi)``, from either end."""
     if type(root) is Leaf:
@@ -134,5 +142,10 @@ def walk(root: Root, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> It
     first = bisect_right(root.lows, lo) if lo is not None else 0
     last = bisect_left(root.lows, hi) if hi is not None else len(root.lows)
     children = root.children[first : last + 1]
-    for child in reversed(children) if reverse else children:
+    if reverse:
+        children = children[::-1]
+    if type(children[0]) is Leaf:
+        yield from children
+        return
+    for child in children:
         yield from walk(child, lo, hi, reverse=reverse)

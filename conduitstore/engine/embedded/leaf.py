@@ -16,16 +16,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
-import zstandard
 
+from .compression import compressed, decompressed
 from .format import COMPRESSED
 
 if TYPE_CHECKING:
+    import zstandard
+
     from .segment import Segment
 
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
-LEAF_PAYLOAD_BYTES_MAX = 1 << 30
+LEAF_PAYLOAD_SIZES = range((1 << 30) + 1)
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
 
@@ -119,11 +121,8 @@ def encode_leaf(
     payload: bytes = msgpack.packb(
         [tree_id, generation, shared, _column(suffixes), _column(values)]
     )
-    if compressor is not None:
-        packed = compressor.compress(payload)
-        if len(packed) < len(payload):
-            return packed, COMPRESSED
-    return payload, 0
+    payload, is_compressed = compressed(payload, compressor)
+    return payload, COMPRESSED if is_compressed else 0
 
 
 def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list[Any]]:
@@ -133,9 +132,7 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
         ValueError: the bytes are none of ours.
     """
     if flags & COMPRESSED:
-        if not 0 <= zstandard.frame_content_size(payload) <= LEAF_PAYLOAD_BYTES_MAX:
-            raise ValueError("a compressed leaf does not declare a sane size")
-        payload = zstandard.ZstdDecompressor().decompress(payload)
+        payload = decompressed(payload, LEAF_PAYLOAD_SIZES)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
     keys = [shared + suffix for suffix in _uncolumn(suffixes)]
     return tree_id, generation, keys, _uncolumn(values)

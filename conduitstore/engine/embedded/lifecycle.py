@@ -146,6 +146,7 @@ class Store(Database):
         self, merged_max: int, *, is_thorough: bool = False
     ) -> tuple[Frozen, int, set[int]]:
         """Merge, freeze, publish; gives the state, how many leaves went, and which segments."""
+        keeper = self.checkpointer
         with self.writer_lock:
             self.check_writable()
             if not self.log.is_empty:
@@ -153,7 +154,7 @@ class Store(Database):
                 with self.latching():
                     self.log.rotate(self.next_number())
                 self.frozen_log_bytes += log_bytes
-            elif self._is_published and not is_thorough:
+            elif self._is_published and not is_thorough and not keeper.is_manifest_long:
                 return self.forest.freeze(), 0, set()
             merged = self.forest.merge_small(leaves_max=merged_max)
             self.frozen_dirty_bytes += self.forest.dirty_bytes
@@ -237,7 +238,7 @@ class Store(Database):
         else:
             self.flush()
         self.counters.raise_ahead()
-        if self.is_long or self.is_behind:
+        if self.is_long or self.is_behind or self.checkpointer.is_manifest_long:
             self.checkpoint()
 
     # Closing ----------------------------------------------------------------------------------

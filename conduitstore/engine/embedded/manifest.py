@@ -21,6 +21,7 @@ from conduitstore.errors import CorruptedError, StoreFullError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import names
+from .compression import compressed, decompressed
 from .files import Directory, File, append_whole, create_file
 from .format import (
     COMPRESSED,
@@ -35,7 +36,7 @@ from .format import (
 )
 
 KIND = b"M"
-PAYLOAD_BYTES_MAX = 1 << 30
+PAYLOAD_SIZES = range((1 << 30) + 1)
 FORK_GAP = 1 << 32
 """How far above its ceilings a store goes on that is a copy of another one, or not sure of its own:
 so that no number comes twice."""
@@ -86,6 +87,11 @@ class Generation:
     trees: dict[int, str]
     next_tree_id: int
     leaves: LeafRows = field(default_factory=dict)
+
+    @property
+    def rows_total(self) -> int:
+        """How many leaves and trees it names."""
+        return len(self.trees) + sum(map(len, self.leaves.values()))
 
     def encode(self) -> bytes:
         """The payload, not yet compressed."""
@@ -155,28 +161,30 @@ def segments_in(leaves: LeafRows) -> set[int]:
 
 
 def _packed(payload: bytes) -> tuple[bytes, int]:
-    packed = zstandard.ZstdCompressor(level=3).compress(payload)
-    return (packed, COMPRESSED) if len(packed) < len(payload) else (payload, 0)
+    packed, is_compressed = compressed(payload, zstandard.ZstdCompressor(level=3))
+    return packed, COMPRESSED if is_compressed else 0
 
 
 def unpacked(frame: Frame) -> bytes:
     """A frame's payload; ``ValueError`` where it claims to become too large."""
     if not frame.flags & COMPRESSED:
         return frame.payload
-    if not 0 <= zstandard.frame_content_size(frame.payload) <= PAYLOAD_BYTES_MAX:
-        raise ValueError("a compressed frame does not declare a sane size")
-    return zstandard.ZstdDecompressor().decompress(frame.payload)
+    return decompressed(frame.payload, PAYLOAD_SIZES)
 
 
 class Manifest:
-    """The manifest file of an open store; one caller at a time."""
+    """The manifest file of an open store; one caller at a time.
+
+    It counts what it tells: a row of each leaf and name of a tree, each time it says it. Once that
+    is more than twice what there is, a new file would be half as long.
+    """
 
     def __init__(self, directory: Directory, store_id: bytes, number: int) -> None:
         self._directory = directory
         self._header = Header(KIND, store_id, number)
         self.number = number
         self.size_bytes = 0
-        self._whole_bytes = 0
+        self._rows_total = 0
         self._file: File | None = None
 
     @property
@@ -200,7 +208,8 @@ class Manifest:
         self._directory.rename(self.name + names.NEW, self.name)
         self._directory.sync()
         self._file = file
-        self.size_bytes = self._whole_bytes = len(data)
+        self.size_bytes = len(data)
+        self._rows_total = generation.rows_total
 
     def append(self, kind: FrameKind, payload: bytes) -> None:
         """Append one frame, durably.
@@ -214,19 +223,24 @@ class Manifest:
         append_whole(self._file, frame, self.size_bytes)
         self._file.sync()
         self.size_bytes += len(frame)
+        self._rows_total += 1
 
     def append_changes(self, changes: Generation) -> None:
         """Publish the next generation."""
         self.append(FrameKind.CHANGES, changes.encode())
+        self._rows_total += changes.rows_total
 
     def append_ceilings(self, ceilings: Ceilings) -> None:
         """Raise the ceilings."""
         self.append(FrameKind.CEILINGS, msgpack.packb([ceilings.count, ceilings.ids]))
 
-    @property
-    def is_long(self) -> bool:
-        """Whether a new file would be much shorter than this one."""
-        return self.size_bytes > max(REWRITE_BYTES_MIN, 4 * self._whole_bytes)
+    def is_long(self, rows_total: int) -> bool:
+        """Whether a new file, with so many rows, would be much shorter than this one."""
+        return self.size_bytes > REWRITE_BYTES_MIN and self._rows_total > 2 * rows_total
+
+    def whole_bytes(self, rows_total: int) -> int:
+        """About how long a new file would be."""
+        return self.size_bytes * min(rows_total, self._rows_total) // max(self._rows_total, 1)
 
     def close(self) -> None:
         if self._file is not None:

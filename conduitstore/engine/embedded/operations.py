@@ -59,6 +59,12 @@ class StoreOperations:
         """Of the log file that commits go to now."""
         return self._store.log.size_bytes
 
+    @property
+    def space(self) -> tuple[int, int]:
+        """Bytes of files that the newest checkpoint needs, and that the last two wrote."""
+        keeper = self._store.checkpointer
+        return keeper.live_bytes, keeper.written_bytes
+
     def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
         self._store.check_handle()
         self._store.check_writable()

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from typing import NoReturn
@@ -18,8 +19,9 @@ from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.kv import check_tree_name
 from conduitstore.operations import OnRead
 
-from . import names, recovery
+from . import index, names, recovery
 from .cache import Cache
+from .compaction import live_bytes
 from .config import Settings
 from .database import Database
 from .files import Directory, FileSystem
@@ -149,6 +151,12 @@ class ReadOnlyStore(Database):
     def log_bytes(self) -> int:
         return 0
 
+    @property
+    def space(self) -> tuple[int, int]:
+        leaves = (leaf for root in self.forest.roots.values() for _, leaf in index.leaves(root))
+        located = (leaf.location for leaf in leaves if leaf.location is not None)
+        return sum(live_bytes(located).values()), 0
+
     def verify(
         self,
         *,
@@ -156,7 +164,22 @@ class ReadOnlyStore(Database):
         on_read: OnRead | None = None,  # noqa: ARG002
     ) -> NoReturn:
         self.check_handle()
-        raise InvalidArgumentError("a writer may be at work: ask it, or verify the closed store")
+        raise InvalidArgumentError(
+            "a writer may be at work, whose unfinished bytes would look like damage: ask it, or "
+            "verify the store while nobody has it open"
+        )
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],  # noqa: ARG002 - refused whatever is asked
+        *,
+        on_read: OnRead | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        self.check_handle()
+        raise InvalidArgumentError(
+            "a backup begins with a checkpoint, which only a writer makes: ask it for one, or open "
+            "the store for writing"
+        )
 
     def watch(self, *_: object) -> NoReturn:
         raise InvalidArgumentError("a store open for reading hears of no commits: refresh it")

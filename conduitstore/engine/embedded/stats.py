@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from conduitstore.operations import Stats, TreeStats
 
 from . import index
+from .blob import blobs_of
 from .files import Directory
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ def stats(db: Database) -> Stats:
         for name, tree_id in frozen.ids.items()
     }
     dirty = [leaf for run in leaves.values() for leaf in run if leaf.location is None]
+    blobs = [blob for leaf in dirty for blob in blobs_of(leaf.entries or {})]
     sizes = file_sizes(db.directory)
     generation = db.generation
+    live_bytes, checkpoint_bytes = db.space
     return Stats(
         trees={
             name: TreeStats(
@@ -40,7 +43,11 @@ def stats(db: Database) -> Stats:
         size_on_disk_bytes=sum(sizes.values()),
         files_total=len(sizes),
         log_bytes=db.log_bytes,
-        dirty_bytes=sum(leaf.memory_bytes for leaf in dirty),
+        dirty_bytes=sum(leaf.memory_bytes for leaf in dirty)
+        + sum(blob.memory_bytes for blob in blobs if blob.location is None),
+        live_bytes=live_bytes,
+        checkpoint_bytes=checkpoint_bytes,
+        index_bytes=sum(index.memory_bytes(root) for root in frozen.roots.values()),
         cache_bytes=db.forest.cache.resident_bytes,
         cache_loads_total=db.forest.cache.loads_total,
     )
