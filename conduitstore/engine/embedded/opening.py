@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from conduitstore.errors import ConduitStoreError, CorruptedError, UnsupportedFormatError
+from conduitstore.errors import (
+    ConduitStoreError,
+    CorruptedError,
+    InvalidArgumentError,
+    UnsupportedFormatError,
+)
+from conduitstore.operations import RecoveryReport
 
 from . import prefix, recovery, salvage
 from .config import Settings
@@ -56,6 +62,23 @@ def read(directory: Directory, lock: File | None, settings: Settings) -> Replaye
     if settings.recover == "salvage":
         return salvage.read(remains, lock, settings, whole)
     return prefix.read(remains, lock, settings, refusal)
+
+
+def survey(filesystem: FileSystem, path: str, settings: Settings) -> RecoveryReport:
+    """What an open would have to mend, and to do without; errors as :func:`open_directory`.
+
+    Raises:
+        InvalidArgumentError: there is no store.
+    """
+    nothing = InvalidArgumentError(f"there is no store at {path}")
+    if filesystem.directory(path) is None:
+        raise nothing
+    found = open_directory(filesystem, path, settings)
+    if found.found.lock is not None:
+        found.found.lock.close()
+    if found.found.is_new:
+        raise nothing
+    return recovery.report(found)
 
 
 def _gate(directory: Directory, *, is_strict: bool) -> None:
