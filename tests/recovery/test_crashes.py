@@ -1,6 +1,7 @@
 """A crash in every call of a recovery that may lose something: it can be done again."""
 
 import copy
+import errno
 import sys
 
 import pytest
@@ -111,8 +112,9 @@ def test_every_call_of_a_recovery(kind, capsys):
     assert at > 10
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
 @pytest.mark.parametrize("mode", ["prefix", "salvage"])
-def test_every_call_fails(mode):
+def test_every_call_fails(mode, code):
     """An error instead of a crash: it is raised, and the next try does it all."""
     struck = flipped(LIVED.disk, LOG, 200)
     with open_on(copy.deepcopy(struck), recover=mode) as db:
@@ -125,7 +127,7 @@ def test_every_call_fails(mode):
 
         def fail(_operation, _name, left=left):
             left[0] -= 1
-            return OSError(5, "injected") if left[0] == 0 else None
+            return OSError(code, "injected") if left[0] == 0 else None
 
         disk.fail = fail
         try:
@@ -144,3 +146,17 @@ def test_every_call_fails(mode):
         with open_on(disk) as again:
             assert content(again) == expected
     assert failed_total > 12
+
+
+@pytest.mark.parametrize("mode", ["prefix", "salvage"])
+def test_where_there_are_no_links_files_are_renamed(mode):
+    disk = flipped(LIVED.disk, LOG, 200)
+    data = bytes_of(disk, LOG)
+    disk.fail = lambda operation, _: (
+        OSError(errno.EPERM, "no links here") if operation == "link" else None
+    )
+    open_on(disk, recover=mode).close()
+    assert LOG not in files(disk)
+    assert bytes_of(disk, LOG + names.DAMAGED) == data
+    with open_on(disk) as db:
+        assert list(db.verify()) == []

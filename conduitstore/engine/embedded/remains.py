@@ -20,7 +20,7 @@ from conduitstore.operations import Damage
 
 from . import names
 from .files import Directory, File
-from .format import FRAME_BYTES, HEADER_BYTES, Frame, FrameKind, Header, decode_header
+from .format import FRAME_BYTES, HEADER_BYTES, MAGIC, Frame, FrameKind, Header, decode_header
 from .manifest import FORK_GAP, Ceilings, Generation, unpacked
 from .pieces import Gap, ignore, pieces
 from .verify import KINDS
@@ -28,6 +28,8 @@ from .verify import KINDS
 UNKNOWN_GAP = 1 << 48
 """How far counts and ids go up where no ceiling of them is left."""
 KEPT_GENERATIONS = 2
+STORE_ID = slice(24, 40)
+"""Where a header has it."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class Remains:
         self.spoiled: set[str] = set()
         self.damages: list[Damage] = []
         self._headers: dict[str, Header] = {}
+        self._claimed: Counter[bytes] = Counter()  # store ids in headers that are damaged
         for name in directory.names():
             kind, number = names.parse(name) or ("", 0)
             if kind:
@@ -95,7 +98,7 @@ class Remains:
                 self._read_header(kind, name)
         for found in self.files.values():
             found.sort()
-        owners = Counter(header.store_id for header in self._headers.values())
+        owners = Counter(header.store_id for header in self._headers.values()) or self._claimed
         if not owners:
             raise UnsupportedFormatError(f"{directory.path} holds no file that is a store's")
         self.store_id = owners.most_common(1)[0][0]
@@ -108,6 +111,8 @@ class Remains:
         try:
             header = decode_header(data, name, KINDS[kind])
         except CorruptedError:
+            if data.startswith(MAGIC):
+                self._claimed[data[STORE_ID]] += 1
             return
         if header.read_only_flags:
             raise UnsupportedFormatError(
