@@ -2,6 +2,7 @@
 # changes. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV := .venv
+CRASHES := tests/crash tests/recovery tests/embedded/test_interleavings.py
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -24,11 +25,11 @@ test: $(FOR_WORK)  ## run every test
 	$(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest tests/crash tests/embedded/test_interleavings.py
+	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-12} CRASH_ROUNDS=$${CRASH_ROUNDS:-300} INTERLEAVE_EVERY=1 \
-	  $(BIN)/pytest --timeout=3600 tests/crash tests/embedded/test_interleavings.py
+	  $(BIN)/pytest --timeout=3600 $(CRASHES)
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -6,13 +6,17 @@ The answers are plain records, the same on every engine; what an engine has none
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 BEGINNING, END = "the beginning", "the end"
 OnRead = Callable[[int], object]
 """Called with how many bytes were read since the last call; what it raises ends the reading."""
+
+
+RecoveryMode = Literal["strict", "prefix", "salvage"]
+"""How much a recovery may lose: nothing that was durable; what is behind a damage; any of it."""
 
 
 class ByteSource(Protocol):
@@ -72,40 +76,6 @@ class Cut:
         return f"{self.file} was cut at byte {self.offset}: {self.size_bytes} bytes never durable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryReport:
-    """What opening the store had to mend; its text is for people. Empty where nothing was."""
-
-    was_unclean: bool = False
-    """The last holder went without closing."""
-    was_backup: bool = False
-    """The directory was a backup, and has become a store with a history of its own."""
-    sequence: int = 0
-    """The newest commit found."""
-    commits_replayed: int = 0
-    cuts: tuple[Cut, ...] = ()
-    count: int = 0
-    """Global counts go on above this one."""
-    next_id: int = 0
-
-    def __bool__(self) -> bool:
-        return self.was_unclean or self.was_backup or self.commits_replayed > 0 or bool(self.cuts)
-
-    def __str__(self) -> str:
-        if not self:
-            return f"closed cleanly at commit {self.sequence}; nothing to recover"
-        how = ["the last holder did not close the store"] if self.was_unclean else []
-        if self.was_backup:
-            how.append("the directory was a backup: it is a new incarnation")
-        lines = [
-            "; ".join(how) or "closed with commits left in the log",
-            f"{self.commits_replayed} commits replayed from the log, up to commit {self.sequence}",
-            *map(str, self.cuts),
-            f"counts go on above {self.count}, ids from {self.next_id}",
-        ]
-        return "\n".join(lines)
-
-
 @dataclass(frozen=True, slots=True)
 class Damage:
     """Bytes that are not what was written, and which keys they hold, where that can be told."""
@@ -128,6 +98,62 @@ class Damage:
         low = BEGINNING if self.low is None else repr(self.low)
         high = END if self.high is None else repr(self.high)
         return f"{where}: {self.reason}; tree {self.tree!r} from {low} to {high}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryReport:
+    """What opening the store had to mend; its text is for people. Empty where nothing was."""
+
+    was_unclean: bool = False
+    """The last holder went without closing."""
+    was_backup: bool = False
+    """The directory was a backup, and has become a store with a history of its own."""
+    sequence: int = 0
+    """The newest commit found."""
+    commits_replayed: int = 0
+    cuts: tuple[Cut, ...] = ()
+    count: int = 0
+    """Global counts go on above this one."""
+    next_id: int = 0
+    mode: RecoveryMode = "strict"
+    """What it took: ``strict`` also where more was allowed and the store was whole."""
+    commits_lost: int = 0
+    """Commits that were made, as far as anything still tells of them, and are not kept."""
+    damages: tuple[Damage, ...] = ()
+    """What could not be read."""
+    set_aside: tuple[str, ...] = ()
+    """Files that were kept under other names, for whoever wants to look; they may be deleted."""
+    trees: Mapping[str, int] = field(default_factory=dict)
+    """How many entries each tree has, where all of them were counted: after a salvage."""
+
+    def __bool__(self) -> bool:
+        did_something = self.was_unclean or self.was_backup or self.commits_replayed > 0
+        return did_something or self.mode != "strict" or bool(self.cuts)
+
+    def __str__(self) -> str:
+        if not self:
+            return f"closed cleanly at commit {self.sequence}; nothing to recover"
+        how = ["the last holder did not close the store"] if self.was_unclean else []
+        if self.was_backup:
+            how.append("the directory was a backup: it is a new incarnation")
+        lines = [
+            "; ".join(how) or "closed with commits left in the log",
+            f"{self.commits_replayed} commits replayed from the log, up to commit {self.sequence}",
+            *map(str, self.cuts),
+            *self._lost(),
+            f"counts go on above {self.count}, ids from {self.next_id}",
+        ]
+        return "\n".join(lines)
+
+    def _lost(self) -> Iterator[str]:
+        if self.mode == "strict":
+            return
+        kept = f"history is kept up to commit {self.sequence}"
+        yield kept if self.mode == "prefix" else "whatever verifies is kept"
+        yield f"{self.commits_lost} commits are known to be lost"
+        yield from (f"damaged: {damage}" for damage in self.damages)
+        yield from (f"tree {name!r}: {total} entries" for name, total in self.trees.items())
+        yield from (f"kept aside: {name}" for name in self.set_aside)
 
 
 @dataclass(frozen=True, slots=True)

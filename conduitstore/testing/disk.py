@@ -164,6 +164,12 @@ class SimulatedDirectory:
         self._names.cached[new] = self._inode(old)
         del self._names.cached[old]
 
+    def link(self, old: str, new: str) -> None:
+        self._call("link", new)
+        if new in self._names.cached:
+            raise FileExistsError(errno.EEXIST, "there is such a simulated file", new)
+        self._names.cached[new] = self._inode(old)
+
     def unlink(self, name: str) -> None:
         self._call("unlink", name)
         self._inode(name)

@@ -9,6 +9,7 @@ import pytest
 import conduitstore
 from conduitstore import engine
 from conduitstore.engine import embedded
+from conduitstore.engine.embedded import names
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
 
@@ -162,3 +163,69 @@ def test_check_gives_damage_as_json_too(cli, filled):
     name = spoil(filled, "segment-*")
     (line,) = cli("check", "--json", "--path", filled).stdout.splitlines()
     assert json.loads(line)["file"] == name
+
+
+# Recovery that may lose something -----------------------------------------------------------------
+
+
+def damaged_log(path):
+    """A store whose log is damaged in the middle; gives the log's name."""
+    db = embedded.open(path, flush_every_ms=None)
+    for number in range(9):
+        db.insert(bytes([number]), b"value")
+        db.flush()
+    name = names.numbered(names.LOG, db.log.number)
+    db.abandon()
+    data = bytearray((path / name).read_bytes())
+    data[200] ^= 1
+    (path / name).write_bytes(data)
+    return name
+
+
+def test_a_damaged_log_is_refused_with_a_way_out(cli, path):
+    name = damaged_log(path)
+    result = cli("recover", "--path", path)
+    assert result.exit_code == 1
+    assert name in result.stderr
+    assert "prefix and salvage" in result.stderr
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("prefix", 4), ("salvage", 8)])
+def test_recover_says_what_it_would_lose_and_asks(cli, path, mode, kept):
+    name = damaged_log(path)
+    before = {file.name: file.read_bytes() for file in path.iterdir() if file.name != names.LOCK}
+    for answer in ("n\n", ""):
+        refused = cli("recover", "--path", path, "--mode", mode, stdin=answer)
+        assert refused.exit_code == 1
+        assert "commits are known to be lost" in refused.stdout
+        assert f"kept aside: {name}.damaged" in refused.stdout
+        after = {file.name: file.read_bytes() for file in path.iterdir()}
+        assert {n: after[n] for n in before} == before, "nothing is done without a yes"
+    done = cli("recover", "--path", path, "--mode", mode, stdin="y\n")
+    assert done.exit_code == 0
+    assert (path / f"{name}.damaged").exists()
+    with engine.open(path) as db:
+        assert len(db) == kept
+    again = cli("recover", "--path", path, "--mode", mode)
+    assert (again.exit_code, again.stderr) == (0, ""), "a whole store needs no yes"
+
+
+def test_yes_is_an_answer(cli, path):
+    damaged_log(path)
+    result = cli("recover", "--path", path, "--mode", "prefix", "--yes")
+    assert result.exit_code == 0
+    assert "history is kept up to commit 4" in result.stdout
+
+
+def test_salvage_needs_no_manifest(cli, filled):
+    checksum = checksum_of(filled)
+    for manifest in filled.glob("manifest-*"):
+        manifest.unlink()
+    assert cli("recover", "--path", filled).exit_code == 1
+    refused = cli("recover", "--path", filled, "--mode", "prefix", "--yes")
+    assert refused.exit_code == 1
+    assert "salvage" in refused.stderr
+    done = cli("recover", "--path", filled, "--mode", "salvage", "--yes")
+    assert done.exit_code == 0
+    assert "nothing can be repaired" in done.stdout
+    assert checksum_of(filled) == checksum

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from conduitstore.errors import UnsupportedFormatError
-from conduitstore.operations import BackupReport, Damage, OnRead
+from conduitstore.operations import BackupReport, Damage, OnRead, RecoveryMode, RecoveryReport
 
 from .backup import restore as _restore
 from .config import Settings
 from .files import FileSystem, Os, path_of
 from .lifecycle import Store, open_store
+from .opening import survey as _survey
 from .pieces import ignore
 from .readonly import ReadOnlyStore, open_read_only
 from .repair import Repair, verify_directory
@@ -27,6 +28,7 @@ __all__ = [
     "open",
     "repair",
     "restore",
+    "survey",
     "verify",
 ]
 
@@ -117,6 +119,24 @@ def repair(
     """
     source = path_of(backup) if backup is not None else None
     return _repair(files or Os(), path_of(path), source, on_read or ignore)
+
+
+def survey(
+    path: str | os.PathLike[str],
+    *,
+    recover: RecoveryMode,
+    files: FileSystem | None = None,
+) -> RecoveryReport:
+    """What :func:`open` with this ``recover`` would report of a store that nobody has open.
+
+    Nothing is changed. Its ``mode`` is ``strict`` where the store can be opened without a loss.
+
+    Raises:
+        CorruptedError: it would refuse.
+        InvalidArgumentError: there is no store.
+        LockedError: somebody has it open.
+    """
+    return _survey(files or Os(), path_of(path), Settings.of({"recover": recover}))
 
 
 def _check_build() -> None:

@@ -22,10 +22,9 @@ from conduitstore.errors import CorruptedError, InvalidArgumentError, Unsupporte
 from conduitstore.operations import BackupReport, OnRead
 
 from . import capture, names
-from .counters import FORK_GAP
 from .files import Directory, File, FileSystem, append_whole, create_file
 from .format import HEADER_BYTES, Header, decode_header
-from .manifest import Ceilings, Generation, Manifest, read_manifest, segments_in
+from .manifest import FORK_GAP, Generation, Manifest, read_manifest, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
@@ -88,8 +87,7 @@ def _files(directory: Directory, store_id: bytes, generation: Generation) -> dic
 
 
 def _raise_ceilings(directory: Directory, header: Header, generation: Generation) -> None:
-    ceilings = generation.ceilings
-    raised = Ceilings(ceilings.count + FORK_GAP, ceilings.ids + FORK_GAP)
+    raised = generation.ceilings.raised_by(FORK_GAP)
     leftover = names.numbered(names.MANIFEST, header.number + 1) + names.NEW
     _unlink(directory, [leftover])
     manifest = Manifest(directory, header.store_id, header.number + 1)
@@ -166,7 +164,8 @@ class _Target:
         needed = {names.numbered(names.SEGMENT, segment) for segment in segments}
         newest = names.numbered(names.MANIFEST, number + 1)
         others = set(self.directory.names()) - needed - {log, newest, names.LOCK, names.ABOUT}
-        _unlink(self.directory, filter(names.is_ours, sorted(others)))
+        ours = {name for name in others if names.is_ours(name) and not names.is_set_aside(name)}
+        _unlink(self.directory, sorted(ours))
         return BackupReport(generation.sequence, copied_bytes, kept, tuple(copied))
 
     def _has(self, name: str, number: int, size: int, store_id: bytes, on_read: OnRead) -> bool:
@@ -232,7 +231,11 @@ def _check_foreign(directory: Directory) -> None:
     if newest_manifest(found):
         check_ours(directory)
         return
-    strangers = [name for name in found if not names.is_ours(name) or _has_commits(directory, name)]
+    strangers = [
+        name
+        for name in found
+        if not names.is_ours(name) or names.is_set_aside(name) or _has_commits(directory, name)
+    ]
     if strangers:
         raise UnsupportedFormatError(
             f"{directory.path} holds {strangers[0]}, which no backup leaves behind: name another "

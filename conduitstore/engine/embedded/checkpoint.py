@@ -72,6 +72,8 @@ class Checkpointer:
         self._needed = set(self._segments)  # of it, and what is kept of the one before
         self._lock = threading.Lock()  # one frame at a time
         self._ceilings = Ceilings()
+        self.condemned: frozenset[int] = frozenset()
+        """Numbers of segments that are not whole: the next checkpoint rewrites them."""
         self._written = deque([0, 0], maxlen=2)  # by the last two checkpoints
         self._writer: LeafWriter | None = None  # of one that runs, or failed
         self.live_bytes = 0
@@ -129,6 +131,10 @@ class Checkpointer:
             self.manifest.append_ceilings(ceilings)
             self._ceilings = ceilings
 
+    def named_segments(self) -> set[int]:
+        """The numbers of those that the newest generation names."""
+        return set(self._segments)
+
     @property
     def written_bytes(self) -> int:
         """Bytes of segments and manifest by the last two checkpoints, a running one among them."""
@@ -166,7 +172,7 @@ class Checkpointer:
             target_bytes=target_bytes,
             is_thorough=is_thorough,
         )
-        return {segment.number for segment in chosen}
+        return {segment.number for segment in chosen} | self.condemned
 
     def _new_writer(self, victims: set[int], generation: int) -> LeafWriter:
         return LeafWriter(

@@ -7,6 +7,7 @@ from typing import Any, Self, get_args
 
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Durability
+from conduitstore.operations import RecoveryMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,14 @@ class Settings:
     read_only: bool = False
     """Look, without a lock and without changing anything, also beside a process that writes."""
 
+    recover: RecoveryMode = "strict"
+    """What to do with damage that no crash explains. ``strict``: refuse to open. ``prefix``: keep
+    history up to where the log is damaged, or the newest manifest that still leads there.
+    ``salvage``: read every byte, and keep whatever verifies. A store that is whole is opened as by
+    ``strict``; of another, counts, ids and sequences go on 2**32 above all that there were, and the
+    damaged files are kept under names that end in ``.damaged``: delete them when nobody wants to
+    look at them any more. See ``recovery_report`` for what was lost."""
+
     idgen_persist_interval: int = 1_000_000
     """How many ids are reserved with one sync; an unclean end skips at most twice as many."""
 
@@ -83,6 +92,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         _require("durability", self.durability, self.durability in get_args(Durability))
+        _require("recover", self.recover, self.recover in get_args(RecoveryMode))
+        _require("recover", self.recover, not (self.read_only and self.recover != "strict"))
         _require("temporary", self.temporary, isinstance(self.temporary, bool))
         _require("create_new", self.create_new, isinstance(self.create_new, bool))
         _require("read_only", self.read_only, isinstance(self.read_only, bool))

@@ -18,10 +18,8 @@ from operator import length_hint
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import IDS_MAX
 
-from .manifest import Ceilings, Generation
+from .manifest import FORK_GAP, Ceilings, Generation
 
-FORK_GAP = 1 << 32
-"""How far above its ceilings a copy of a store begins, so that it repeats none of the other's."""
 ID_BLOCK = 1 << 10
 """How many ids are laid out for single calls."""
 COUNT_RESERVE = 1 << 16

@@ -63,6 +63,9 @@ class Directory(Protocol):
         """An existing file, to read."""
 
     def rename(self, old: str, new: str) -> None: ...
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name; ``OSError`` where the file system knows no such thing."""
+
     def unlink(self, name: str) -> None: ...
     def sync(self) -> None:
         """Return once the directory's names are on the platter."""
@@ -193,6 +196,9 @@ class OsDirectory:
 
     def rename(self, old: str, new: str) -> None:
         Path(self._join(old)).rename(self._join(new))
+
+    def link(self, old: str, new: str) -> None:
+        Path(self._join(new)).hardlink_to(self._join(old))
 
     def unlink(self, name: str) -> None:
         Path(self._join(name)).unlink()

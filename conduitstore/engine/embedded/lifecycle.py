@@ -13,21 +13,21 @@ from itertools import count as counting
 from typing import Any
 
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
-from conduitstore.operations import RecoveryReport
 
 from . import names, recovery
-from .cache import Cache
 from .checkpoint import Checkpointer
 from .config import Settings
 from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
-from .forest import Forest, Frozen
+from .forest import Frozen
 from .guard import closed
 from .history import commits_since
+from .loss import keep_aside, let_go
 from .manifest import Ceilings, Generation
-from .recovery import Recovered
+from .opening import open_directory
+from .recovery import Recovered, Replayed
 from .wal import WriteAheadLog
 
 log = logging.getLogger("conduitstore")
@@ -42,15 +42,9 @@ COMPACTED_LEAVES_MAX = 1024
 class Store(Database):
     """A database on a directory. Made by :func:`open_store`."""
 
-    def __init__(self, recovered: Recovered, settings: Settings, filesystem: FileSystem) -> None:
-        cache = Cache(settings.cache_capacity_bytes)
-        forest = Forest(
-            cache,
-            leaf_entries_max=settings.leaf_entries_max,
-            leaf_bytes_max=settings.leaf_bytes_max,
-            blob_bytes_min=settings.blob_bytes_min,
-        )
-        super().__init__(recovered.directory.path, settings, forest)
+    def __init__(self, replayed: Replayed, settings: Settings, filesystem: FileSystem) -> None:
+        recovered = replayed.found
+        super().__init__(recovered.directory.path, settings, replayed.forest)
         self.directory = recovered.directory
         self._lock_file: File | None = recovered.lock
         self._numbers: Iterator[int] = counting(recovered.last_number + 1)
@@ -66,36 +60,27 @@ class Store(Database):
             self.directory,
             recovered.store_id,
             settings,
-            cache,
+            replayed.forest.cache,
             self.next_number,
             segments=set(recovered.segments.values()),
         )
-        self._start(recovered)
+        self._start(replayed)
 
     def next_number(self) -> int:
         """For a new file: above that of every other, ever."""
         return next(self._numbers)
 
     # Opening ----------------------------------------------------------------------------------
-    def _start(self, recovered: Recovered) -> None:
+    def _start(self, replayed: Replayed) -> None:
+        recovered, loss = replayed.found, replayed.loss
         old, forest, settings = recovered.generation, self.forest, self.settings
-        recovery.plant(forest, recovered)
-        cuts = recovery.replay(forest, recovered)
         self.was_recovered = not old.is_clean
         drawn, ids = first_numbers(old, forest.count)
         if self.was_recovered or old.is_backup:
             forest.count = drawn
-        if old.is_backup or recovered.is_new:
+        if old.is_backup or recovered.is_new or loss is not None:
             self._incarnations += ((recovered.last_number + 1, secrets.randbits(63)),)
-        self.recovery_report = RecoveryReport(
-            was_unclean=self.was_recovered,
-            was_backup=old.is_backup,
-            sequence=forest.sequence,
-            commits_replayed=forest.sequence - old.sequence,
-            cuts=cuts,
-            count=drawn,
-            next_id=ids,
-        )
+        self.recovery_report = recovery.report(replayed)
         self.counters = Counters(
             drawn=drawn,
             ids=ids,
@@ -113,7 +98,11 @@ class Store(Database):
             sequence=forest.sequence,
             on_durable=self.on_durable,
         )
+        if loss is not None:
+            keep_aside(self.directory, loss.aside)
+            self.checkpointer.condemned = loss.condemned
         self._publish(forest.freeze(), is_clean=False, is_first=True)
+        let_go(self.directory, loss.aside if loss else (), self.checkpointer.named_segments())
         for name in self.directory.names():
             if names.is_leftover(name):
                 self.directory.unlink(name)
@@ -327,13 +316,13 @@ class Store(Database):
 
 def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
     """Open or create the store in a directory. See :mod:`.recovery` for the order of things."""
-    recovered = recovery.open_directory(filesystem, path)
+    replayed = open_directory(filesystem, path, settings)
     try:
-        _check_new(recovered, settings)
-        return Store(recovered, settings, filesystem)
+        _check_new(replayed.found, settings)
+        return Store(replayed, settings, filesystem)
     except BaseException:
-        if recovered.lock is not None:
-            recovered.lock.close()
+        if replayed.found.lock is not None:
+            replayed.found.lock.close()
         raise
 
 

@@ -37,6 +37,9 @@ from .format import (
 
 KIND = b"M"
 PAYLOAD_SIZES = range((1 << 30) + 1)
+FORK_GAP = 1 << 32
+"""How far above its ceilings a store goes on that is a copy of another one, or not sure of its own:
+so that no number comes twice."""
 REWRITE_BYTES_MIN = 64 * 1024
 """A shorter file is never begun anew for its length."""
 
@@ -57,6 +60,10 @@ class Ceilings:
     def raised_to(self, other: Ceilings) -> Ceilings:
         """The higher of both, each for itself."""
         return Ceilings(max(self.count, other.count), max(self.ids, other.ids))
+
+    def raised_by(self, gap: int) -> Ceilings:
+        """Both so much higher."""
+        return Ceilings(self.count + gap, self.ids + gap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,11 @@ class Generation:
     def incarnation_of(self, number: int) -> int:
         """In whose life the file of that number was written: two stores may share only some."""
         return max((one for one in self.incarnations if one[0] <= number), default=(0, 0))[1]
+
+    def unsure(self) -> Generation:
+        """The same where its numbers may not be the newest that were given out."""
+        raised = self.ceilings.raised_to(Ceilings(self.drawn, self.ids)).raised_by(FORK_GAP)
+        return replace(self, ceilings=raised, is_clean=False)
 
     def followed_by(self, changes: Generation) -> Generation:
         """The next whole generation."""
@@ -238,6 +250,9 @@ class Manifest:
 def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation]:
     """The newest generation in a manifest file, with its ceilings raised.
 
+    Where the file goes on behind its last whole frame, that was raised ceilings, perhaps: torn
+    before anything counted on them, or damaged after. Then they are raised far.
+
     Raises:
         CorruptedError: the file is damaged in a way that no crash explains.
         UnsupportedFormatError: a newer release wrote it.
@@ -256,7 +271,7 @@ def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation
     generation = _fold(name, found)
     if generation is None:
         raise CorruptedError(name, HEADER_BYTES, "no whole generation stands at its beginning")
-    return header, generation
+    return header, generation.unsure() if end < len(data) else generation
 
 
 def generations(directory: Directory, number: int) -> Iterator[Generation]:

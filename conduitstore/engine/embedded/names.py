@@ -6,6 +6,7 @@
     log-00000001               commits since a checkpoint
     segment-00000001           leaves and blobs
     manifest-00000001.new      being written; deleted by the next open
+    log-00000001.damaged       kept aside by a recovery that lost something; nobody reads it
 
 Numbers are hexadecimal, rise over the life of a store and are never used twice.
 """
@@ -23,12 +24,14 @@ This directory is a conduitstore database. Please add, change and remove nothing
   log-*        the commits since the last checkpoints, in order
   segment-*    the leaves: sorted runs of keys and values, compressed; and big values
   LOCK         held by the process that has the store open for writing
+  *.damaged    kept aside by a recovery that could not save all of it; yours to delete
 
 Copy it only while no process has it open.
 """
 
 MANIFEST, LOG, SEGMENT = "manifest", "log", "segment"
 NEW = ".new"
+DAMAGED = ".damaged"
 _NUMBERED = re.compile(rf"({MANIFEST}|{LOG}|{SEGMENT})-([0-9a-f]{{8,16}})")
 
 
@@ -50,6 +53,13 @@ def is_leftover(name: str) -> bool:
     return name.endswith(NEW) and parse(name.removesuffix(NEW)) is not None
 
 
+def is_set_aside(name: str) -> bool:
+    """Whether a recovery kept this file for people to look at; the store does without it."""
+    return name.endswith(DAMAGED) and parse(name.removesuffix(DAMAGED)) is not None
+
+
 def is_ours(name: str) -> bool:
     """Whether a store has files of this name."""
-    return name in (LOCK, ABOUT) or parse(name) is not None or is_leftover(name)
+    return (
+        name in (LOCK, ABOUT) or parse(name) is not None or is_leftover(name) or is_set_aside(name)
+    )

@@ -25,7 +25,6 @@ from .compaction import live_bytes
 from .config import Settings
 from .database import Database
 from .files import Directory, FileSystem
-from .forest import Forest
 from .guard import closed
 from .leaf import Leaf
 from .replay import Replay
@@ -44,7 +43,8 @@ class ReadOnlyStore(Database):
     """See the module's rules. Made by :func:`open_read_only`."""
 
     def __init__(self, directory: Directory, settings: Settings) -> None:
-        super().__init__(directory.path, settings, self._new_forest(settings, None))
+        cache = Cache(settings.cache_capacity_bytes)
+        super().__init__(directory.path, settings, recovery.empty_forest(settings, cache))
         self._no_writes = read_only
         self.directory = directory
         self._refresh_lock = threading.Lock()
@@ -53,15 +53,6 @@ class ReadOnlyStore(Database):
         self._replay: Replay | None = None
         self._in_segments = 0
         self.refresh()
-
-    @staticmethod
-    def _new_forest(settings: Settings, cache: Cache | None) -> Forest:
-        return Forest(
-            cache or Cache(settings.cache_capacity_bytes),
-            leaf_entries_max=settings.leaf_entries_max,
-            leaf_bytes_max=settings.leaf_bytes_max,
-            blob_bytes_min=settings.blob_bytes_min,
-        )
 
     # Keeping up -------------------------------------------------------------------------------
     def refresh(self) -> int:
@@ -102,7 +93,7 @@ class ReadOnlyStore(Database):
             self._replay.check()
             return
         found = recovery.read_directory(self.directory)
-        forest = self._new_forest(self.settings, self.forest.cache)
+        forest = recovery.empty_forest(self.settings, self.forest.cache)
         recovery.plant(forest, found)
         replay = Replay(forest, self.directory, found.store_id, found.generation.log_start)
         replay.advance()

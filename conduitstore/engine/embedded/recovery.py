@@ -1,5 +1,7 @@
 """Opening a directory: gates, lock, manifest, index, log. Nothing is changed before the gates.
 
+How a damaged one is opened is next door, in :mod:`.opening`.
+
 1. A directory with files and no manifest is not ours, unless it is a creation that was cut short.
 2. Take the lock.
 3. Read the newest manifest and open every segment it names.
@@ -15,18 +17,21 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from conduitstore.errors import UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
-from conduitstore.operations import Cut
+from conduitstore.operations import Cut, RecoveryReport
 
 from . import index, names
-from .files import Directory, File, FileSystem
+from .cache import Cache
+from .config import Settings
+from .counters import first_numbers
+from .files import Directory, File
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import HEADER_BYTES, decode_header
 from .leaf import Leaf, Location
+from .loss import Loss
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Ceilings, Generation, read_manifest, segments_in
 from .replay import Replay
@@ -64,23 +69,68 @@ class Recovered:
     is_new: bool
 
 
-def open_directory(filesystem: FileSystem, path: str) -> Recovered:
-    """Steps 1 to 3.
+@dataclass(slots=True)
+class Replayed:
+    """What a store begins from: a directory, and all that it holds, in a forest."""
+
+    found: Recovered
+    forest: Forest
+    cuts: tuple[Cut, ...] = ()
+    loss: Loss | None = None
+
+
+def strict(directory: Directory, lock: File | None, settings: Settings) -> Replayed:
+    """Steps 3 and 4.
 
     Raises:
-        UnsupportedFormatError: not a store, or a newer release's; untouched.
-        LockedError: somebody else has it.
-        CorruptedError: a manifest or segment is damaged.
+        UnsupportedFormatError: not a store, or a newer release's.
+        CorruptedError: a manifest or segment is damaged, or a commit that was on the platter.
     """
-    directory = filesystem.directory(path) or filesystem.make_directory(path)
-    with suppress(FileNotFoundError):  # A writer is at work: the lock will say so.
-        check_ours(directory)
-    lock = lock_directory(directory)
-    try:
-        return read_directory(directory, lock)
-    except BaseException:
-        lock.close()
-        raise
+    found = read_directory(directory, lock)
+    forest = empty_forest(settings, Cache(settings.cache_capacity_bytes))
+    plant(forest, found)
+    cuts = replay(forest, found)
+    if found.generation.is_clean and forest.sequence > found.generation.sequence:
+        # Commits behind a clean close: the manifest of whoever made them is gone.
+        found.generation = found.generation.unsure()
+    return Replayed(found, forest, cuts)
+
+
+def report(replayed: Replayed) -> RecoveryReport:
+    """What it took to open a store."""
+    old, forest, loss = replayed.found.generation, replayed.forest, replayed.loss
+    drawn, ids = first_numbers(old, forest.count)
+    found = RecoveryReport(
+        was_unclean=not old.is_clean,
+        was_backup=old.is_backup,
+        sequence=forest.sequence,
+        commits_replayed=forest.sequence - old.sequence,
+        cuts=replayed.cuts,
+        count=drawn,
+        next_id=ids,
+    )
+    if loss is None:
+        return found
+    return replace(
+        found,
+        sequence=loss.sequence,
+        commits_replayed=loss.commits_replayed,
+        mode=loss.mode,
+        commits_lost=loss.commits_lost,
+        damages=loss.damages,
+        set_aside=tuple(name + names.DAMAGED for name in loss.aside),
+        trees=loss.trees,
+    )
+
+
+def empty_forest(settings: Settings, cache: Cache) -> Forest:
+    """A forest without a tree, as the settings want it."""
+    return Forest(
+        cache,
+        leaf_entries_max=settings.leaf_entries_max,
+        leaf_bytes_max=settings.leaf_bytes_max,
+        blob_bytes_min=settings.blob_bytes_min,
+    )
 
 
 def lock_directory(directory: Directory) -> File:
@@ -107,7 +157,8 @@ def check_ours(directory: Directory, *, writes: bool = True) -> bool:
     full = [
         name
         for name in found
-        if names.parse(name) and len(_beginning(directory, name)) > HEADER_BYTES
+        if names.is_set_aside(name)
+        or (names.parse(name) and len(_beginning(directory, name)) > HEADER_BYTES)
     ]
     if strangers or full:
         raise UnsupportedFormatError(
@@ -120,9 +171,11 @@ def check_ours(directory: Directory, *, writes: bool = True) -> bool:
 def last_number_of(found: list[str]) -> int:
     """The highest number of any file.
 
-    A leftover's counts too: what a crash began under it must not be begun again.
+    A leftover's counts too: what a crash began under it must not be begun again. So does that of
+    a file that was set aside.
     """
-    parsed = [names.parse(name.removesuffix(names.NEW)) or ("", 0) for name in found]
+    bare = (name.removesuffix(names.NEW).removesuffix(names.DAMAGED) for name in found)
+    parsed = [names.parse(name) or ("", 0) for name in bare]
     return max((number for _, number in parsed), default=0)
 
 

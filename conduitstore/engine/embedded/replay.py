@@ -33,10 +33,12 @@ class Replay:
         promised: the newest sequence that a frame said to be on the platter.
         damage: file and offset of the first place that could not be used, if there is one.
         cuts: by file, the end of it that could not be used.
+        upto: no commit behind this one is applied.
     """
 
     def __init__(self, forest: Forest, directory: Directory, store_id: bytes, start: int) -> None:
         self.promised = 0
+        self.upto = 1 << 64
         self.damage: tuple[str, int] | None = None
         self.cuts: dict[str, Cut] = {}
         self.forest = forest
@@ -123,7 +125,7 @@ class Replay:
             at = base + frame.offset
             sequence, durable, count, ops = commit_of(name, at, frame)
             self.promised = max(self.promised, durable)
-            if sequence == forest.sequence + 1:
+            if sequence == forest.sequence + 1 <= self.upto:
                 _apply(forest, name, at, ops, count, sequence)
             elif sequence > forest.sequence:
                 self._cut(name, at, base + len(data))

@@ -30,7 +30,7 @@ from .pieces import Gap, pieces
 from .segment import KIND as SEGMENT_KIND
 from .wal import KIND as LOG_KIND
 
-_KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGMENT_KIND}
+KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGMENT_KIND}
 
 
 def verify(subject: Subject) -> Iterator[Damage]:
@@ -227,7 +227,7 @@ class _Segments:
 def _header(subject: Subject, file: File, name: str, kind: str, number: int) -> Header:
     data = file.read_at(0, HEADER_BYTES)
     subject.on_read(len(data))
-    header = decode_header(data, name, _KINDS[kind])
+    header = decode_header(data, name, KINDS[kind])
     if (header.number, header.store_id) != (number, subject.store_id):
         raise CorruptedError(name, 0, "it belongs to another place or store")
     return header
