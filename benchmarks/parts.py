@@ -18,9 +18,10 @@ from typing import Any
 
 import conduitstore
 from conduitstore.demo.messages import message
-from conduitstore.demo.sync import sync
 from conduitstore.kv import Database
-from conduitstore.store import Parts, Store
+from conduitstore.parts.holder import Parts
+from conduitstore.store import Store
+from conduitstore.sync import sync
 from conduitstore.types import Count, DeviceId, EventId, JsonObject, RoomId, UserId
 
 ROUNDS = 5

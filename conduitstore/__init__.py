@@ -19,7 +19,8 @@ from conduitstore.errors import (
     StoreFullError,
     UnsupportedFormatError,
 )
-from conduitstore.store import Parts, Store, View, open  # noqa: A004 - as in conduitstore.open
+from conduitstore.parts.holder import Parts
+from conduitstore.store import Store, View, open  # noqa: A004 - as in conduitstore.open
 from conduitstore.version import VERSION
 
 __version__ = VERSION

@@ -20,7 +20,8 @@ from conduitstore.codec.events import ROOM_VERSIONS, check_pdu, event_id_of, roo
 from conduitstore.codec.keys import TEXT_BYTES_MAX
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.ndjson import Line
-from conduitstore.store import Parts, Store
+from conduitstore.parts.holder import Parts
+from conduitstore.store import Store
 from conduitstore.types import EventId, JsonObject, RoomId, UserId
 
 _VERSIONS_CACHED = 10_000

@@ -17,98 +17,21 @@ from conduitstore import engine
 from conduitstore.changes import Changes
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Database, Durability, Keyspace, Snapshot
+from conduitstore.kv import Database, Durability, Snapshot
 from conduitstore.migrate import check_schema, load_migrations, migrate
-from conduitstore.parts.account_data import AccountData
-from conduitstore.parts.devices import Devices
-from conduitstore.parts.globals import Globals
-from conduitstore.parts.part import once
-from conduitstore.parts.rooms.members import Members
-from conduitstore.parts.rooms.receipts import Receipts
-from conduitstore.parts.rooms.short import Short
-from conduitstore.parts.rooms.timeline import Timeline
-from conduitstore.parts.to_device import ToDevice
-from conduitstore.parts.users import Users
+from conduitstore.parts.beside import Beside, FileStore
+from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
+from conduitstore.typing_state import Typing
 
 T = TypeVar("T")
-
-
-class Parts:
-    """All parts over one keyspace, each made when it is first asked for."""
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
-
-    def transaction(
-        self,
-        fn: Callable[[Parts], T],
-        *,
-        durability: Durability | None = None,
-        read_only: bool = False,
-    ) -> T:
-        """Run ``fn(tx)``, where ``tx`` has all parts; what they write is one commit.
-
-        Inside a transaction this one joins, and an exception that leaves ``fn`` takes back what
-        ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
-        """
-        return self.keyspace.transaction(
-            lambda tx: fn(Parts(tx)), durability=durability, read_only=read_only
-        )
-
-    @once
-    def globals(self) -> Globals:
-        return Globals(self.keyspace, Parts)
-
-    @once
-    def users(self) -> Users:
-        return Users(self.keyspace, Parts)
-
-    @once
-    def devices(self) -> Devices:
-        return Devices(self.keyspace, Parts)
-
-    @once
-    def to_device(self) -> ToDevice:
-        return ToDevice(self.keyspace, Parts)
-
-    @once
-    def account_data(self) -> AccountData:
-        return AccountData(self.keyspace, Parts)
-
-    @once
-    def rooms(self) -> Rooms:
-        return Rooms(self.keyspace)
-
-
-class Rooms:
-    """The parts of rooms."""
-
-    def __init__(self, keyspace: Keyspace) -> None:
-        self._keyspace = keyspace
-
-    @once
-    def short(self) -> Short:
-        return Short(self._keyspace, Parts)
-
-    @once
-    def timeline(self) -> Timeline:
-        return Timeline(self._keyspace, Parts)
-
-    @once
-    def members(self) -> Members:
-        return Members(self._keyspace, Parts)
-
-    @once
-    def receipts(self) -> Receipts:
-        return Receipts(self._keyspace, Parts)
 
 
 class View(Parts):
     """All parts at one instant, read-only. Close it, or use ``with``."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(snapshot)
+    def __init__(self, snapshot: Snapshot, beside: Beside | None = None) -> None:
+        super().__init__(snapshot, beside)
         self._snapshot = snapshot
 
     @property
@@ -133,16 +56,18 @@ class Store(Parts):
     Attributes:
         db: the engine below, with every tree as bytes.
         changes: for long polls.
+        typing: who is typing, in memory.
     """
 
-    def __init__(self, db: Database) -> None:
-        super().__init__(db)
+    def __init__(self, db: Database, files: FileStore | None = None) -> None:
+        super().__init__(db, Beside(files))
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
+        self.typing = Typing(super().transaction, self.changes.touch)
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
-        return View(self.db.snapshot())
+        return View(self.db.snapshot(), self.beside)
 
     async def run(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
         """:meth:`transaction` in a worker thread, for callers on an event loop."""
@@ -188,11 +113,15 @@ def _check_whole(db: Database) -> None:
         )
 
 
-def open(path: str | os.PathLike[str], **settings: Any) -> Store:
+def open(
+    path: str | os.PathLike[str], *, media_files: FileStore | None = None, **settings: Any
+) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
 
     Args:
         path: a directory, or ``":memory:"``.
+        media_files: where the bytes of media are, see :mod:`conduitstore.files`; a store
+            opened without keeps what is known of media, and refuses what needs their bytes.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
             migration has to be opened for writing once.
@@ -205,7 +134,7 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     db = engine.open(path, **settings)
     try:
         _check_whole(db)
-        store = Store(db)
+        store = Store(db, media_files)
         if settings.get("read_only"):
             check_schema(db, store.globals, load_migrations())
         else:

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
@@ -17,6 +17,9 @@ from conduitstore.testing.disk import SimulatedDisk
 
 COMMON = {
     "deadline": None,
+    # Explaining a failure takes longer than finding it, and a life tells its own story.
+    "phases": [phase for phase in Phase if phase is not Phase.explain],
+    "report_multiple_bugs": False,
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }

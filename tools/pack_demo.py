@@ -8,16 +8,18 @@ as hs1 lived it, one JSON object a line, in arrival order:
     header       {"format", "source", "server", "totals": {operation: lines}}
     user         {"do": "user", "user"}
     device       {"do": "device", "user", "device"}
-    append       {"do", "event_id", "room", "room_version", "pdu", "members"?}
+    append       {"do", "event_id", "room", "room_version", "pdu", "members"?, "state"?}
     backfill     the same, older than all that the room holds: newest first within a room
     outlier      the same, known but not part of the timeline (soft-failed events too)
     to_device    {"do", "sender", "type", "messages": {user: {device: content}}}
     receipt      {"do", "room", "user", "type", "event_id", "ts", "thread_id"?}
     account_data {"do", "room" (null: global), "user", "type", "content"}
     logout       {"do": "logout", "user", "device"}
-    trailer      {"joined": {room: [user]}}: who is joined at the end, to verify a replay by
+    trailer      {"joined": {room: [user]}, "state": {room: [[type, state_key, event_id], ...]}}:
+                 who is joined at the end, and the resolved state, to verify a replay by
 
-`members` is the change of the resolved membership at that event: [[user, membership], ...].
+`members` is the change of the resolved membership at that event: [[user, membership], ...], and
+`state` that of the resolved state: [[type, state_key, event_id or null], ...].
 """
 
 from __future__ import annotations
@@ -76,14 +78,15 @@ def stream(corpus: Path) -> list[Json]:
     """Header, every operation in arrival order, trailer."""
     pdus = {record["event_id"]: record for record in ndjson(corpus / "pdus.ndjson.gz")}
     arrivals = read_arrivals(corpus / "hs1-arrival.tsv.gz")
-    members = membership_changes(corpus / "hs1-state_deltas.tsv.gz", pdus, arrivals)
+    deltas = read_deltas(corpus / "hs1-state_deltas.tsv.gz", arrivals)
+    members = membership_changes(deltas, pdus, arrivals)
     calls = [c for c in ndjson(corpus / "client-data.ndjson.gz") if c["status"] == 200]
-    timed = [*events(pdus, arrivals, members), *client_calls(calls)]
+    timed = [*events(pdus, arrivals, members, state_changes(deltas)), *client_calls(calls)]
     operations = [line for _, line in sorted(timed, key=lambda item: item[0])]
     totals = Counter(line["do"] for line in operations)
     header = {"format": FORMAT, "source": SOURCE, "server": SERVER, "totals": dict(totals)}
-    joined = joined_at_the_end(corpus / "hs1-current_state.tsv.gz", pdus)
-    return [header, *operations, {"joined": joined}]
+    state = state_at_the_end(corpus / "hs1-current_state.tsv.gz")
+    return [header, *operations, {"joined": joined_at_the_end(state, pdus), "state": state}]
 
 
 # Events -----------------------------------------------------------------------------------------
@@ -98,7 +101,10 @@ def read_arrivals(path: Path) -> list[Arrival]:
 
 
 def events(
-    pdus: dict[str, Json], arrivals: list[Arrival], members: dict[int, list[list[str]]]
+    pdus: dict[str, Json],
+    arrivals: list[Arrival],
+    members: dict[int, list[list[str]]],
+    state: dict[int, list[list[str | None]]],
 ) -> Iterator[Timed]:
     """Every event as an append, a backfill or an outlier."""
     first_forward: dict[str, int] = {}
@@ -116,6 +122,8 @@ def events(
         }
         if position in members:
             line["members"] = members[position]
+        if position in state:
+            line["state"] = state[position]
         if position > 0:
             yield (position, AT_EVENT, (0, 0)), line
         else:
@@ -124,30 +132,59 @@ def events(
             yield (first_forward[room], BACKFILL, (-record["pdu"]["depth"], position)), line
 
 
-def membership_changes(
-    deltas: Path, pdus: dict[str, Json], arrivals: list[Arrival]
-) -> dict[int, list[list[str]]]:
-    """Position to the memberships that change there, by the server's own state resolution.
+class Delta(NamedTuple):
+    """One change of a room's resolved state, told with the event at ``position``."""
+
+    position: int
+    stream_id: int
+    room: str
+    kind: str
+    state_key: str
+    event_id: str | None
+
+
+def read_deltas(path: Path, arrivals: list[Arrival]) -> list[Delta]:
+    """Every change of resolved state.
 
     A delta carries the position of the first event of its batch, or one just after the event that
     brought a room's whole state. The change is told with the event that made it when that comes
-    later, else with the room's last event up to the delta. hs1 resolves no state for a room it is
-    not in, but is sent what concerns its own users (invites, their withdrawal): such events stand
-    for themselves.
+    later, else with the room's last event up to the delta.
     """
     position_of = {arrival.event_id: arrival.position for arrival in arrivals}
     positions: dict[str, list[int]] = defaultdict(list)
     for arrival in arrivals:
         positions[arrival.room].append(arrival.position)
-    changes: list[tuple[int, str, str, str]] = []
-    known_from: dict[str, int] = {}
-    for stream_id, room, kind, user, event_id, _previous in tsv(deltas):
+    deltas = []
+    for stream_id, room, kind, state_key, event_id, _previous in tsv(path):
         latest = max(int(stream_id), position_of.get(event_id, 0))
         position = positions[room][bisect_right(positions[room], latest) - 1]
-        known_from.setdefault(room, int(stream_id))
-        if kind == "m.room.member":
-            membership = membership_in(pdus[event_id]) if event_id else "leave"
-            changes.append((position, room, user, membership))
+        deltas.append(Delta(position, int(stream_id), room, kind, state_key, event_id or None))
+    return sorted(deltas, key=lambda delta: delta.position)
+
+
+def state_changes(deltas: list[Delta]) -> dict[int, list[list[str | None]]]:
+    """Position to the changes of resolved state there."""
+    changes: dict[int, list[list[str | None]]] = defaultdict(list)
+    for delta in deltas:
+        changes[delta.position].append([delta.kind, delta.state_key, delta.event_id])
+    return changes
+
+
+def membership_changes(
+    deltas: list[Delta], pdus: dict[str, Json], arrivals: list[Arrival]
+) -> dict[int, list[list[str]]]:
+    """Position to the memberships that change there, by the server's own state resolution.
+
+    hs1 resolves no state for a room it is not in, but is sent what concerns its own users (invites,
+    their withdrawal): such events stand for themselves.
+    """
+    changes: list[tuple[int, str, str, str]] = []
+    known_from: dict[str, int] = {}
+    for delta in deltas:
+        known_from[delta.room] = min(known_from.get(delta.room, sys.maxsize), delta.stream_id)
+        if delta.kind == "m.room.member":
+            membership = membership_in(pdus[delta.event_id]) if delta.event_id else "leave"
+            changes.append((delta.position, delta.room, delta.state_key, membership))
     for position, event_id, room, _ in arrivals:
         user = pdus[event_id]["pdu"].get("state_key", "")
         is_ours = pdus[event_id]["pdu"]["type"] == "m.room.member" and user.endswith(":" + SERVER)
@@ -172,13 +209,27 @@ def membership_in(record: Json) -> str:
     return str(record["pdu"]["content"]["membership"])
 
 
-def joined_at_the_end(current_state: Path, pdus: dict[str, Json]) -> dict[str, list[str]]:
+def state_at_the_end(path: Path) -> dict[str, list[list[str]]]:
+    """Room to its resolved state: type, state key and event id of each entry."""
+    state: dict[str, list[list[str]]] = defaultdict(list)
+    for room, kind, state_key, event_id in tsv(path):
+        state[room].append([kind, state_key, event_id])
+    return {room: sorted(entries) for room, entries in sorted(state.items())}
+
+
+def joined_at_the_end(
+    state: dict[str, list[list[str]]], pdus: dict[str, Json]
+) -> dict[str, list[str]]:
     """Room to its joined users, from the server's own resolved state."""
-    joined: dict[str, list[str]] = defaultdict(list)
-    for room, kind, user, event_id in tsv(current_state):
-        if kind == "m.room.member" and membership_in(pdus[event_id]) == "join":
-            joined[room].append(user)
-    return {room: sorted(users) for room, users in sorted(joined.items())}
+    joined = {
+        room: sorted(
+            user
+            for kind, user, event_id in entries
+            if kind == "m.room.member" and membership_in(pdus[event_id]) == "join"
+        )
+        for room, entries in state.items()
+    }
+    return {room: users for room, users in joined.items() if users}
 
 
 # Client calls -----------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from conduitstore.demo.history import PACKED, History
 from conduitstore.demo.kill import kill_a_writer
 from conduitstore.demo.messages import message
 from conduitstore.demo.replay import Tally, replay, wrong_memberships
-from conduitstore.demo.sync import SyncAnswer, sync
 from conduitstore.store import Store
+from conduitstore.sync import SyncAnswer, sync
 from conduitstore.types import Count, DeviceId, RoomId, UserId
 
 from . import trees

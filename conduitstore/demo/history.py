@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.ndjson import Source, read_lines
-from conduitstore.types import JsonObject, RoomId, UserId
+from conduitstore.types import EventId, JsonObject, RoomId, UserId
 
 PACKED = Path(str(files("conduitstore.demo").joinpath("two-servers.ndjson.zst")))
 FORMAT = 1
@@ -27,6 +27,7 @@ class History:
         source: where it comes from.
         totals: operations by kind.
         joined: room to its joined users at the end.
+        state: room to its resolved state at the end: type, state key and event id of each entry.
     """
 
     def __init__(self, path: Path = PACKED) -> None:
@@ -40,6 +41,7 @@ class History:
             self.source: str = header["source"]
             self.totals: dict[str, int] = header["totals"]
             self.joined: dict[RoomId, list[UserId]] = trailer["joined"]
+            self.state: dict[RoomId, list[tuple[str, str, EventId]]] = trailer["state"]
         except (LookupError, TypeError, ValueError) as error:
             raise InvalidArgumentError(f"{path} is not a packed history") from error
         if self.format != FORMAT:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Protocol
 
 from conduitstore.importer import set_membership
-from conduitstore.store import Parts, Store
+from conduitstore.parts.holder import Parts
+from conduitstore.store import Store
 from conduitstore.types import AccessToken, Count, JsonObject, RoomId, UserId
 
 from .history import History

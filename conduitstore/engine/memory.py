@@ -143,7 +143,10 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
         self.subscribers = Subscribers()
         self.telling = 0  # the thread that tells subscribers of its commit
         self.operators = MergeOperators()
-        self.recent: deque[tuple[int, dict[str, list[Event]]]] = deque(maxlen=COMMITS_REMEMBERED)
+        # Sequence, events by tree, and which tree it dropped.
+        self.recent: deque[tuple[int, dict[str, list[Event]], str | None]] = deque(
+            maxlen=COMMITS_REMEMBERED
+        )
         self.trees = {DEFAULT_TREE: Rows()}
         self.sequence = 0
         self.visible_count = 0
@@ -219,7 +222,7 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
                 self._failure = lambda: PoisonedError("a commit was interrupted: open a new store")
                 raise
             if self.sequence > before:
-                self.recent.append((self.sequence, events))
+                self.recent.append((self.sequence, events, None))
             self.subscribers.reached(self.sequence)
             self.telling = threading.get_ident()  # A callback that uses the store is told so.
             try:
@@ -235,8 +238,11 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
             told = [commit for commit in self.recent if commit[0] > since]
             if since + len(told) != self.sequence:
                 raise LaggedError(None, since)
-            for sequence, events in told:
-                subscriber.remember(events.get(tree, ()), sequence)
+            # A tree has the history since the last one of its name was dropped.
+            begin = max((sequence for sequence, _, dropped in told if dropped == tree), default=0)
+            for sequence, events, _ in told:
+                if sequence > begin:
+                    subscriber.remember(events.get(tree, ()), sequence)
             subscriber.sequence = since
         else:
             subscriber.sequence = self.sequence
@@ -276,9 +282,7 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
             if names is not None and names.own().pop(row, None) is not None:
                 told[MERGE_OPERATORS] = [Remove(row)]
                 self.subscribers.publish(MERGE_OPERATORS, told[MERGE_OPERATORS], self.sequence)
-            for _, events in self.recent:  # A later tree of that name has its own history.
-                events.pop(name, None)
-            self.recent.append((self.sequence, told))
+            self.recent.append((self.sequence, told, name))
             self.operators.forget(name)
             self.subscribers.close(name)
             return True

@@ -21,7 +21,9 @@ BEGINNING = 1_500
 def pack(path, operations, joined, **header):
     """A history file."""
     lines = [{"format": 1, "source": "a test", "totals": {}, **header}, *operations]
-    text = b"".join(json.dumps(line).encode() + b"\n" for line in [*lines, {"joined": joined}])
+    text = b"".join(
+        json.dumps(line).encode() + b"\n" for line in [*lines, {"joined": joined, "state": {}}]
+    )
     path.write_bytes(zstandard.compress(text))
     return path
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.cache import Cache
-from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
+from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest, Hold
 from conduitstore.engine.embedded.items import Items, slices_of
 from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
 
@@ -52,7 +52,9 @@ def write(forest, key, value):
 
 
 def entries(root, forest):
-    return list(Items.over(slices_of(root, forest.cache), None, None, None, reverse=False))
+    return list(
+        Items.over(slices_of(root, Hold(None, forest.cache)), None, None, None, reverse=False)
+    )
 
 
 @given(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=30)), max_size=120), st.data())
@@ -66,9 +68,9 @@ def test_writes_and_frozen_roots_against_a_dict(writes, data):
         write(forest, key, value)
         check(forest.roots[DEFAULT_TREE_ID])
         if data.draw(st.integers(0, 9)) == 0:
-            frozen.append((forest.freeze_tree(DEFAULT_TREE_ID), sorted(model.items())))
+            frozen.append((*forest.freeze_tree(DEFAULT_TREE_ID, None), sorted(model.items())))
     assert entries(forest.roots[DEFAULT_TREE_ID], forest) == sorted(model.items())
-    for root, then in frozen:
+    for root, _hold, then in frozen:
         check(root)
         assert entries(root, forest) == then
 

@@ -174,15 +174,32 @@ def test_an_unclosed_store_closes_at_exit_and_a_killed_one_is_recovered(tmp_path
             assert db.was_recovered == (how == "killed")
 
 
-def test_handles_keep_their_store_alive_and_dropping_all_frees_the_lock(tmp_path):
-    tree = embedded.open(tmp_path / "s", flush_every_ms=None).open_tree("t")
-    gc.collect()
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda db: db.open_tree("t"),
+        lambda db: db.open_tree("t").range(),
+        lambda db: reversed(db.open_tree("t").range()),
+        lambda db: db.open_tree("t").keys(),
+        lambda db: db.transaction(lambda tx: tx.open_tree("t").range()),
+        lambda db: db.snapshot().open_tree("t").range(),
+        lambda db: db.snapshot(),
+    ],
+)
+def test_handles_and_iterators_keep_their_store_alive(tmp_path, keep):
+    db = embedded.open(tmp_path / "s", flush_every_ms=None, cache_capacity_bytes=0)
+    tree = db.open_tree("t")
     tree.insert(b"a", b"1")
-    items = tree.range()
-    del tree
+    tree.insert(b"b", b"2")
+    db.checkpoint()
+    kept = keep(db)
+    assert next(iter(kept), None) is not None or kept.get(b"a") is None
+    del db, tree
     gc.collect()
-    assert next(items) == (b"a", b"1")
-    del items
+    with pytest.raises(LockedError):
+        embedded.open(tmp_path / "s")
+    assert next(iter(kept), None) is not None or kept.get(b"a") is None
+    del kept
     gc.collect()
     with embedded.open(tmp_path / "s") as db:
         assert db.open_tree("t").get(b"a") == b"1"

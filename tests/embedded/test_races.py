@@ -132,8 +132,13 @@ def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
         os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("freeze", [lambda db: db.snapshot(), lambda db: list(db.range())])
-def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(disk, monkeypatch, freeze):
+@pytest.mark.parametrize(
+    ("freezing", "freeze"),
+    [("freeze_for", lambda db: db.snapshot()), ("freeze_tree", lambda db: list(db.range()))],
+)
+def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(
+    disk, monkeypatch, freezing, freeze
+):
     db = open_on(disk)
     begun, answers = threading.Event(), []
 
@@ -142,15 +147,17 @@ def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(disk, mon
             answers.append(freeze(db))
         answers.append("refused")
 
-    def check_handle(check=db.check_handle):
-        check()
-        begun.set()  # Past the check: from here on the reader only waits for the lock.
+    do = getattr(db.forest, freezing)
+
+    def wait_for_the_lock(*args):
+        begun.set()  # The handle was checked: from here on the reader only waits for the lock.
+        return do(*args)
 
     def put(self, *args, put=Forest._put):
         if begun.is_set():
             raise KeyboardInterrupt
         put(self, *args)
-        monkeypatch.setattr(db, "check_handle", check_handle)
+        monkeypatch.setattr(db.forest, freezing, wait_for_the_lock)
         reader.start()
         assert begun.wait(20)
 

@@ -6,8 +6,10 @@ had not yet called durable, but nowhere else and never between two.
 
 from collections import deque
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -37,11 +39,15 @@ from programs import (
     take,
 )
 
+from conduitstore.engine.embedded import database
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.engine.rows import Rows
 from conduitstore.errors import LaggedError
 from conduitstore.kv import DEFAULT_TREE
 from conduitstore.testing import MemoryDatabase
+
+SHRINK_SECONDS_MAX = 30
+"""A failing life that is still long by then is shown as it is."""
 
 # The oracle, with a memory ------------------------------------------------------------------------
 
@@ -70,7 +76,8 @@ class Historian(MemoryDatabase):
             self.trees[name].own().update(items)
         self._rows = self.trees[DEFAULT_TREE]
         self.sequence = sequence
-        self.recent = deque(one for one in self.recent if one[0] <= sequence)
+        kept = (commit for commit in self.recent if commit[0] <= sequence)
+        self.recent = deque(kept, maxlen=self.recent.maxlen)
         self.history = {number: old for number, old in self.history.items() if number <= sequence}
 
 
@@ -327,5 +334,62 @@ class Machine(RuleBasedStateMachine):
                 self.db.close()
 
 
+@pytest.fixture(autouse=True)
+def _shrink_for_seconds_not_for_minutes(monkeypatch):
+    """Hypothesis has no setting for it, but keeps this name for whoever wants another bound."""
+    monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", SHRINK_SECONDS_MAX)
+
+
+@pytest.mark.timeout(2 * settings.default.max_examples)
 def test_every_life_goes_as_the_oracle_says(harness_class):
     run_state_machine_as_test(lambda: Machine(harness_class()), settings=settings.default)
+
+
+# Lives too rare to wait for -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def life(harness):
+    """A machine to call the rules of, one by one."""
+    if not harness.is_persistent:
+        pytest.skip("no power loss takes anything back in memory")
+    life = Machine(harness)
+    life.open(
+        checkpoint_log_bytes=1 << 20,
+        leaf_entries_max=4,
+        blob_bytes_min=4_096,
+        segment_bytes_target=1 << 26,
+        cache_capacity_bytes=1 << 28,
+        filled="a",
+    )
+    yield life
+    life.teardown()
+
+
+def drop_undone_by_power_loss(life):
+    """A tree with a history is dropped, and a power loss takes that back; then ask for it all."""
+    life.save("flush")
+    durable = life.db.sequence
+    for seed in range(100):
+        life.clear_or_drop("a", drops=True)
+        life.end("power_loss", seed)
+        if life.db.sequence == durable:
+            break
+        life.fill("a", 2, b"again", at_once=False)
+        life.save("flush")
+        durable = life.db.sequence
+    assert "a" in life.db.tree_names()
+    life.watch_what_was("a", b"", 60)
+    life.read_events(0, 20)
+
+
+def test_a_drop_that_a_power_loss_took_back_leaves_the_tree_its_history(life):
+    drop_undone_by_power_loss(life)
+    assert life.subscribers, "the engine still has the log, and so was asked"
+
+
+def test_a_subscriber_who_is_told_less_than_there_was_is_caught(life, monkeypatch):
+    monkeypatch.setattr(database, "events_of", lambda *_: [])
+    with pytest.raises(AssertionError):
+        drop_undone_by_power_loss(life)
+    life.subscribers.clear()

@@ -116,7 +116,7 @@ class Database(StoreOperations, LiveTree, Guard):
 
     def snapshot(self) -> Snapshot:
         self.check_handle()
-        return Snapshot(self, self.forest.freeze())
+        return Snapshot(self, *self.forest.freeze_for(self))
 
     def checksum(self) -> int:
         with self.snapshot() as view:
@@ -184,6 +184,7 @@ class Database(StoreOperations, LiveTree, Guard):
         return sequence
 
     def _notify(self, ops: list[Any]) -> None:
+        self.subscribers.forget_gone()
         names = {tree_id: name for name, tree_id in self.forest.ids.items()}
         events: dict[str, list[Event]] = {}
         each = iter(ops)

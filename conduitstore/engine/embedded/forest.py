@@ -4,8 +4,8 @@
 - Only the holder of the writer lock changes anything, and only inside ``apply``, under ``lock``:
   no I/O and no user code happen there. Whoever freezes a state takes ``lock`` to do so, and
   therefore never sees half a commit.
-- Freezing is O(1): it moves the clock on. A leaf may change in place only while it is younger than
-  the last time anybody froze its tree; otherwise a copy takes its place.
+- Freezing is O(1): it moves the clock on. A leaf changes in place only while it is younger than the
+  last checkpoint and than what any :class:`Hold` keeps frozen; otherwise a copy takes its place.
 - The count and the sequence change last, when all that they promise can be seen.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,24 @@ from .wal import Op
 log = logging.getLogger("conduitstore")
 DEFAULT_TREE_ID = 0
 _stored = dict.get  # of BlobEntries too, for which get() would read the value
+
+
+class Hold:
+    """Kept by whoever looks at a frozen tree, or all trees: no leaf of them changes meanwhile.
+
+    It also keeps the store open.
+    """
+
+    __slots__ = ("__weakref__", "cache", "frozen_at", "store")
+
+    def __init__(self, store: object, cache: Cache) -> None:
+        self.store = store
+        self.cache = cache
+        self.frozen_at = 0
+
+
+EVERY_TREE = -(1 << 63)
+"""Stands for all tree ids where holds are kept."""
 
 
 @dataclass(slots=True)
@@ -64,36 +83,67 @@ class Forest:
         self._is_torn = False
         self._clock = 1
         self._frozen_at = 0
-        self._frozen_trees_at: dict[int, int] = {}
+        self._holds: dict[int, weakref.ref[Hold]] = {}  # those by tree that may still be kept
         self._checkpointed_at = 0
         self.dirty_bytes = 0
         """Memory of leaves and blobs that changed since the last checkpoint froze."""
         self._pinned: dict[Leaf, Contents] = {}
+        self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
 
     # Freezing -------------------------------------------------------------------------------
     def freeze(self) -> Frozen:
-        """The whole state at this instant."""
+        """The whole state at this instant, for good."""
         with self.lock:
             self._check_whole()
             self._frozen_at = self._clock
-            self._clock += 1
-            roots = self.roots.copy()
-            return Frozen(roots, self.ids, self.count, self.sequence, self.next_tree_id)
+            return self._frozen()
+
+    def freeze_for(self, store: object) -> tuple[Frozen, Hold]:
+        """The same for as long as the hold is kept."""
+        with self.lock:
+            self._check_whole()
+            return self._frozen(), self._hold(EVERY_TREE, store)
+
+    def freeze_tree(self, tree_id: int, store: object) -> tuple[Root, Hold]:
+        """One tree at this instant, for as long as the hold is kept."""
+        with self.lock:
+            if self._is_torn:
+                self._check_whole()
+            return self.roots[tree_id], self._hold(tree_id, store)
+
+    def _frozen(self) -> Frozen:
+        self._clock += 1
+        roots = self.roots.copy()
+        return Frozen(roots, self.ids, self.count, self.sequence, self.next_tree_id)
+
+    def _hold(self, tree_id: int, store: object) -> Hold:
+        """A hold on what there is now: the one that somebody keeps, or a new one."""
+        kept = self._holds.get(tree_id)
+        hold = kept() if kept is not None else None
+        if hold is None:
+            hold = Hold(store, self.cache)
+            self._holds[tree_id] = weakref.ref(hold)
+        hold.frozen_at = self._clock
+        self._clock += 1
+        return hold
+
+    def _is_held(self, tree_id: int, epoch: int) -> bool:
+        """Whether anybody may be looking at a leaf of that age."""
+        for held in (tree_id, EVERY_TREE):
+            kept = self._holds.get(held)
+            if kept is not None:
+                hold = kept()
+                if hold is None:
+                    del self._holds[held]
+                elif epoch <= hold.frozen_at:
+                    return True
+        return False
 
     def freeze_dirty(self) -> Frozen:
         """The same for a checkpoint, by the holder of the writer lock."""
         frozen = self.freeze()
         self._checkpointed_at, self.dirty_bytes = self._frozen_at, 0
         return frozen
-
-    def freeze_tree(self, tree_id: int) -> Root:
-        """One tree at this instant."""
-        with self.lock:
-            self._check_whole()
-            root = self.roots[tree_id]
-            self._frozen_trees_at[tree_id] = self._clock
-            self._clock += 1
-            return root
 
     def _check_whole(self) -> None:
         """Whoever waited for the lock while a commit was cut short must not see half of it."""
@@ -187,6 +237,8 @@ class Forest:
                         self._put(tree_id, key, value)
                     else:
                         self._change_tree(tree_id, key, value)
+                if self._emptied:
+                    self._drop_emptied()
                 self.count = count
                 self.sequence = sequence
             except BaseException:
@@ -203,7 +255,7 @@ class Forest:
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)
         elif op == Op.DROP:
             del self.roots[tree_id]
-            self._frozen_trees_at.pop(tree_id, None)
+            self._holds.pop(tree_id, None)
             self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
         else:
             raise ValueError(f"no operation on a tree has number {op}")
@@ -211,8 +263,8 @@ class Forest:
     def _put(self, tree_id: int, key: bytes, value: bytes | None) -> None:
         root = self.roots[tree_id]
         leaf = index.find(root, key)
-        copied = leaf.epoch <= self._frozen_at or leaf.epoch <= self._frozen_trees_at.get(
-            tree_id, 0
+        copied = leaf.epoch <= self._frozen_at or (
+            len(self._holds) > 0 and self._is_held(tree_id, leaf.epoch)
         )
         if copied:
             if leaf.epoch <= self._checkpointed_at:
@@ -226,6 +278,8 @@ class Forest:
             added_bytes = _remove(leaf, key)
             if not added_bytes:
                 return
+            if not leaf.keys:
+                self._emptied.append((tree_id, key))
         elif len(value) < self._blob_bytes_min:
             added_bytes = _insert(leaf, key, value)
         else:
@@ -241,14 +295,22 @@ class Forest:
         """The new root after ``leaf`` changed; None when the old one still serves."""
         keys = leaf.keys
         assert keys is not None
-        if shrunk and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
+        if shrunk and keys and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
             if copied:
                 root = index.splice(root, key, [(b"", leaf)])
-            return self._merged(root, leaf, key)
+            return self._merged(root, key)
         total = len(keys)
         if total > self._leaf_entries_max or (leaf.size_bytes > self._leaf_bytes_max and total > 1):
             return index.splice(root, key, self._split(leaf, key))
         return index.splice(root, key, [(b"", leaf)]) if copied else None
+
+    def _drop_emptied(self) -> None:
+        """Leaves go last: what the commit writes next to them was prepared with them in place."""
+        for tree_id, key in self._emptied:
+            root = self.roots.get(tree_id)
+            if root is not None and root is not (leaf := index.find(root, key)) and leaf.keys == []:
+                self.roots[tree_id] = index.splice(root, key, [])
+        self._emptied.clear()
 
     def _split(self, leaf: Leaf, key: bytes) -> index.Parts:
         keys, entries = leaf.keys, leaf.entries
@@ -271,10 +333,8 @@ class Forest:
         chosen = entries_of(stored)
         return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
 
-    def _merged(self, root: Root, leaf: Leaf, key: bytes) -> Root:
-        """A small leaf goes when it is empty, or into a neighbour that is small and at hand."""
-        if not leaf.keys:
-            return index.splice(root, key, []) if root is not leaf else root
+    def _merged(self, root: Root, key: bytes) -> Root:
+        """A small leaf goes into a neighbour that is small and at hand."""
         pair = index.neighbours(root, key)
         if pair is None:
             return root

@@ -142,5 +142,10 @@ def walk(root: Root, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> It
     first = bisect_right(root.lows, lo) if lo is not None else 0
     last = bisect_left(root.lows, hi) if hi is not None else len(root.lows)
     children = root.children[first : last + 1]
-    for child in reversed(children) if reverse else children:
+    if reverse:
+        children = children[::-1]
+    if type(children[0]) is Leaf:
+        yield from children
+        return
+    for child in children:
         yield from walk(child, lo, hi, reverse=reverse)

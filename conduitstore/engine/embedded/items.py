@@ -14,7 +14,7 @@ from operator import length_hint
 
 from conduitstore.kv import Item
 
-from .cache import Cache
+from .forest import Hold
 from .index import Root, walk
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]
@@ -139,12 +139,12 @@ class _Range:
         return keys[0], entries[keys[0]]
 
 
-def slices_of(root: Root, cache: Cache) -> Slices:
+def slices_of(root: Root, hold: Hold) -> Slices:
     """The slices of one root."""
 
     def slices(lo: bytes | None, hi: bytes | None, reverse: bool) -> Iterator[Slice]:  # noqa: FBT001
         for leaf in walk(root, lo, hi, reverse=reverse):
-            keys, entries = cache.contents(leaf)
+            keys, entries = hold.cache.contents(leaf)
             begin = bisect_left(keys, lo) if lo is not None else 0
             end = bisect_left(keys, hi) if hi is not None else len(keys)
             if begin < end:

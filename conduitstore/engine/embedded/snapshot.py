@@ -9,7 +9,7 @@ from conduitstore.engine.reading import ReadTransaction
 from conduitstore.errors import ClosedError
 from conduitstore.kv import DEFAULT_TREE, Durability, Transaction, check_tree_name
 
-from .forest import DEFAULT_TREE_ID, Frozen
+from .forest import DEFAULT_TREE_ID, Frozen, Hold
 from .leaf import Leaf
 from .tree import FrozenTree
 
@@ -24,9 +24,9 @@ NO_TREE_ID = -1
 class Snapshot(FrozenTree):
     """See :class:`conduitstore.kv.Snapshot`."""
 
-    def __init__(self, db: Database, frozen: Frozen) -> None:
+    def __init__(self, db: Database, frozen: Frozen, hold: Hold) -> None:
         frozen.roots[NO_TREE_ID] = Leaf([], {})
-        super().__init__(db, DEFAULT_TREE, DEFAULT_TREE_ID, frozen.roots)
+        super().__init__(db, DEFAULT_TREE, DEFAULT_TREE_ID, frozen.roots, hold)
         self._frozen = frozen
 
     @property
@@ -42,7 +42,7 @@ class Snapshot(FrozenTree):
     def open_tree(self, name: str) -> FrozenTree:
         self._check()
         tree_id = self._frozen.ids.get(check_tree_name(name), NO_TREE_ID)
-        return FrozenTree(self._db, name, tree_id, self._roots)
+        return FrozenTree(self._db, name, tree_id, self._roots, self._hold)
 
     def tree_names(self) -> list[str]:
         self._check()

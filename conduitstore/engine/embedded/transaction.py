@@ -14,7 +14,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from conduitstore import kv
 from conduitstore.engine.merge import MergeOperators
+from conduitstore.engine.reading import NestedReadTransaction, as_transaction
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import WriteSurface, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
@@ -32,6 +34,7 @@ from conduitstore.kv import (
 )
 
 from . import index
+from .forest import Hold
 from .index import Root
 from .items import Items, Slice, Slices, slices_of
 from .leaf import Leaf
@@ -100,8 +103,10 @@ class DraftTree(WriteSurface):
         check_limit(limit)
         forest = self._tx.db.forest
         if self.tree_id in forest.roots:
-            forest.freeze_tree(self.tree_id)  # The iterator may outlive the transaction.
-        slices = slices_of(self._root, forest.cache)
+            root, hold = forest.freeze_tree(self.tree_id, self._tx.db)
+        else:
+            root, hold = self._root, Hold(self._tx.db, forest.cache)
+        slices = slices_of(root, hold)
         if self._writes:
             slices = _with_writes(slices, self._writes.copy())
         return Items.over(slices, lo, hi, limit, reverse=reverse)
@@ -215,7 +220,7 @@ class Transaction(DraftTree):
 
     def transaction(
         self,
-        fn: Callable[[Transaction], T],
+        fn: Callable[[kv.Transaction], T],
         *,
         durability: Durability | None = None,
         read_only: bool = False,
@@ -226,7 +231,8 @@ class Transaction(DraftTree):
         savepoint = len(self._journal), len(self._created), self._count
         self._nested += 1
         try:
-            result = fn(self)
+            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
+            # Its own handles refuse each write; this is about those of the transaction around it.
             if read_only and savepoint != (len(self._journal), len(self._created), self._count):
                 refuse_write()
         except BaseException:

@@ -13,6 +13,7 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
+from .forest import Hold
 from .index import Node, Root
 from .items import Items, slices_of
 
@@ -38,8 +39,8 @@ class RootReads(ReadSurface):
     def name(self) -> str:
         return self._name
 
-    def _root(self) -> Root:
-        """The root as it is now, never to change."""
+    def _held(self) -> tuple[Root, Hold]:
+        """The root as it is now, not to change while the hold is kept."""
         raise NotImplementedError
 
     def _missing(self) -> Exception:
@@ -79,14 +80,17 @@ class RootReads(ReadSurface):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Items:
-        check_bound(lo)
-        check_bound(hi)
-        check_limit(limit)
-        slices = slices_of(self._root(), self._db.forest.cache)
-        return Items.over(slices, lo, hi, limit, reverse=reverse)
+        if lo is not None:
+            check_bound(lo)
+        if hi is not None:
+            check_bound(hi)
+        if limit is not None:
+            check_limit(limit)
+        return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
 
     def __len__(self) -> int:
-        return sum(leaf.entries_total for _, leaf in index.leaves(self._root()))
+        root, _hold = self._held()
+        return sum(leaf.entries_total for _, leaf in index.leaves(root))
 
 
 class LiveTree(RootReads, LiveSurface):
@@ -101,16 +105,20 @@ class LiveTree(RootReads, LiveSurface):
     def _missing(self) -> Exception:
         return InvalidArgumentError(DROPPED)
 
-    def _root(self) -> Root:
-        self._db.check_handle()
+    def _held(self) -> tuple[Root, Hold]:
+        db = self._db
+        if db.guarded:
+            db.check_handle()
         try:
-            return self._db.forest.freeze_tree(self.tree_id)
+            return db.forest.freeze_tree(self.tree_id, db)
         except KeyError:
             raise self._missing() from None
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        frozen = FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: self._root()})
-        return frozen.get_many(keys)
+        root, hold = self._held()
+        return FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: root}, hold).get_many(
+            keys
+        )
 
     def _commit(self, write: Callable[[Tree], T]) -> T:
         self._check()  # Inside a transaction this would join it unseen.
@@ -178,14 +186,21 @@ class LiveTree(RootReads, LiveSurface):
 class FrozenTree(RootReads, FrozenSurface):
     """A tree of a snapshot; its roots are taken away when that is closed."""
 
-    __slots__ = ()
+    __slots__ = ("_hold",)
+
+    def __init__(
+        self, db: Database, name: str, tree_id: int, roots: dict[int, Root], hold: Hold
+    ) -> None:
+        super().__init__(db, name, tree_id, roots)
+        self._hold = hold
 
     def _missing(self) -> Exception:
         return ClosedError("the snapshot is closed")
 
-    def _root(self) -> Root:
-        self._db.check_handle()
+    def _held(self) -> tuple[Root, Hold]:
+        if self._db.guarded:
+            self._db.check_handle()
         try:
-            return self._roots[self.tree_id]
+            return self._roots[self.tree_id], self._hold
         except KeyError:
             raise self._missing() from None

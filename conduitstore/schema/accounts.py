@@ -1,0 +1,35 @@
+"""Trees of accounts: users, profiles, devices, tokens, account data."""
+
+from conduitstore.schema.tree import tree
+
+_DEVICE = "user ff device:any"
+_ACCOUNT_DATA = "room:text ff user ff count:u64 ff type:any"
+
+ACCOUNTS = [
+    tree("userid_password", "user", "text", "users",
+         "the accounts; password hash, empty = nobody can log in",
+         worth="primary", gone="never: an account is deactivated, its id is not given again"),
+    tree("userid_displayname", "user", "text", "users", "display names",
+         worth="primary", gone="setting none"),
+    tree("userid_avatarurl", "user", "text", "users", "avatars as mxc:// addresses",
+         worth="primary", gone="setting none"),
+    tree("userid_blurhash", "user", "text", "users", "what shows while the avatar loads",
+         worth="primary", gone="setting none"),
+
+    tree("userdeviceid_metadata", _DEVICE, "json", "devices", "the devices, as users see them",
+         worth="primary", gone="removing the device"),
+    tree("userdeviceid_token", _DEVICE, "text", "devices", "the access token of a device",
+         worth="primary", gone="removing the device"),
+    tree("token_userdeviceid", "token:any", _DEVICE, "devices", "whose access token it is",
+         worth="derived", gone="replacing the token or removing the device"),
+    tree("userid_devicelistversion", "user", "u64", "devices",
+         "goes up with each change of a user's devices",
+         worth="primary", gone="never: one row per user"),
+
+    tree("roomuserdataid_accountdata", _ACCOUNT_DATA, "json", "account_data",
+         "account data by count; no room = global",
+         worth="primary", gone="the next value of its type; purging the room"),
+    tree("roomusertype_roomuserdataid", "room:text ff user ff type:any", _ACCOUNT_DATA,
+         "account_data", "where the live row of a type is",
+         worth="derived", gone="purging the room"),
+]  # fmt: skip

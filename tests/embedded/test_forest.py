@@ -1,0 +1,166 @@
+"""How leaves change: in place or by a copy, and with nothing read while a commit is applied."""
+
+import random
+
+import pytest
+
+from conduitstore.engine import Batch, embedded
+from conduitstore.testing.disk import SimulatedDisk
+
+
+@pytest.fixture
+def disk():
+    return SimulatedDisk()
+
+
+def open_on(disk):
+    return embedded.open(
+        "store",
+        files=disk,
+        flush_every_ms=None,
+        leaf_entries_max=4,
+        cache_capacity_bytes=0,
+    )
+
+
+def test_a_commit_empties_a_leaf_and_then_writes_where_it_was(disk):
+    """Were the leaf gone at once, the key would fall into its neighbour, which nobody has read."""
+    db = open_on(disk)
+    keys = [bytes([number]) for number in range(40)]
+    for key in keys:
+        db.insert(key, b"old")
+    db.checkpoint()
+    for begin in range(4, 12):
+        batch, gone = Batch(), keys[begin : begin + 8]
+        for key in gone:
+            batch.remove(db, key)
+        db.apply_batch(batch.insert(db, gone[3] + b"new", b"1"))
+        assert [key for key, _ in db] == sorted({*keys, gone[3] + b"new"} - {*gone})
+        db.remove(gone[3] + b"new")
+        for key in gone:
+            db.insert(key, b"old")
+        db.checkpoint()
+    disk.kill()
+    with open_on(disk) as db:
+        assert [key for key, _ in db] == keys
+
+
+def test_random_commits_with_nothing_in_memory(disk):
+    chance = random.Random(3)
+    db, expected = open_on(disk), {}
+    for number in range(400):
+        batch = Batch()
+        for _ in range(chance.randrange(12)):
+            key = bytes([chance.randrange(60)])
+            if chance.random() < 0.6:
+                batch.remove(db, key)
+                expected.pop(key, None)
+            else:
+                batch.insert(db, key, str(number).encode())
+                expected[key] = str(number).encode()
+        db.apply_batch(batch)
+        if chance.random() < 0.5:
+            db.checkpoint()
+        if chance.random() < 0.1:
+            disk.kill()
+            db = open_on(disk)
+        assert list(db) == sorted(expected.items())
+    db.close()
+
+
+# In place, or a copy ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def db():
+    with embedded.open("store", files=SimulatedDisk(), flush_every_ms=None) as db:
+        for number in range(100):
+            db.insert(bytes([number]), b"old")
+        yield db
+
+
+def is_copied(db):
+    """Whether one write puts another leaf in the place of the old one."""
+    before = db.forest.roots[db.tree_id]
+    db.insert(b"\x05", b"new")
+    return db.forest.roots[db.tree_id] is not before
+
+
+def page(tree):
+    return tree.range(b"\x05", limit=3)
+
+
+def in_transaction(db):
+    return db.transaction(page)
+
+
+def in_failed_transaction(db):
+    kept = []
+
+    def run(tx):
+        kept.append(page(tx))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        db.transaction(run)
+    return kept[0]
+
+
+def in_closed_snapshot(db):
+    with db.snapshot() as view:
+        return page(view)
+
+
+WAYS = [page, in_transaction, in_failed_transaction, in_closed_snapshot]
+
+
+@pytest.mark.parametrize("look", WAYS)
+def test_a_leaf_is_copied_only_while_somebody_still_walks_it(db, look):
+    assert not is_copied(db)
+    assert len(list(look(db))) == 3
+    assert not is_copied(db)
+    items = look(db)
+    rest = reversed(look(db))
+    assert is_copied(db)
+    db.clear()
+    assert [key for key, _ in items] == [b"\x05", b"\x06", b"\x07"]
+    assert len(list(rest)) == 3
+    del items, rest
+    db.insert(b"\x05", b"newer")
+    assert not is_copied(db)
+
+
+def test_a_leaf_is_copied_only_while_somebody_has_a_snapshot(db):
+    view = db.snapshot()
+    tree = view.open_tree("__default__")
+    assert is_copied(db)
+    assert not is_copied(db), "the copy is nobody else's"
+    assert view.get(b"\x05") == b"old"
+    del view
+    db.insert(b"\x05", b"newer")
+    assert tree.get(b"\x05") == b"old"
+    later = db.snapshot()
+    assert is_copied(db)
+    del tree, later
+    assert not is_copied(db)
+
+
+def test_many_looks_at_once_keep_each_its_own_state(db):
+    looks = []
+    for number in range(20):
+        db.insert(b"n", bytes([number]))
+        looks.append((db.range(b"n", limit=1), db.snapshot(), number))
+        if number % 3 == 0:
+            looks.pop(0)
+    for items, view, number in looks:
+        assert next(items) == (b"n", bytes([number]))
+        assert view.get(b"n") == bytes([number])
+
+
+@pytest.mark.parametrize("look", WAYS)
+def test_a_checkpoint_copies_what_changes_behind_its_back(db, look):
+    items = look(db)
+    db.checkpoint()
+    del items
+    assert is_copied(db), "what lies in a segment never changes"
+    assert not is_copied(db)
