@@ -197,7 +197,12 @@ class Tree(Protocol):
 
     # Writing ------------------------------------------------------------------------------------
     def insert(self, key: bytes, value: bytes) -> bytes | None:
-        """Set ``key``; gives the value it had."""
+        """Set ``key``; gives the value it had.
+
+        Raises:
+            CorruptedError: that value cannot be read, here and in ``remove``; nothing was changed.
+                A batch, ``remove_prefix`` and ``clear`` do not ask for it.
+        """
 
     def remove(self, key: bytes) -> bytes | None:
         """Delete ``key``; gives the value it had."""

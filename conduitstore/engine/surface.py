@@ -186,7 +186,7 @@ class WriteSurface(ReadSurface):
     def remove_prefix(self, prefix: bytes) -> int:
         total = 0
         for key in self.keys(prefix):
-            self.remove(key)
+            self.put(key, None)
             total += 1
         return total
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from conduitstore.engine import embedded
+from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded.blob import Blob, BlobEntries, entries_of
 from conduitstore.engine.embedded.format import HEADER_BYTES, FrameKind, decode_header, frames
 from conduitstore.errors import CorruptedError
@@ -111,25 +111,90 @@ def test_a_blob_that_did_not_change_is_not_rewritten_with_its_leaf(disk):
     assert db.get(b"\x08") == b"changed"
 
 
-def test_a_damaged_blob_is_missing_for_its_key_only(disk):
-    filled(disk).close()
+def damaged(disk, number, **settings):
+    """A store in which the blob of one key does not read; gives it with file and offset of that."""
+    filled(disk, **settings).close()
     name, victim = next(
         (name, frame)
         for name, frame in segment_frames(disk)
-        if frame.kind == FrameKind.BLOB and len(frame.payload) == BIG + 5
+        if frame.kind == FrameKind.BLOB and len(frame.payload) == BIG + number
     )
     inode = disk.directory("store")._inode(name)
     inode.cached[victim.offset + 500] ^= 1
-    db = open_on(disk)
+    return open_on(disk, **settings), (name, victim.offset)
+
+
+def test_a_damaged_blob_is_missing_for_its_key_only(disk):
+    db, place = damaged(disk, 5)
     with pytest.raises(CorruptedError) as caught:
         db.get(b"\x05")
-    assert (caught.value.file, caught.value.offset) == (name, victim.offset)
+    assert (caught.value.file, caught.value.offset) == place
     for number in (3, 7):
         assert db.get(bytes([number])) == value_of(number)
     assert db.get(b"\x04") == b"small"
     db.insert(b"\x04", b"its leaf can still be written")
     db.checkpoint()
     assert db.get(b"\x04") == b"its leaf can still be written"
+
+
+@pytest.mark.parametrize("number", range(1, 20, 2))
+def test_keys_are_walked_and_found_without_reading_blobs(disk, number):
+    db = filled(disk)
+    everything = [bytes([n]) for n in range(20)]
+    assert list(db.keys()) == everything
+    assert list(db.keys(reverse=True, limit=3)) == everything[:-4:-1]
+    assert bytes([number]) in db
+
+    def in_transaction(tx):
+        tx.insert(b"\x00", b"drafted")
+        assert list(tx.keys()) == everything
+        assert bytes([number]) in tx
+        assert tx.remove_prefix(bytes([number])) == 1
+        assert bytes([number]) not in tx
+
+    db.transaction(in_transaction)
+    assert db.forest.cache.resident_bytes < BIG
+
+
+def overwrite_in_a_batch(db):
+    batch = Batch()
+    batch.insert(db, b"\x05", b"new")
+    db.apply_batch(batch)
+    assert db.get(b"\x05") == b"new"
+
+
+def remove_in_a_batch(db):
+    batch = Batch()
+    batch.remove(db, b"\x05")
+    db.apply_batch(batch)
+    assert b"\x05" not in db
+
+
+def remove_by_prefix(db):
+    assert db.remove_prefix(b"\x05") == 1
+    assert b"\x05" not in db
+
+
+def clear(db):
+    db.clear()
+    assert list(db) == []
+
+
+@pytest.mark.parametrize(
+    "write", [overwrite_in_a_batch, remove_in_a_batch, remove_by_prefix, clear]
+)
+def test_a_damaged_blob_goes_by_what_does_not_ask_for_it(disk, write):
+    db, place = damaged(disk, 5)
+    for asking in (lambda: db.insert(b"\x05", b"new"), lambda: db.remove(b"\x05")):
+        with pytest.raises(CorruptedError) as caught:
+            asking()
+        assert (caught.value.file, caught.value.offset) == place
+    assert db.sequence == 20, "nothing was written"
+    write(db)
+    expected = [(key, value) for key, value in db if key != b"\x05"]
+    db.checkpoint()
+    disk.kill()
+    assert [(key, value) for key, value in open_on(disk) if key != b"\x05"] == expected
 
 
 def test_entries_with_blobs_copy_without_reading():

@@ -85,13 +85,16 @@ def test_most_of_a_store_deleted_gives_its_space_back(disk):
         db.insert(number.to_bytes(2), random.Random(number).randbytes(100))
     db.checkpoint()
     full = file_bytes(disk, "")
-    with_one = [number.to_bytes(2) for number in range(3_000) if number % 100]
-    for key in with_one:
-        db.remove(key)
-    db.compact()
+    for number in range(1_000):
+        if number % 100:
+            db.remove(number.to_bytes(2))
+    db.transaction(lambda tx: [tx.remove(number.to_bytes(2)) for number in range(1_000, 3_000)])
+    db.checkpoint()
+    db.insert(b"one", b"more")
     assert moments
+    assert len(db) == 11
+    db.compact()
     assert file_bytes(disk, "") < full / 10
-    assert len(db) == 30
 
 
 def test_a_manifest_is_as_long_as_its_store_is_large(disk, monkeypatch):
@@ -110,12 +113,13 @@ def test_a_manifest_is_as_long_as_its_store_is_large(disk, monkeypatch):
     assert file_bytes(disk, "manifest") < 1_000
 
 
-def test_ceilings_do_not_fill_the_manifest(disk):
+def test_ceilings_do_not_fill_the_manifest(disk, monkeypatch):
+    monkeypatch.setattr(manifest, "REWRITE_BYTES_MIN", 1_000)
     db = open_on(disk, idgen_persist_interval=1)
-    for _ in range(8_000):
+    for _ in range(500):
         db.generate_id()
         db.keep_up()
-    assert file_bytes(disk, "manifest") < 2.5 * REWRITE_BYTES_MIN
+    assert file_bytes(disk, "manifest") < 3_000
     newest = db.generate_id()
     disk.kill()
     assert open_on(disk).generate_id() > newest

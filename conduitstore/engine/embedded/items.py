@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from operator import length_hint
 
 from conduitstore.kv import Item
@@ -137,6 +137,16 @@ class _Range:
         if self.limit is not None:
             self.limit -= 1
         return keys[0], entries[keys[0]]
+
+
+def keys_of(
+    slices: Slices, lo: bytes | None, hi: bytes | None, limit: int | None, *, reverse: bool
+) -> Iterator[bytes]:
+    """Only the keys of ``[lo, hi)``: no blob is read for them."""
+    if lo is not None and hi is not None and lo >= hi:
+        return iter(())
+    keys = chain.from_iterable(keys for keys, _ in slices(lo, hi, reverse))
+    return keys if limit is None else islice(keys, limit)
 
 
 def slices_of(root: Root, hold: Hold) -> Slices:

@@ -29,6 +29,7 @@ ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
 NUMBER_BYTES_MAX = 8
 """Suffixes of one length up to this are stored as differences."""
+EMPTY_COLUMN = [0, b""]
 LEAF_PAYLOAD_SIZES = range((1 << 30) + 1)
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
@@ -138,8 +139,8 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
     if flags & COMPRESSED:
         payload = decompressed(payload, LEAF_PAYLOAD_SIZES)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
-    keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes))]
-    return tree_id, generation, keys, _uncolumn(values)
+    keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes), 1)]
+    return tree_id, generation, keys, _uncolumn(values, len(keys))
 
 
 def _shared_prefix(first: bytes, last: bytes) -> bytes:
@@ -153,9 +154,7 @@ def _shared_prefix(first: bytes, last: bytes) -> bytes:
 
 def _column(items: Sequence[Any]) -> Sequence[Any]:
     lengths = set(map(len, items)) if set(map(type, items)) == {bytes} else set()
-    if len(lengths) == 1 and (length := lengths.pop()):
-        return [length, b"".join(items)]
-    return items
+    return [lengths.pop(), b"".join(items)] if len(lengths) == 1 else items
 
 
 def _is_joined(column: Sequence[Any]) -> bool:
@@ -186,7 +185,10 @@ def _summed(column: list[Any]) -> list[Any]:
     return [length, numbers.to_bytes(len(joined))]
 
 
-def _uncolumn(column: list[Any]) -> list[bytes]:
+def _uncolumn(column: list[Any], total: int) -> list[bytes]:
+    """The items; ``total`` says how many they are where all are empty."""
+    if column == EMPTY_COLUMN:
+        return [b""] * total
     if not _is_joined(column):
         return column
     length, joined = column

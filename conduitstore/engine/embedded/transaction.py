@@ -18,7 +18,7 @@ from conduitstore import kv
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.engine.reading import NestedReadTransaction, as_transaction
 from conduitstore.engine.subscriber import Subscriber
-from conduitstore.engine.surface import WriteSurface, refuse_write
+from conduitstore.engine.surface import WriteSurface, prefix_bounds, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -34,10 +34,11 @@ from conduitstore.kv import (
 )
 
 from . import index
+from .blob import entries_of
 from .forest import Hold
 from .index import Root
-from .items import Items, Slice, Slices, slices_of
-from .leaf import Leaf
+from .items import Items, Slice, Slices, keys_of, slices_of
+from .leaf import Leaf, stored_values
 from .tree import DROPPED
 from .wal import Op
 
@@ -69,6 +70,9 @@ class DraftTree(WriteSurface):
         leaf = index.find(self._root, key)
         return self._tx.db.forest.entries(leaf).get(key)
 
+    def _has_committed(self, key: bytes) -> bool:
+        return key in self._tx.db.forest.entries(index.find(self._root, key))
+
     def get(self, key: bytes) -> bytes | None:
         self._tx.check(self)
         value = self._writes.get(check_key(key), UNTOUCHED)
@@ -86,6 +90,21 @@ class DraftTree(WriteSurface):
     def remove(self, key: bytes) -> bytes | None:
         return self._write(key, None)
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Insert or remove without reading what was there, which may be large, or damaged."""
+        if value is not None:
+            check_value(value)
+        if self.contains_key(key) or value is not None:
+            self._tx.write(self._writes, key, value)
+
+    def contains_key(self, key: bytes) -> bool:
+        self._tx.check(self)
+        value = self._writes.get(check_key(key), UNTOUCHED)
+        return self._has_committed(key) if value is UNTOUCHED else value is not None
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.contains_key(key)
+
     def clear(self) -> None:
         self.remove_prefix(b"")
 
@@ -101,15 +120,30 @@ class DraftTree(WriteSurface):
         check_bound(lo)
         check_bound(hi)
         check_limit(limit)
+        return Items.over(self._slices(), lo, hi, limit, reverse=reverse)
+
+    def keys(
+        self,
+        prefix: bytes = b"",
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        start: bytes | None = None,
+    ) -> Iterator[bytes]:
+        self._tx.check(self)
+        lo, hi = prefix_bounds(prefix, start, reverse=reverse)
+        check_limit(limit)
+        return keys_of(self._slices(), lo, hi, limit, reverse=reverse)
+
+    def _slices(self) -> Slices:
+        """Those of this instant, with the transaction's own writes."""
         forest = self._tx.db.forest
         if self.tree_id in forest.roots:
             root, hold = forest.freeze_tree(self.tree_id, self._tx.db)
         else:
             root, hold = self._root, Hold(self._tx.db, forest.cache)
         slices = slices_of(root, hold)
-        if self._writes:
-            slices = _with_writes(slices, self._writes.copy())
-        return Items.over(slices, lo, hi, limit, reverse=reverse)
+        return _with_writes(slices, self._writes.copy()) if self._writes else slices
 
     def merge(self, key: bytes, operand: bytes) -> bytes | None:
         # Nested, because an operator that raises must not leave its name behind.
@@ -142,7 +176,7 @@ class DraftTree(WriteSurface):
         """What a commit has to write: not the removal of what was never there."""
         tree_id = self.tree_id
         for key, value in self._writes.items():
-            if value is not None or self._committed(key) is not None:
+            if value is not None or self._has_committed(key):
                 yield tree_id, key, value
 
 
@@ -300,9 +334,9 @@ def _merged(
     reverse: bool,
 ) -> Iterator[Slice]:
     if run:
-        values: dict[bytes, bytes | None] = {key: entries[key] for key in keys}
+        values: dict[bytes, Any] = dict(zip(keys, stored_values(keys, entries), strict=True))
         values.update((key, writes[key]) for key in run)
-        entries = {key: value for key, value in values.items() if value is not None}
+        entries = entries_of({key: value for key, value in values.items() if value is not None})
         keys = sorted(entries, reverse=reverse)
     if keys:
         yield keys, entries

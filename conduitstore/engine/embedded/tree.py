@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from conduitstore import kv
 from conduitstore.engine.subscriber import Subscriber
-from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface
+from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface, prefix_bounds
 from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentError
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
 from .forest import Hold
 from .index import Node, Root
-from .items import Items, slices_of
+from .items import Items, keys_of, slices_of
 
 if TYPE_CHECKING:
     from .database import Database
@@ -87,6 +87,31 @@ class RootReads(ReadSurface):
         if limit is not None:
             check_limit(limit)
         return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+
+    def keys(
+        self,
+        prefix: bytes = b"",
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        start: bytes | None = None,
+    ) -> Iterator[bytes]:
+        lo, hi = prefix_bounds(prefix, start, reverse=reverse)
+        check_limit(limit)
+        return keys_of(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+
+    def contains_key(self, key: bytes) -> bool:
+        if self._db.guarded:
+            self._db.check_handle()
+        check_key(key)
+        try:
+            leaf = index.find(self._roots[self.tree_id], key)
+        except KeyError:
+            raise self._missing() from None
+        return key in self._db.forest.cache.contents(leaf)[1]
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.contains_key(key)
 
     def __len__(self) -> int:
         root, _hold = self._held()
