@@ -46,8 +46,16 @@ WATCHED = {
     "userroomid_knockstate": ("user",),
     "userroomid_leftstate": ("user",),
     "roomuserid_lastprivatereadupdate": ("user",),
+    "roomuserthreadid_privateread": ("user",),
+    "roomuserid_lastnotificationread": ("user",),
+    "userroomid_notificationcount": ("user",),
+    "userroomid_highlightcount": ("user",),
+    "userroomthreadid_notificationcount": ("user",),
+    "userroomthreadid_highlightcount": ("user",),
     "readreceiptid_readreceipt": ("room",),
     "roomid_shortroomid": ("room",),  # A room's first event, before it had a short id to wait for.
+    "userid_lastonetimekeyupdate": ("user",),
+    "keychangeid_userid": ("room_or_user",),
     "pduid_pdu": ("short_room",),
     "roomcount_shortstatehash": ("short_room",),  # A state may change without an event.
 }
@@ -140,6 +148,16 @@ class Changes:
         timer = loop.call_later(timeout_s, _settle, future, False)
         future.add_done_callback(lambda _: self._ended(waiter, timer))
         return future
+
+    def touch(self, room: RoomId) -> None:
+        """Wake who waits for a room for a reason that is in no tree, such as typing.
+
+        Call it after the commit that drew the change's count.
+        """
+        count = self._db.current_count()
+        with self._lock:
+            self._newest[room] = count
+            self._wake({room}, changed=True)
 
     def close(self) -> None:
         """Answer every waiter with False and stop watching."""

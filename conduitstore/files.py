@@ -1,6 +1,6 @@
 """Where the bytes of media are: a directory, or memory for tests.
 
-    store = conduitstore.open("homeserver-data", files=DirectoryFiles("homeserver-media"))
+    store = conduitstore.open("homeserver-data", media_files=DirectoryFiles("homeserver-media"))
 
 - A file is named by the SHA-256 of its bytes, so it never changes and is never there twice.
 - It is written under a temporary name, synced and renamed: under its own name it is whole. Its

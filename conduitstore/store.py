@@ -22,6 +22,7 @@ from conduitstore.migrate import check_schema, load_migrations, migrate
 from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
+from conduitstore.typing_state import Typing
 
 T = TypeVar("T")
 
@@ -55,12 +56,14 @@ class Store(Parts):
     Attributes:
         db: the engine below, with every tree as bytes.
         changes: for long polls.
+        typing: who is typing, in memory.
     """
 
     def __init__(self, db: Database, files: FileStore | None = None) -> None:
         super().__init__(db, Beside(files))
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
+        self.typing = Typing(super().transaction, self.changes.touch)
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
@@ -110,13 +113,15 @@ def _check_whole(db: Database) -> None:
         )
 
 
-def open(path: str | os.PathLike[str], *, files: FileStore | None = None, **settings: Any) -> Store:
+def open(
+    path: str | os.PathLike[str], *, media_files: FileStore | None = None, **settings: Any
+) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
 
     Args:
         path: a directory, or ``":memory:"``.
-        files: where the bytes of media are, see :mod:`conduitstore.files`; a store opened without
-            keeps what is known of media, and refuses what needs their bytes.
+        media_files: where the bytes of media are, see :mod:`conduitstore.files`; a store
+            opened without keeps what is known of media, and refuses what needs their bytes.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
             migration has to be opened for writing once.
@@ -129,7 +134,7 @@ def open(path: str | os.PathLike[str], *, files: FileStore | None = None, **sett
     db = engine.open(path, **settings)
     try:
         _check_whole(db)
-        store = Store(db, files)
+        store = Store(db, media_files)
         if settings.get("read_only"):
             check_schema(db, store.globals, load_migrations())
         else:

@@ -18,11 +18,20 @@ RoomId = NewType("RoomId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
+PublicKey = NewType("PublicKey", str)
+"""Ed25519, unpadded base64: 43 characters. The id of a cross-signing key."""
+BackupVersion = NewType("BackupVersion", str)
+"""Of a key backup: a count as decimal text."""
+Etag = NewType("Etag", str)
+SessionId = NewType("SessionId", str)
 AppserviceId = NewType("AppserviceId", str)
 MediaId = NewType("MediaId", str)
 
 FileHash = NewType("FileHash", str)
 """The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits: the file's name."""
+RoomAlias = NewType("RoomAlias", str)
+ThreadId = NewType("ThreadId", str)
+"""The event id of a thread's root, or ``"main"`` for what is in no thread."""
 
 Count = NewType("Count", int)
 """A value of the one global counter: the since token. 0 is before everything."""

@@ -6,6 +6,7 @@ from .counts import above_the_counter, undecodable
 from .events import not_indexed, of_no_room
 from .findings import Rule
 from .members import MEMBERSHIPS, wrong_totals
+from .receipts import superseded_receipts
 from .references import Reference, exclusive, mirrored, referring, together
 
 RULES = [
@@ -50,8 +51,9 @@ RULES = [
         Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
         Reference("roomuserdataid_accountdata", "roomusertype_roomuserdataid", value="key"),
     )),
-    Rule(13, "A user has one receipt in a room.", referring(
-        Reference("readreceiptid_readreceipt", "roomuserid_readreceiptcount", value="count"),
-        Reference("roomuserid_readreceiptcount", "readreceiptid_readreceipt", {"count": "value"}),
+    Rule(13, "A user has one receipt in a room and in each thread.", together(
+        referring(Reference(
+            "roomuserthreadid_readreceiptid", "readreceiptid_readreceipt")),
+        superseded_receipts,
     )),
 ]  # fmt: skip

@@ -59,7 +59,7 @@ class Beside:
         """
         if self._files is None:
             raise InvalidArgumentError(
-                "this store was opened without files: conduitstore.open(path, files=...)"
+                "this store was opened without files: conduitstore.open(path, media_files=...)"
             )
         return self._files
 

@@ -12,7 +12,11 @@ from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.keys import Keys
+from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
+from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
@@ -21,6 +25,7 @@ from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
 from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
@@ -59,6 +64,7 @@ class Rooms(Holder):
     state = PartOf(State)
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
+    user_counters = PartOf(UserCounters)
 
 
 class Parts(Holder):
@@ -67,10 +73,14 @@ class Parts(Holder):
     globals = PartOf(Globals)
     users = PartOf(Users)
     devices = PartOf(Devices)
+    keys = PartOf(Keys)
+    one_time_keys = PartOf(OneTimeKeys)
+    key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
+    presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
         super().__init__(keyspace, Beside() if beside is None else beside)

@@ -78,6 +78,15 @@ class TreeSchema:
     room_scoped: bool
     value_shape: KeyShape | None
 
+    @property
+    def value_fields(self) -> KeyShape:
+        """The shape of a value built like a key, of a tree that has such."""
+        assert self.value_shape is not None, self.name
+        return self.value_shape
+
+
+_ROOM_FIELDS = {"room", "short_room", "room_or_user"}
+
 
 def tree(
     name: str,
@@ -90,9 +99,9 @@ def tree(
     gone: str,
     ours: bool = False,
 ) -> TreeSchema:
-    """One line of the catalogue. ``room`` or ``short_room`` in the key makes it room-scoped."""
+    """One line of the catalogue. A key with a field of :data:`_ROOM_FIELDS` is room-scoped."""
     assert worth in get_args(Worth), worth
     fields = KeyShape(name, key)
     shape = None if value in VALUE_KINDS else KeyShape(name, value)
-    room_scoped = not {"room", "short_room"}.isdisjoint(fields.fields)
+    room_scoped = not _ROOM_FIELDS.isdisjoint(fields.fields)
     return TreeSchema(name, fields, value, owner, meaning, worth, gone, ours, room_scoped, shape)

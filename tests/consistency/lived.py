@@ -43,5 +43,7 @@ def live_in(tx, user, room):
     tx.rooms.timeline.add_outlier(message(4, room), f"$out{room}{user}")
     tx.rooms.members.mark_joined(user, room)
     for read in (1, 2):
-        tx.rooms.receipts.update(user, room, {"read": read})
+        tx.rooms.receipts.update(
+            user, room, {"type": "m.receipt", "content": {f"${read}": {"m.read": {user: {}}}}}
+        )
     tx.rooms.receipts.set_private_read(user, room, 1)

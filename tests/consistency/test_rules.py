@@ -174,7 +174,7 @@ BREAKINGS = {
     ],
     13: [
         put("readreceiptid_readreceipt", (ROOM, 1, A), b"{}"),
-        drop("roomuserid_readreceiptcount", ROOM, A),
+        drop("roomuserthreadid_readreceiptid", ROOM, A, ""),
         drop_first("readreceiptid_readreceipt"),
     ],
 }

@@ -38,17 +38,13 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    alias_roomid alias_userid aliasid_alias backupid_algorithm backupid_etag backupkeyid_backup
-    blocked_servername_mediaid disabledroomids filehash_metadata filehash_servername_mediaid
-    filehash_thumbnailid id_appserviceregistrations keychangeid_userid keyid_key lazyloadedids
-    onetimekeyid_onetimekeys openidtoken_expiresatuserid presenceid_presence publicroomids
-    referencedevents roomuserid_lastnotificationread senderkey_pusher server_signingkeys
-    servername_userlocalpart_mediaid servernamemediaid_metadata servernamemediaid_userlocalpart
-    shorteventid_authchain softfailedeventids threadid_userids
+    alias_roomid alias_userid aliasid_alias blocked_servername_mediaid disabledroomids
+    filehash_metadata filehash_servername_mediaid filehash_thumbnailid id_appserviceregistrations
+    lazyloadedids openidtoken_expiresatuserid publicroomids referencedevents senderkey_pusher
+    server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
+    servernamemediaid_userlocalpart shorteventid_authchain softfailedeventids threadid_userids
     thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response userfilterid_filter userid_lastonetimekeyupdate
-    userid_lastpresenceupdate userid_masterkeyid userid_selfsigningkeyid userid_usersigningkeyid
-    userroomid_highlightcount userroomid_notificationcount
+    userdevicetxnid_response userfilterid_filter
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

@@ -27,9 +27,11 @@ def on_a_loop(test):
 @pytest.fixture
 def joined(store, message):
     """A is in ROOM, which has an event; B is in OTHER, which has one too."""
+    store.users.create(A, None)
+    store.devices.create(A, "D", "token")
     store.rooms.members.mark_joined(A, ROOM)
     store.rooms.members.mark_joined(B, OTHER)
-    store.rooms.timeline.append(message(0), "$0", ROOM)
+    store.rooms.append(message(0, type="m.room.encryption", state_key=""), "$0", ROOM)
     store.rooms.timeline.append(message(0, room=OTHER), "$1", OTHER)
     return store
 
@@ -49,12 +51,32 @@ def assert_nothing_is_kept(store):
     assert (hub._waiters, hub._loops, hub._homes) == ({}, {}, ())
 
 
+def receipt(user):
+    return {"type": "m.receipt", "content": {"$0": {"m.read": {user: {"ts": 1}}}}}
+
+
+def count(*counted):
+    """Counters go with the event they count, which draws the count."""
+
+    def run(tx):
+        tx.globals.draw()
+        tx.rooms.user_counters.increment(ROOM, *counted)
+
+    return run
+
+
 WRITES = {
     "to-device": lambda s, _: s.to_device.queue(B, A, "D", "t", {}),
     "to-device fan-out": lambda s, _: s.to_device.queue_many(B, "t", {B: {"X": {}}, A: {"D": {}}}),
     "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
+    "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, receipt(B)),
+    "one-time keys": lambda s, _: s.one_time_keys.add(A, "D", {"x:1": {}}),
+    "own keys": lambda s, _: s.keys.mark_changed(A),
+    "keys in the room": lambda s, _: (
+        s.rooms.members.mark_joined(B, ROOM),
+        s.keys.mark_changed(B),
+    ),
     "state": lambda s, _: s.rooms.state.set_current(ROOM, s.rooms.state_compressor.save({})),
-    "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, {}),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
     "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
     "join": lambda s, _: s.rooms.members.mark_joined(A, OTHER),
@@ -62,6 +84,13 @@ WRITES = {
     "knock": lambda s, _: s.rooms.members.mark_knocked(A, OTHER),
     "leave": lambda s, _: s.rooms.members.mark_left(A, ROOM),
     "private marker": lambda s, _: s.rooms.receipts.set_private_read(A, ROOM, 1),
+    "private marker of a thread": lambda s, _: s.rooms.receipts.set_private_read(A, ROOM, 1, "$t"),
+    "counter": lambda s, _: s.transaction(count([A], [])),
+    "highlight": lambda s, _: s.transaction(count([], [A])),
+    "counter of a thread": lambda s, _: s.transaction(count([A], [], "$t")),
+    "highlight of a thread": lambda s, _: s.transaction(count([], [A], "$t")),
+    "reading": lambda s, _: s.rooms.user_counters.reset(A, ROOM),
+    "typing": lambda s, _: s.typing.add(B, ROOM, 1_000),
     "transaction": lambda s, _: s.transaction(lambda tx: tx.to_device.queue(B, A, "D", "t", {})),
 }
 
@@ -101,11 +130,13 @@ async def test_what_does_not_concern_the_user_does_not_wake(joined, message):
     await start_hub(joined)
     waiting = joined.changes.wait(A, "D", now(joined), SHORT_MS)
     joined.rooms.timeline.append(message(5, room=OTHER), "$5", OTHER)
-    joined.rooms.receipts.update(B, OTHER, {})
+    joined.rooms.receipts.update(B, OTHER, receipt(B))
     joined.to_device.queue(A, A, "D2", "t", {})
     joined.to_device.queue(A, "@a:one.tests", "D", "t", {})
     joined.account_data.update(ROOM, B, "t", {})
     joined.rooms.members.mark_left(B, OTHER)
+    joined.rooms.user_counters.increment(ROOM, [B], [B])
+    joined.typing.add(B, OTHER, 1_000)
     joined.users.set_displayname(A, "x")
     assert await waiting is False
     assert_nothing_is_kept(joined)

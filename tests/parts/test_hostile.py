@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from conduitstore import InvalidArgumentError
+from conduitstore.parts.presence import Presence
 
 A, ROOM, OTHER = "@a:one.test", "!r:one.test", "!other:one.test"
 NOT_IDS = ["", "\ud800", "é" * 128, b"@a:one.test", None, 5, ["@a:one.test"], {}]
@@ -16,6 +17,10 @@ def nested(depth):
     for _ in range(depth - 1):
         value = {"a": value}
     return value
+
+
+def receipt(user, event="$1"):
+    return {"type": "m.receipt", "content": {event: {"m.read": {user: {"ts": 1}}}}}
 
 
 def refuses(store, rows, call):
@@ -40,13 +45,26 @@ def test_what_is_no_id(store, rows, message, bad):
         lambda parts: parts.users.create(bad, None),
         lambda parts: parts.users.displayname(bad),
         lambda parts: parts.to_device.queue(A, bad, "D", "t", {}),
+        lambda parts: parts.keys.add_cross_signing_keys(bad, {"keys": {"k": "M" * 43}}),
+        lambda parts: parts.keys.mark_changed(bad),
+        lambda parts: parts.keys.changed_since(bad, 0, 9),
+        lambda parts: parts.keys.master_key(bad),
         lambda parts: parts.account_data.changes_since(None, bad, 0, 9),
         lambda parts: parts.rooms.short.get_or_create_event(bad),
         lambda parts: parts.rooms.timeline.append(create, "$1", bad),
         lambda parts: parts.rooms.timeline.append(message(), bad, ROOM),
         lambda parts: parts.rooms.members.mark_joined(bad, ROOM),
         lambda parts: parts.rooms.members.mark_left(A, bad),
-        lambda parts: parts.rooms.receipts.update(bad, ROOM, {}),
+        lambda parts: parts.rooms.receipts.update(bad, ROOM, receipt(A)),
+        lambda parts: parts.rooms.receipts.set_private_read(bad, ROOM, 1),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A, bad]),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A], [bad]),
+        lambda parts: parts.rooms.user_counters.increment(bad, [A]),
+        lambda parts: parts.rooms.user_counters.increment(ROOM, [A], thread=bad),
+        lambda parts: parts.rooms.user_counters.reset(bad, ROOM),
+        lambda parts: parts.rooms.user_counters.shared_rooms([bad]),
+        lambda parts: parts.presence.update(bad, Presence("online")),
+        lambda parts: parts.presence.ping(bad, 5),
     ):
         refuses(store, rows, call)
 
@@ -68,8 +86,15 @@ def test_what_is_no_count(store, rows, bad):
     for call in (
         lambda parts: parts.to_device.events_since(A, "D", bad, 9),
         lambda parts: parts.to_device.forget_until(A, "D", bad),
+        lambda parts: parts.keys.changed_since(ROOM, bad, 9),
+        lambda parts: parts.keys.changed_since_many([ROOM, A], 0, bad),
         lambda parts: parts.rooms.receipts.set_private_read(A, ROOM, bad),
+        lambda parts: parts.rooms.receipts.set_private_read(A, ROOM, bad, "$t"),
         lambda parts: parts.rooms.receipts.since(ROOM, 0, bad),
+        lambda parts: parts.rooms.receipts.private_since(A, ROOM, bad, 9),
+        lambda parts: parts.presence.since(bad, 9),
+        lambda parts: parts.presence.ping(A, bad),
+        lambda parts: parts.presence.update(A, Presence("online", last_active_ts=bad)),
         lambda parts: parts.rooms.members.joined_since(A, bad, 9),
         lambda parts: parts.rooms.members.changes_since(A, "leave", 0, bad),
         lambda parts: parts.rooms.short.event_id(bad),

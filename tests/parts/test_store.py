@@ -23,7 +23,8 @@ def write_everywhere(parts, message):
     parts.rooms.timeline.add_outlier(message(2), "$2")
     parts.rooms.members.mark_invited(B, ROOM)
     parts.rooms.members.mark_joined(A, ROOM)
-    parts.rooms.receipts.update(A, ROOM, {"type": "m.receipt"})
+    receipt = {"type": "m.receipt", "content": {"$1": {"m.read": {A: {"ts": 1}}}}}
+    parts.rooms.receipts.update(A, ROOM, receipt)
     parts.rooms.receipts.set_private_read(A, ROOM, 1)
     parts.rooms.short.get_or_create_state_key("m.room.name", "")
     parts.account_data.update(ROOM, A, "m.tag", {})

@@ -156,7 +156,7 @@ def test_many_threads_put_the_same_and_other_files(files):
 def test_a_store_without_files_says_how_to_open_one_with():
     with (
         conduitstore.open(":memory:") as store,
-        pytest.raises(InvalidArgumentError, match="files="),
+        pytest.raises(InvalidArgumentError, match="media_files="),
     ):
         _ = store.beside.files
 
@@ -166,7 +166,7 @@ def test_what_is_beside_a_store_is_the_same_in_all_its_keyspaces():
         pass
 
     files = MemoryFiles()
-    with conduitstore.open(":memory:", files=files) as store, store.snapshot() as view:
+    with conduitstore.open(":memory:", media_files=files) as store, store.snapshot() as view:
         notes = store.beside.memory(Notes)
         assert store.transaction(lambda tx: tx.beside.memory(Notes)) is notes
         assert store.transaction(lambda tx: tx.rooms.beside.memory(Notes)) is notes

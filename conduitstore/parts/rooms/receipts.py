@@ -1,44 +1,122 @@
-"""How far users have read: public receipts, and the private marker only they see."""
+"""How far users have read: public receipts, and private markers only they see.
+
+- Receipts never go back: one for an event at or before the one it would replace is refused, and
+  the answer is None. Where either event is in no timeline here, nobody can tell: the later call
+  wins.
+- One receipt, or marker, stands for the whole room or for one thread: its root, or ``"main"`` for
+  what is in none. Each is kept beside the others.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
+from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import pack_json_object, pack_u64, unpack_json_object, unpack_u64
+from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Tree
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
-from conduitstore.types import Count, JsonObject, Receipt, RoomId, UserId
+from conduitstore.types import (
+    Count,
+    EventId,
+    JsonObject,
+    PduCount,
+    Receipt,
+    RoomId,
+    ThreadId,
+    UserId,
+)
 
 _RECEIPT = TREES["readreceiptid_readreceipt"].key
-_MEMBER = TREES["roomuserid_readreceiptcount"].key.pack
+_MEMBER = TREES["roomuserid_privateread"].key.pack
+_THREAD = TREES["roomuserthreadid_readreceiptid"].key
+_NEWEST = TREES["roomuserthreadid_readreceiptid"].value_fields
+_MARKER = TREES["roomuserthreadid_privateread"].value_fields
+_WHOLE_ROOM = ""
 
 
-class Receipts(Part[Near]):
-    """Trees: ``readreceiptid_readreceipt``, ``roomuserid_privateread`` and two that find them.
+@dataclass(frozen=True, slots=True)
+class PrivateRead:
+    """A private marker.
 
-    A user has at most one receipt row in a room.
+    Attributes:
+        thread: None where it stands for the whole room.
+        read_upto: the count of the event it is at.
+        moved: when it came there.
+    """
+
+    thread: ThreadId | None
+    read_upto: Count
+    moved: Count
+
+
+class Positions(Protocol):
+    """Where events are."""
+
+    def position(self, event_id: EventId) -> PduCount | None: ...
+
+
+class RoomParts(Protocol):
+    """The parts of rooms."""
+
+    @property
+    def timeline(self) -> Positions: ...
+
+
+class ReceiptsNear(Near, Protocol):
+    """The timeline that says which event is the later one."""
+
+    @property
+    def rooms(self) -> RoomParts: ...
+
+
+class Receipts(Part[ReceiptsNear]):
+    """Trees: ``readreceiptid_readreceipt``, ``roomuserid_privateread`` and those that find them.
+
+    A user has at most one receipt row for a room, and one for each of its threads.
     """
 
     _receipts = TreeOf("readreceiptid_readreceipt")
-    _counts = TreeOf("roomuserid_readreceiptcount")
+    _newest = TreeOf("roomuserthreadid_readreceiptid")
     _private = TreeOf("roomuserid_privateread")
     _private_updates = TreeOf("roomuserid_lastprivatereadupdate")
+    _private_threads = TreeOf("roomuserthreadid_privateread")
 
+    # Public -------------------------------------------------------------------------------------
     @atomic
-    def update(self, user: UserId, room: RoomId, event: JsonObject) -> Count:
-        """Replace the user's receipt in the room. Cost: two point writes and a removal.
+    def update(self, user: UserId, room: RoomId, event: JsonObject) -> Count | None:
+        """Replace the user's receipt for the room, or for the thread that the event names.
 
-        ``event`` is an ``m.receipt`` event; Conduit finds the old row by scanning the room.
-        Source: Conduit, readreceipt_update.
+        ``event`` is an ``m.receipt`` event with one event id and, under its ``m.read``, this user.
+
+        Returns:
+            When it changed; None, and no change, where the receipt there is not older.
+
+        Cost: two point writes, a removal, and two positions. Conduit finds the old row by scanning
+        the room. Source: Conduit, readreceipt_update; that it says so is tuwunel's.
         """
         value = pack_json_object(event)
-        key = _MEMBER(room, user)
-        old = _count(self._counts, key)
+        event_id, thread = _read_in(event, user)
+        key = _THREAD.pack(room, user, thread)
+        old = self._newest.get(key)
         if old is not None:
-            self._receipts.remove(_RECEIPT.pack(room, old, user))
+            old_count, old_event = _NEWEST.unpack(old)
+            if not self._is_later(event_id, old_event):
+                return None
+            self._receipts.remove(_RECEIPT.pack(room, old_count, user))
         count = self._near.globals.draw()
         self._receipts.insert(_RECEIPT.pack(room, count, user), value)
-        self._counts.insert(key, pack_u64(count))
+        self._newest.insert(key, _NEWEST.pack(count, event_id))
         return count
+
+    def _is_later(self, event: EventId, than: EventId) -> bool:
+        if event == than:
+            return False
+        timeline = self._near.rooms.timeline
+        old, new = timeline.position(than), timeline.position(event)
+        return old is None or new is None or new > old
 
     def since(self, room: RoomId, since: Count, upto: Count) -> list[Receipt]:
         """Receipts that changed in (since, upto], oldest first. Cost: one range.
@@ -48,28 +126,103 @@ class Receipts(Part[Near]):
         lo, hi = _RECEIPT.counts(room, since=since, upto=upto)
         return [_receipt(key, value) for key, value in self._receipts.range(lo, hi)]
 
+    def newest(
+        self, user: UserId, room: RoomId, thread: ThreadId | None = None
+    ) -> tuple[Count, EventId] | None:
+        """When the user's receipt changed, and the event it is at. Cost: a point read."""
+        value = self._newest.get(_THREAD.pack(room, user, _scope(thread)))
+        if value is None:
+            return None
+        count, event = _NEWEST.unpack(value)
+        return count, event
+
+    # Private ------------------------------------------------------------------------------------
     @atomic
-    def set_private_read(self, user: UserId, room: RoomId, read_upto: Count) -> Count:
-        """Move the user's private marker to the event at ``read_upto``; gives when it moved.
+    def set_private_read(
+        self, user: UserId, room: RoomId, read_upto: Count, thread: ThreadId | None = None
+    ) -> Count | None:
+        """Move the user's private marker forward, to the event at ``read_upto``.
 
-        Source: Conduit, private_read_set.
+        A backfilled event has no count and cannot be marked: the marker is behind it anyway.
+
+        Returns:
+            When it moved; None, and no change, where it is there or further already.
+
+        Source: Conduit, private_read_set; threads are tuwunel's.
         """
-        key = _MEMBER(room, user)
-        self._private.insert(key, pack_u64(read_upto))
-        count = self._near.globals.draw()
-        self._private_updates.insert(key, pack_u64(count))
-        return count
+        check_u64(read_upto)
+        before = self.private_read(user, room, thread)
+        if before is not None and read_upto <= before:
+            return None
+        moved = self._near.globals.draw()
+        if thread is None:
+            key = _MEMBER(room, user)
+            self._private.insert(key, pack_u64(read_upto))
+            self._private_updates.insert(key, pack_u64(moved))
+        else:
+            key = _THREAD.pack(room, user, _scope(thread))
+            self._private_threads.insert(key, _MARKER.pack(read_upto, moved))
+        return moved
 
-    def private_read(self, user: UserId, room: RoomId) -> Count | None:
+    def private_read(
+        self, user: UserId, room: RoomId, thread: ThreadId | None = None
+    ) -> Count | None:
         """The count of the event the private marker is at; None where there is no marker.
 
         Source: Conduit, private_read_get.
         """
-        return _count(self._private, _MEMBER(room, user))
+        if thread is None:
+            return _count(self._private, _MEMBER(room, user))
+        value = self._private_threads.get(_THREAD.pack(room, user, _scope(thread)))
+        return None if value is None else Count(_MARKER.unpack(value)[0])
 
     def last_private_read_update(self, user: UserId, room: RoomId) -> Count:
-        """When the private marker last moved; 0 if never. Source: last_privateread_update."""
+        """When the marker of the whole room last moved; 0 if never.
+
+        Source: Conduit, last_privateread_update.
+        """
         return _count(self._private_updates, _MEMBER(room, user)) or Count(0)
+
+    @consistent
+    def private_since(
+        self, user: UserId, room: RoomId, since: Count, upto: Count
+    ) -> list[PrivateRead]:
+        """The user's markers that moved in (since, upto], oldest first.
+
+        Cost: two point reads and a range over the threads the user marked in this room.
+        Source: tuwunel, private_read_threaded_stream.
+        """
+        check_u64(since)
+        check_u64(upto)
+        found = [
+            PrivateRead(_THREAD.unpack(key)[2], *_MARKER.unpack(value))
+            for key, value in self._private_threads.scan_prefix(_THREAD.prefix(room, user))
+        ]
+        read_upto = self.private_read(user, room)
+        if read_upto is not None:
+            moved = self.last_private_read_update(user, room)
+            found.append(PrivateRead(None, read_upto, moved))
+        return sorted((m for m in found if since < m.moved <= upto), key=lambda m: m.moved)
+
+
+def _read_in(event: JsonObject, user: UserId) -> tuple[EventId, str]:
+    """The event that ``user`` read, and the thread as a key has it."""
+    content = event.get("content")
+    if not isinstance(content, dict) or len(content) != 1:
+        raise InvalidArgumentError("the content of a receipt is an object with one event id")
+    ((event_id, readers),) = content.items()
+    read = readers.get("m.read") if isinstance(readers, dict) else None
+    detail = read.get(user) if isinstance(read, dict) and isinstance(user, str) else None
+    if not isinstance(detail, dict):
+        raise InvalidArgumentError("a receipt says under m.read, in an object, who read the event")
+    return event_id, _scope(detail.get("thread_id"))
+
+
+def _scope(thread: ThreadId | None) -> str:
+    """The thread in a key, where the whole room is empty text."""
+    if thread == _WHOLE_ROOM:
+        raise InvalidArgumentError("a thread id must not be empty; None stands for the whole room")
+    return _WHOLE_ROOM if thread is None else thread
 
 
 def _count(tree: Tree, key: bytes) -> Count | None:

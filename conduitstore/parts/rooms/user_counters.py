@@ -1,0 +1,198 @@
+"""What a user has not read yet: events that notify and those that are highlighted, by room.
+
+- Counting goes by thread: ``main``, the events outside threads, is what Conduit counts; each thread
+  has its own numbers beside it. A client that knows no threads is told the sum.
+- Who is notified is for the homeserver's push rules to say. Here no increment is lost.
+- A counter that would say 0 has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from conduitstore.codec.values import pack_u64, unpack_u64
+from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.kv import Tree
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.schema import TREES
+from conduitstore.types import Count, RoomId, ThreadId, UserId
+
+_ROOM = TREES["userroomid_notificationcount"].key
+_THREAD = TREES["userroomthreadid_notificationcount"].key
+_READ = TREES["roomuserid_lastnotificationread"].key.pack
+_MAIN = ThreadId("main")
+
+
+class Joined(Protocol):
+    """Who is in which room."""
+
+    def rooms_joined(self, user: UserId) -> list[RoomId]: ...
+    def is_joined(self, user: UserId, room: RoomId) -> bool: ...
+
+
+class RoomParts(Protocol):
+    """The parts of rooms."""
+
+    @property
+    def members(self) -> Joined: ...
+
+
+class CountersNear(Near, Protocol):
+    """The members that shared rooms are made of."""
+
+    @property
+    def rooms(self) -> RoomParts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Unread events that notify, and how many of them are highlighted."""
+
+    notifications: int = 0
+    highlights: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomUnread:
+    """What is unread in a room.
+
+    Attributes:
+        main: outside threads.
+        threads: by root; one without unread events is not listed.
+    """
+
+    main: Unread = Unread()
+    threads: dict[ThreadId, Unread] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Unread:
+        """Everything, for clients that know no threads."""
+        every = [self.main, *self.threads.values()]
+        return Unread(sum(u.notifications for u in every), sum(u.highlights for u in every))
+
+
+class UserCounters(Part[CountersNear]):
+    """Trees: two counters by room and two by thread, and ``roomuserid_lastnotificationread``."""
+
+    _notifications = TreeOf("userroomid_notificationcount")
+    _highlights = TreeOf("userroomid_highlightcount")
+    _thread_notifications = TreeOf("userroomthreadid_notificationcount")
+    _thread_highlights = TreeOf("userroomthreadid_highlightcount")
+    _reads = TreeOf("roomuserid_lastnotificationread")
+
+    @atomic
+    def increment(
+        self,
+        room: RoomId,
+        notify: Iterable[UserId],
+        highlight: Iterable[UserId] = (),
+        thread: ThreadId = _MAIN,
+    ) -> None:
+        """One more event for the users to ``notify``, highlighted for those of ``highlight``.
+
+        Counters draw no count of their own: call it in the commit that appends the event, whose
+        count is when they changed. A user given twice is told once. Cost: an increment each.
+        Source: Conduit, increment_notification_counts.
+        """
+        if thread == _MAIN:
+            for user in _users(notify):
+                self._notifications.increment(_ROOM.pack(user, room))
+            for user in _users(highlight):
+                self._highlights.increment(_ROOM.pack(user, room))
+        else:
+            for user in _users(notify):
+                self._thread_notifications.increment(_THREAD.pack(user, room, thread))
+            for user in _users(highlight):
+                self._thread_highlights.increment(_THREAD.pack(user, room, thread))
+
+    @atomic
+    def reset(self, user: UserId, room: RoomId, thread: ThreadId | None = None) -> Count:
+        """The user read the room, or one thread of it: nothing is unread there any more.
+
+        Args:
+            user: the reader.
+            room: the room.
+            thread: a thread's root, or ``"main"``; None for the room with all its threads.
+
+        Returns:
+            When that was, drawn now.
+
+        Source: Conduit, reset_notification_counts.
+        """
+        count = self._near.globals.draw()
+        self._reads.insert(_READ(room, user), pack_u64(count))
+        if thread is None or thread == _MAIN:
+            for tree in (self._notifications, self._highlights):
+                tree.remove(_ROOM.pack(user, room))
+        for tree in (self._thread_notifications, self._thread_highlights):
+            if thread is None:
+                tree.remove_prefix(_THREAD.prefix(user, room))
+            else:
+                tree.remove(_THREAD.pack(user, room, thread))
+        return count
+
+    @consistent
+    def unread(self, user: UserId, room: RoomId) -> RoomUnread:
+        """All counters of a room. Cost: two point reads and two ranges over unread threads.
+
+        Source: Conduit, notification_count and highlight_count.
+        """
+        return RoomUnread(
+            Unread(
+                _number(self._notifications, _ROOM.pack(user, room)),
+                _number(self._highlights, _ROOM.pack(user, room)),
+            ),
+            self._unread_threads(_THREAD.prefix(user, room)),
+        )
+
+    def _unread_threads(self, prefix: bytes) -> dict[ThreadId, Unread]:
+        highlights = {
+            key: unpack_u64(self._thread_highlights.name, value)
+            for key, value in self._thread_highlights.scan_prefix(prefix)
+        }
+        notifications = {
+            key: unpack_u64(self._thread_notifications.name, value)
+            for key, value in self._thread_notifications.scan_prefix(prefix)
+        }
+        return {
+            _THREAD.unpack(key)[2]: Unread(notifications.get(key, 0), highlights.get(key, 0))
+            for key in sorted(notifications | highlights)
+        }
+
+    def last_read(self, user: UserId, room: RoomId) -> Count:
+        """When the user last reset counters of the room; 0 if never.
+
+        Source: Conduit, last_notification_read, which reads it among the highlights.
+        """
+        return Count(_number(self._reads, _READ(room, user)))
+
+    @consistent
+    def shared_rooms(self, users: Collection[UserId]) -> list[RoomId]:
+        """The rooms that all of ``users`` are in; none for no users.
+
+        Cost: a scan of the first user's rooms, and a point read for each and each other user.
+        Source: Conduit, get_shared_rooms, which panics on an empty list.
+        """
+        members, given = self._near.rooms.members, _users(users)
+        return [
+            room
+            for room in (members.rooms_joined(given[0]) if given else [])
+            if all(members.is_joined(user, room) for user in given[1:])
+        ]
+
+
+def _number(tree: Tree, key: bytes) -> int:
+    value = tree.get(key)
+    return 0 if value is None else unpack_u64(tree.name, value)
+
+
+def _users(users: Iterable[UserId]) -> list[UserId]:
+    """Each once, in order; text is no list of users."""
+    if isinstance(users, str | bytes) or not isinstance(users, Iterable):
+        raise InvalidArgumentError(f"a list of users is needed here, not {shown(users)}")
+    try:
+        return list(dict.fromkeys(users))
+    except TypeError as error:
+        raise InvalidArgumentError(f"users are ids, as text: {error}") from error
