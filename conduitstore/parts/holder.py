@@ -18,8 +18,10 @@ from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.append import Append
+from conduitstore.parts.rooms.auth_chain import AuthChain
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.receipts import Receipts
+from conduitstore.parts.rooms.sharing import Sharing
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
@@ -61,6 +63,8 @@ class Rooms(Holder):
     members = PartOf(Members)
     receipts = PartOf(Receipts)
     append = PartOf(Append)
+    auth_chain = PartOf(AuthChain)
+    sharing = PartOf(Sharing)
     state = PartOf(State)
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)

@@ -42,7 +42,7 @@ _MISSING = """
     filehash_metadata filehash_servername_mediaid filehash_thumbnailid id_appserviceregistrations
     lazyloadedids openidtoken_expiresatuserid publicroomids referencedevents senderkey_pusher
     server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
-    servernamemediaid_userlocalpart shorteventid_authchain softfailedeventids threadid_userids
+    servernamemediaid_userlocalpart softfailedeventids threadid_userids
     thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
     userdevicetxnid_response userfilterid_filter
 """

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from conduitstore.codec.keys import TEXT_BYTES_MAX
+from conduitstore.codec.events import ids_in
 from conduitstore.codec.states import unpack_entry
 from conduitstore.codec.values import pack_text, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -172,7 +172,7 @@ class State(Part[StateNear]):
             position = event.position or 0
             count = Count(position) if position > 0 else self._near.globals.draw()
             self._replace(room, current, after, count)
-        for followed in _previous(event.pdu):
+        for followed in ids_in(event.pdu, "prev_events"):
             self._leaves.remove(_LEAF.pack(room, followed))
         self._leaves.insert(_LEAF.pack(room, event.event_id), pack_text(event.event_id))
 
@@ -314,15 +314,3 @@ def _halves(
 
 def _state_key(pdu: JsonObject) -> StateKey | None:
     return (pdu["type"], pdu["state_key"]) if "state_key" in pdu else None
-
-
-def _previous(pdu: JsonObject) -> list[EventId]:
-    """The ids in ``prev_events``, which versions 1 and 2 pair with a hash; no more than the ids."""
-    named = pdu.get("prev_events")
-    items = named if isinstance(named, list) else ()
-    ids = [item[0] if isinstance(item, list) and item else item for item in items]
-    return [EventId(text) for text in ids if isinstance(text, str) and _is_id(text)]
-
-
-def _is_id(text: str) -> bool:
-    return 0 < len(text.encode()) <= TEXT_BYTES_MAX
