@@ -14,12 +14,22 @@ from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.key_backups import KeyBackups
 from conduitstore.parts.keys import Keys
+from conduitstore.parts.media.blocks import Blocks
+from conduitstore.parts.media.contents import Contents
+from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.retention import Retention
+from conduitstore.parts.media.thumbnails import Thumbnails
+from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.auth_chain import AuthChain
+from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
+from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.sharing import Sharing
 from conduitstore.parts.rooms.short import Short
@@ -69,6 +79,21 @@ class Rooms(Holder):
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)
     user_counters = PartOf(UserCounters)
+    alias = PartOf(Alias)
+    directory = PartOf(Directory)
+    metadata = PartOf(Metadata)
+    lazy_loading = PartOf(LazyLoading)
+
+
+class Media(Holder):
+    """The parts of media."""
+
+    files = PartOf(Files)
+    thumbnails = PartOf(Thumbnails)
+    uploaders = PartOf(Uploaders)
+    contents = PartOf(Contents)
+    blocks = PartOf(Blocks)
+    retention = PartOf(Retention)
 
 
 class Parts(Holder):
@@ -92,6 +117,10 @@ class Parts(Holder):
     @once
     def rooms(self) -> Rooms:
         return Rooms(self.keyspace, self.beside)
+
+    @once
+    def media(self) -> Media:
+        return Media(self.keyspace, self.beside)
 
     def transaction(
         self,

@@ -38,13 +38,9 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    alias_roomid alias_userid aliasid_alias blocked_servername_mediaid disabledroomids
-    filehash_metadata filehash_servername_mediaid filehash_thumbnailid id_appserviceregistrations
-    lazyloadedids openidtoken_expiresatuserid publicroomids referencedevents senderkey_pusher
-    server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
-    servernamemediaid_userlocalpart softfailedeventids threadid_userids
-    thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response userfilterid_filter
+    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
+    server_signingkeys softfailedeventids threadid_userids tofrom_relation tokenids
+    userdevicesessionid_uiaainfo userdevicetxnid_response userfilterid_filter
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

@@ -65,6 +65,17 @@ def test_what_is_no_id(store, rows, message, bad):
         lambda parts: parts.rooms.user_counters.shared_rooms([bad]),
         lambda parts: parts.presence.update(bad, Presence("online")),
         lambda parts: parts.presence.ping(bad, 5),
+        lambda parts: parts.rooms.alias.set(bad, ROOM, A),
+        lambda parts: parts.rooms.alias.set("#a:x", bad, A),
+        lambda parts: parts.rooms.alias.set("#a:x", ROOM, bad),
+        lambda parts: parts.rooms.alias.remove(bad),
+        lambda parts: parts.rooms.alias.of_room(bad),
+        lambda parts: parts.rooms.directory.set_public(bad),
+        lambda parts: parts.rooms.metadata.ban(bad),
+        lambda parts: parts.rooms.metadata.disable(bad),
+        lambda parts: parts.rooms.metadata.lower_min_depth(bad, 5),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [bad], since=0, token=1),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", bad, [A], since=0, token=1),
     ):
         refuses(store, rows, call)
 
@@ -93,6 +104,10 @@ def test_what_is_no_count(store, rows, bad):
         lambda parts: parts.rooms.receipts.since(ROOM, 0, bad),
         lambda parts: parts.rooms.receipts.private_since(A, ROOM, bad, 9),
         lambda parts: parts.presence.since(bad, 9),
+        lambda parts: parts.rooms.metadata.lower_min_depth(ROOM, bad),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=bad, token=9),
+        lambda parts: parts.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=0, token=bad),
+        lambda parts: parts.rooms.lazy_loading.was_sent(A, "D", ROOM, A, bad),
         lambda parts: parts.presence.ping(A, bad),
         lambda parts: parts.presence.update(A, Presence("online", last_active_ts=bad)),
         lambda parts: parts.rooms.members.joined_since(A, bad, 9),

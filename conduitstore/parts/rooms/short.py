@@ -51,6 +51,10 @@ class Short(Part[Near]):
         value = self._rooms.get(key) or self._create(self._rooms, self._room_ids, key)
         return ShortRoomId(unpack_u64(self._rooms.name, value))
 
+    def rooms(self) -> list[RoomId]:
+        """Every room with a number, by id. Cost: a full scan. Source: Conduit, iter_ids."""
+        return [TREES["roomid_shortroomid"].key.unpack(key)[0] for key, _ in self._rooms]
+
     def room_many(self, rooms: Sequence[RoomId]) -> list[ShortRoomId | None]:
         """The numbers of many rooms, in their order."""
         return _numbers(self._rooms, map(_ROOM, rooms), ShortRoomId)
