@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
+from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
 from conduitstore.kv import Transaction
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
@@ -14,6 +14,7 @@ _ROW = TREES["global"].key.pack
 _COUNT = _ROW("c")
 _VERSION = _ROW("version")
 _LINEAGE = _ROW("lineage")
+_MIGRATING = _ROW("migrating")
 
 
 class Globals(Part[Near]):
@@ -56,3 +57,18 @@ class Globals(Part[Near]):
     def set_schema_version(self, version: int) -> None:
         """Record that a migration was applied. Source: Conduit, bump_database_version."""
         self._rows.insert(_VERSION, pack_u64(version))
+
+    def migration_cursor(self) -> tuple[str, bytes] | None:
+        """How far the step after the schema version has come: the last row of a tree it did."""
+        value = self._rows.get(_MIGRATING)
+        if value is None:
+            return None
+        tree, _, key = unpack_text("global", value).partition(":")
+        return tree, bytes.fromhex(key)
+
+    def set_migration_cursor(self, cursor: tuple[str, bytes] | None) -> None:
+        """Record it; None where no step is under way."""
+        if cursor is None:
+            self._rows.remove(_MIGRATING)
+        else:
+            self._rows.insert(_MIGRATING, pack_text(f"{cursor[0]}:{cursor[1].hex()}"))

@@ -6,7 +6,8 @@ _QUEUED = "destination:destination ff item:queued"
 
 SERVER = [
     tree("global", "name", "u64 or text", "globals",
-         "single rows: c = newest count, version = schema version, lineage = whose schema",
+         "single rows: c = newest count, version = schema version, lineage = whose schema, "
+         "migrating = how far a migration is",
          worth="primary", gone="never: a handful of rows"),
 
     tree("servernameevent_data", _QUEUED, "queued edu", "sending",
