@@ -11,12 +11,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast, get_args
 
 from conduitstore.codec.keys import TEXT_BYTES_MAX
 from conduitstore.codec.values import pack_canonical_json
 from conduitstore.errors import InvalidArgumentError, shown
-from conduitstore.types import EventId, JsonObject, RoomId
+from conduitstore.types import EventId, JsonObject, Membership, RoomId
 
 PDU_BYTES_MAX = 65_536
 """The most an event may have in federation format, signatures included."""
@@ -116,14 +116,6 @@ def room_id_of(pdu: Mapping[str, Any], room_version: str) -> RoomId:
     return RoomId(room_id)
 
 
-def previous_events(pdu: Mapping[str, Any]) -> list[EventId]:
-    """The ids in ``prev_events``; room versions 1 and 2 have them in pairs with a hash."""
-    named = pdu.get("prev_events")
-    items = named if isinstance(named, list) else ()
-    ids = [item[0] if isinstance(item, list) and item else item for item in items]
-    return [EventId(event) for event in ids if isinstance(event, str)]
-
-
 def check_pdu(pdu: object) -> JsonObject:
     """``pdu`` itself, or an :class:`InvalidArgumentError` that says what is wrong with it.
 
@@ -189,3 +181,39 @@ def _check_id(pdu: JsonObject, key: str) -> None:
             raise InvalidArgumentError(
                 f"an event's {key} has at most {TEXT_BYTES_MAX} bytes, this one has {size_bytes}"
             )
+
+
+# What an event says, as far as it says it: strangers write these ------------------------------
+
+
+def membership_in(pdu: JsonObject) -> Membership:
+    """What a member event makes of its user; a ban is a leave too.
+
+    Raises:
+        InvalidArgumentError: no such membership.
+    """
+    content = pdu.get("content")
+    said = content.get("membership") if isinstance(content, dict) else None
+    membership = "leave" if said == "ban" else said
+    if membership not in get_args(Membership):
+        raise InvalidArgumentError(f"unknown membership: {shown(said)}")
+    return cast("Membership", membership)
+
+
+def stripped_state_in(pdu: JsonObject, field: str) -> list[JsonObject]:
+    """The events under ``invite_room_state`` or ``knock_room_state`` of its ``unsigned``."""
+    unsigned = pdu.get("unsigned")
+    events = unsigned.get(field) if isinstance(unsigned, dict) else None
+    return [e for e in events if isinstance(e, dict)] if isinstance(events, list) else []
+
+
+def ids_in(pdu: JsonObject, field: str) -> list[EventId]:
+    """The events in ``prev_events`` or ``auth_events``, which versions 1 and 2 pair with a hash."""
+    named = pdu.get(field)
+    items = named if isinstance(named, list) else ()
+    ids = [item[0] if isinstance(item, list) and item else item for item in items]
+    return [EventId(text) for text in ids if isinstance(text, str) and _fits_a_key(text)]
+
+
+def _fits_a_key(text: str) -> bool:
+    return 0 < len(text.encode(errors="surrogatepass")) <= TEXT_BYTES_MAX

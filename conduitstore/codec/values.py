@@ -40,6 +40,13 @@ def unpack_u64(tree: str, value: bytes) -> int:
     return int.from_bytes(value)
 
 
+def unpack_u64s(tree: str, value: bytes) -> list[int]:
+    """Any number of u64, one after the other."""
+    if len(value) % 8:
+        raise CorruptedError(tree, 0, f"{len(value)} bytes are no whole number of u64")
+    return [int.from_bytes(value[at : at + 8]) for at in range(0, len(value), 8)]
+
+
 def pack_text(text: str) -> bytes:
     """UTF-8 of any length."""
     try:

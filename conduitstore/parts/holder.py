@@ -33,11 +33,13 @@ from conduitstore.parts.refresh_tokens import RefreshTokens
 from conduitstore.parts.restrictions import Restrictions
 from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
+from conduitstore.parts.rooms.auth_chain import AuthChain
 from conduitstore.parts.rooms.directory import Directory
 from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
+from conduitstore.parts.rooms.sharing import Sharing
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
@@ -81,6 +83,8 @@ class Rooms(Holder):
     members = PartOf(Members)
     receipts = PartOf(Receipts)
     append = PartOf(Append)
+    auth_chain = PartOf(AuthChain)
+    sharing = PartOf(Sharing)
     state = PartOf(State)
     state_accessor = PartOf(StateAccessor)
     state_compressor = PartOf(StateCompressor)

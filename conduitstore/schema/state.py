@@ -36,4 +36,7 @@ STATE = [
     tree("roomid_pduleaves", "room ff event", "text", "state",
          "forward extremities: events that no event names as previous",
          worth="derived", gone="the next event of the room; purging it"),
+    tree("shorteventid_authchain", "short_event:u64", "u64s", "auth_chain",
+         "complete auth chains, as a cache",
+         worth="disposable", gone="trimming the cache to its bound"),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from conduitstore.codec.keypairs import unpack_keypair
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
 from conduitstore.codec.states import show_diff
-from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64
+from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64, unpack_u64s
 from conduitstore.errors import CorruptedError
 
 Worth = Literal["primary", "shared", "numbering", "derived", "disposable"]
@@ -27,10 +27,8 @@ def _unpack_empty(tree: str, value: bytes) -> str:
     return ""
 
 
-def _unpack_numbers(tree: str, value: bytes) -> list[int]:
-    if len(value) % 8:
-        raise CorruptedError(tree, 0, f"{len(value)} bytes are no whole number of u64")
-    return [int.from_bytes(value[at : at + 8]) for at in range(0, len(value), 8)]
+def _unpack_servers(tree: str, value: bytes) -> list[str]:
+    return [unpack_text(tree, server) for server in value.split(b"\xff")]
 
 
 def _unpack_global(tree: str, value: bytes) -> int | str:
@@ -50,7 +48,8 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "json": unpack_json,
     "pdu": unpack_json,  # Written as canonical JSON.
     "record": unpack_fields,  # A record of our own, as msgpack.
-    "u64s": _unpack_numbers,
+    "u64s": unpack_u64s,
+    "servers": _unpack_servers,
     "state": show_diff,
     "u64 or text": _unpack_global,
     "queued edu": _unpack_queued,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from conduitstore.codec.events import previous_events
+from conduitstore.codec.events import ids_in
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_json_object
 from conduitstore.consistency.events import event_id_in
 from conduitstore.consistency.members import TOTALS, servers_of
@@ -102,7 +102,7 @@ def extremities(view: Keyspace, room: bytes) -> Expected:
         if event_id is not None:
             events[len(row["position"]) == 8].append(event_id)
             pdu = unpack_json_object("pduid_pdu", row["value"])
-            named.update(event.encode(errors="replace") for event in previous_events(pdu))
+            named.update(event.encode(errors="replace") for event in ids_in(pdu, "prev_events"))
     shape = TREES["roomid_pduleaves"].key
     last = [event for event in events[True] or events[False] if event not in named]
     return {shape.join(room, event): event for event in last}

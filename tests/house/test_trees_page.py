@@ -38,8 +38,8 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    id_appserviceregistrations referencedevents senderkey_pusher shorteventid_authchain
-    softfailedeventids threadid_userids tofrom_relation tokenids userdevicesessionid_uiaainfo
+    id_appserviceregistrations referencedevents senderkey_pusher softfailedeventids
+    threadid_userids tofrom_relation tokenids userdevicesessionid_uiaainfo
     userdevicetxnid_response
 """
 

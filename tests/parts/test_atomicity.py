@@ -90,6 +90,11 @@ OPERATIONS = {
     "set state": lambda p, _: p.rooms.state.set_current(ROOM, p.rooms.state.before("$l")),
     "state before": lambda p, _: p.rooms.state.set_before("$x", p.rooms.state.before("$l")),
     "extremities": lambda p, _: p.rooms.state.set_forward_extremities(LIVED, ["$0"]),
+    "invite via": lambda p, _: p.rooms.sharing.add_servers_invite_via(ROOM, ["x", "y"]),
+    "auth chain": lambda p, _: p.rooms.auth_chain.remember("$0"),
+    "trim chains": lambda p, _: p.rooms.auth_chain.trim(0),
+    "collect states": lambda p, _: p.rooms.state_compressor.forget_all_but(set()),
+    "follow": lambda p, _: p.rooms.members.follow(B, ROOM, {"content": {"membership": "ban"}}),
     "append state": lambda p, message: p.rooms.append(
         message(6, LIVED, type="m.room.name", state_key=""), "$6", LIVED
     ),
@@ -155,6 +160,8 @@ def lived_in(store, message):
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
         tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
+        tx.rooms.timeline.add_outlier(message(8, auth_events=["$0"]), "$8")
+        tx.rooms.auth_chain.remember("$8")
         tx.rooms.receipts.update(A, ROOM, receipt("$0"))
         tx.rooms.receipts.set_private_read(A, ROOM, 1)
         tx.rooms.user_counters.increment(ROOM, [A], [A])

@@ -108,6 +108,78 @@ def test_servers_stay_while_one_of_theirs_is_in(members):
     assert members.server_rooms("one.test") == []
 
 
+def test_defect_03_who_was_once_in_a_room_is_listed(members):
+    members.mark_joined(A, ROOM)
+    members.mark_joined(B, OTHER)
+    members.mark_left(A, ROOM)
+    assert members.once_joined_members(ROOM) == [A]
+    assert members.once_joined(A, ROOM)
+    assert not members.once_joined(B, ROOM)
+
+
+def test_defect_02_rooms_of_a_user_whose_id_merely_begins_alike(members):
+    members.mark_joined("@bob:example.com", ROOM)
+    assert members.rooms_joined("@bob:example.co") == []
+
+
+def test_defect_13_a_left_room_shows_the_event_that_removed_the_user(store, members, message):
+    kick = message(type="m.room.member", state_key=A, content={"membership": "leave"})
+    members.mark_joined(A, ROOM)
+    members.follow(A, ROOM, kick)
+    assert members.change(A, ROOM, "leave").events == [kick]
+    assert members.changes_since(A, "leave", 0, store.globals.current_count())[0].events == [kick]
+
+
+def test_following_member_events(members, message, rows):
+    def event(membership, **unsigned):
+        content = {"membership": membership}
+        return message(type="m.room.member", state_key=A, content=content, unsigned=unsigned)
+
+    members.follow(A, ROOM, event("knock", knock_room_state=STRIPPED))
+    assert members.change(A, ROOM, "knock").events == STRIPPED
+    members.follow(A, ROOM, event("invite", invite_room_state=STRIPPED))
+    assert members.change(A, ROOM, "invite").events == STRIPPED
+    members.follow(A, ROOM, event("join"))
+    assert members.is_joined(A, ROOM)
+    members.follow(A, ROOM, event("ban"))
+    assert members.is_left(A, ROOM)
+    before = rows()
+    for bad in (event("maybe"), event(None), event(["join"]), {}, {"content": "join"}):
+        with pytest.raises(InvalidArgumentError, match="unknown membership"):
+            members.follow(A, ROOM, bad)
+    assert rows() == before
+
+
+def test_counts_and_lists_of_each_kind(members):
+    counts = {
+        "join": members.mark_joined(A, ROOM),
+        "knock": members.mark_knocked(B, ROOM),
+        "invite": members.mark_invited(C, ROOM),
+    }
+    users = {"join": A, "knock": B, "invite": C}
+    for membership, count in counts.items():
+        assert members.count(users[membership], ROOM, membership) == count
+    assert members.count(A, ROOM, "leave") is None
+    assert members.knocked_members(ROOM) == [B]
+    assert members.knocked_total(ROOM) == 1
+    members.mark_left(B, ROOM)
+    assert (members.knocked_members(ROOM), members.knocked_total(ROOM)) == ([], 0)
+    members.mark_invited(A, OTHER)
+    assert members.memberships(A) == {ROOM: "join", OTHER: "invite"}
+    assert members.joined_among(A, [OTHER, "!none:x", ROOM]) == [ROOM]
+    assert members.server_totals(ROOM) == {"one.test": 1}
+    assert members.server_among("one.test", [OTHER, ROOM]) == [ROOM]
+
+
+def test_who_sent_an_invite(members):
+    invite = {"type": "m.room.member", "state_key": A, "sender": B}
+    members.mark_invited(A, ROOM, [*STRIPPED, invite])
+    assert members.invite_sender(A, ROOM) == B
+    members.mark_invited(A, OTHER, [{"type": "m.room.member", "state_key": A}, {}])
+    assert members.invite_sender(A, OTHER) is None
+    assert members.invite_sender(B, ROOM) is None
+
+
 def test_bad_arguments(members, rows):
     before = rows()
     with pytest.raises(InvalidArgumentError, match="user id"):
@@ -160,6 +232,8 @@ def test_mirrors_totals_and_servers_always_agree(moves):
             invited = [u for (u, r), state in model.items() if r == room and state == "invite"]
             assert members.joined_total(room) == len(joined)
             assert members.invited_total(room) == len(invited)
+            knocked = [u for (u, r), state in model.items() if r == room and state == "knock"]
+            assert members.knocked_total(room) == len(knocked)
             assert members.servers(room) == sorted({u.partition(":")[2] for u in joined})
         for (user, room), state in model.items():
             assert members.membership(user, room) == state

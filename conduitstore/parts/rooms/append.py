@@ -7,20 +7,11 @@ here, and where nothing is given the event follows the room's current state.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Protocol
 
-from conduitstore.codec.events import previous_events
 from conduitstore.parts.part import Near, Part, atomic
-from conduitstore.types import (
-    Count,
-    EventId,
-    JsonObject,
-    PduCount,
-    RoomId,
-    ShortStateHash,
-    StateKey,
-)
+from conduitstore.types import EventId, JsonObject, PduCount, RoomId, ShortStateHash, StoredEvent
 
 
 class Timelines(Protocol):
@@ -30,24 +21,18 @@ class Timelines(Protocol):
     def prepend_backfilled(self, pdu: JsonObject, event_id: EventId, room: RoomId) -> PduCount: ...
 
 
-class States(Protocol):
-    """The states themselves."""
-
-    def save(self, events: Mapping[StateKey, EventId]) -> ShortStateHash: ...
-    def change(
-        self, state: ShortStateHash, changes: Mapping[StateKey, EventId | None]
-    ) -> ShortStateHash: ...
-
-
 class RoomStates(Protocol):
     """Which state a room has."""
 
     def current(self, room: RoomId) -> ShortStateHash | None: ...
-    def set_current(
-        self, room: RoomId, state: ShortStateHash, count: Count | None = None
+    def advance(
+        self,
+        room: RoomId,
+        event: StoredEvent,
+        before: ShortStateHash | None,
+        after: ShortStateHash | None,
     ) -> None: ...
     def set_before(self, event: EventId, state: ShortStateHash) -> None: ...
-    def forward_extremities(self, room: RoomId) -> list[EventId]: ...
     def set_forward_extremities(self, room: RoomId, events: Collection[EventId]) -> None: ...
 
 
@@ -58,8 +43,6 @@ class RoomParts(Protocol):
     def timeline(self) -> Timelines: ...
     @property
     def state(self) -> RoomStates: ...
-    @property
-    def state_compressor(self) -> States: ...
 
 
 class AppendNear(Near, Protocol):
@@ -108,18 +91,9 @@ class Append(Part[AppendNear]):
         """
         rooms = self._near.rooms
         position = rooms.timeline.append(pdu, event_id, room)
-        current = rooms.state.current(room)
-        if before is None:
-            before = rooms.state_compressor.save({}) if current is None else current
-        rooms.state.set_before(event_id, before)
-        if after is None:
-            after = self._with_event(before if current is None else current, pdu, event_id)
-        rooms.state.set_current(room, after, Count(position))
-        if extremities is None:
-            followed = {event_id, *previous_events(pdu)}
-            kept = [leaf for leaf in rooms.state.forward_extremities(room) if leaf not in followed]
-            extremities = [*kept, event_id]
-        rooms.state.set_forward_extremities(room, extremities)
+        rooms.state.advance(room, StoredEvent(position, event_id, pdu), before, after)
+        if extremities is not None:
+            rooms.state.set_forward_extremities(room, extremities)
         return position
 
     @atomic
@@ -138,18 +112,8 @@ class Append(Part[AppendNear]):
         """
         rooms = self._near.rooms
         position = rooms.timeline.prepend_backfilled(pdu, event_id, room)
-        if before is not None:
-            rooms.state.set_before(event_id, before)
         if rooms.state.current(room) is None:
-            start = rooms.state_compressor.save({}) if before is None else before
-            rooms.state.set_current(room, self._with_event(start, pdu, event_id))
-            rooms.state.set_forward_extremities(room, [event_id])
+            rooms.state.advance(room, StoredEvent(position, event_id, pdu), before, None)
+        elif before is not None:
+            rooms.state.set_before(event_id, before)
         return position
-
-    def _with_event(
-        self, state: ShortStateHash, pdu: JsonObject, event_id: EventId
-    ) -> ShortStateHash:
-        if "state_key" not in pdu:
-            return state
-        changes = {(pdu["type"], pdu["state_key"]): event_id}
-        return self._near.rooms.state_compressor.change(state, changes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from conduitstore.codec.events import membership_in, stripped_state_in
 from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import EMPTY, pack_json_objects, pack_u64, unpack_json, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -37,8 +38,9 @@ _SERVER_ROOM = TREES["serverroomids"].key
 class Members(Part[Near]):
     """Trees: a ``userroomid_`` and a ``roomuserid_`` tree for each of join, invite, knock, leave.
 
-    Also ``roomuseroncejoinedids``, the totals ``roomid_joinedcount`` and ``roomid_invitedcount``,
-    and ``roomserverids``, ``serverroomids`` with their ``roomserverid_joinedcount``.
+    Also ``roomuseroncejoinedids``, the totals ``roomid_joinedcount``, ``roomid_invitedcount`` and
+    ``roomid_knockedcount``, and ``roomserverids``, ``serverroomids`` with their
+    ``roomserverid_joinedcount``.
     """
 
     _joined = TreeOf("userroomid_joined")
@@ -52,6 +54,7 @@ class Members(Part[Near]):
     _once_joined = TreeOf("roomuseroncejoinedids")
     _joined_totals = TreeOf("roomid_joinedcount")
     _invited_totals = TreeOf("roomid_invitedcount")
+    _knocked_totals = TreeOf("roomid_knockedcount")
     _room_servers = TreeOf("roomserverids")
     _server_rooms = TreeOf("serverroomids")
     _server_totals = TreeOf("roomserverid_joinedcount")
@@ -117,13 +120,13 @@ class Members(Part[Near]):
         Raises:
             InvalidArgumentError: no such membership.
         """
-        match _membership_in(event):
+        match membership_in(event):
             case "join":
                 self.mark_joined(user, room)
             case "invite":
-                self.mark_invited(user, room, _stripped_state(event, "invite_room_state"))
+                self.mark_invited(user, room, stripped_state_in(event, "invite_room_state"))
             case "knock":
-                self.mark_knocked(user, room, _stripped_state(event, "knock_room_state"))
+                self.mark_knocked(user, room, stripped_state_in(event, "knock_room_state"))
             case _:
                 self.mark_left(user, room, [event] if event.get("state_key") == user else ())
 
@@ -156,11 +159,14 @@ class Members(Part[Near]):
     def _add_to_totals(
         self, user: UserId, room: RoomId, membership: Membership, change: int
     ) -> None:
-        if membership == "invite":
-            _add(self._invited_totals, _ROOM(room), change)
-        elif membership == "join":
-            _add(self._joined_totals, _ROOM(room), change)
-            self._add_to_server(server_of(user), room, change)
+        match membership:
+            case "join":
+                _add(self._joined_totals, _ROOM(room), change)
+                self._add_to_server(server_of(user), room, change)
+            case "invite":
+                _add(self._invited_totals, _ROOM(room), change)
+            case "knock":
+                _add(self._knocked_totals, _ROOM(room), change)
 
     def _add_to_server(self, server: ServerName, room: RoomId, change: int) -> None:
         room_server, server_room = _ROOM_SERVER.pack(room, server), _SERVER_ROOM.pack(server, room)
@@ -208,10 +214,43 @@ class Members(Part[Near]):
         value = rows.get(_BY_USER.pack(user, room))
         return None if value is None else self._changes(user, membership, [(room, value)])[0]
 
+    def count(self, user: UserId, room: RoomId, membership: Membership) -> Count | None:
+        """When the user came to be that; None where it does not hold.
+
+        Source: Conduit, get_invite_count and its like; the forks, get_joined_count.
+        """
+        _, counts = self._trees(membership)
+        value = counts.get(_BY_ROOM.pack(room, user))
+        return None if value is None else Count(unpack_u64(counts.name, value))
+
+    @consistent
+    def invite_sender(self, user: UserId, room: RoomId) -> UserId | None:
+        """Who sent the open invite, by its stripped state. Source: the forks, invite_sender."""
+        change = self.change(user, room, "invite")
+        for event in change.events if change is not None else ():
+            if event.get("type") == "m.room.member" and event.get("state_key") == user:
+                sender = event.get("sender")
+                return UserId(sender) if isinstance(sender, str) else None
+        return None
+
     # A user's rooms -----------------------------------------------------------------------------
     def rooms_joined(self, user: UserId) -> list[RoomId]:
         """The rooms a user is in. Source: Conduit, rooms_joined."""
         return [_BY_USER.unpack(key)[1] for key in self._joined.keys(_BY_USER.prefix(user))]
+
+    def joined_among(self, user: UserId, rooms: Sequence[RoomId]) -> list[RoomId]:
+        """Those of ``rooms`` that the user is in. Cost: one bulk read."""
+        values = self._joined.get_many([_BY_USER.pack(user, room) for room in rooms])
+        return [room for room, value in zip(rooms, values, strict=True) if value is not None]
+
+    @consistent
+    def memberships(self, user: UserId) -> dict[RoomId, Membership]:
+        """All the rooms a user has to do with. Source: the forks, user_memberships."""
+        return {
+            _BY_USER.unpack(key)[1]: membership
+            for membership in _MEMBERSHIPS
+            for key in self._trees(membership)[0].keys(_BY_USER.prefix(user))
+        }
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
@@ -262,6 +301,10 @@ class Members(Part[Near]):
         """Who has an open invite. Source: Conduit, room_members_invited."""
         return _second(self._invited_counts, room)
 
+    def knocked_members(self, room: RoomId) -> list[UserId]:
+        """Whose knock is open. Source: the forks, room_members_knocked."""
+        return _second(self._knocked_counts, room)
+
     def once_joined_members(self, room: RoomId) -> list[UserId]:
         """Who ever was in the room. Source: Conduit, room_useroncejoined, which finds nobody."""
         return _second(self._once_joined, room)
@@ -274,6 +317,18 @@ class Members(Part[Near]):
         """How many invites are open. Source: Conduit, room_invited_count."""
         return _total(self._invited_totals, _ROOM(room))
 
+    def knocked_total(self, room: RoomId) -> int:
+        """How many knocks are open. Source: the forks, room_knocked_count."""
+        return _total(self._knocked_totals, _ROOM(room))
+
+    def server_totals(self, room: RoomId) -> dict[ServerName, int]:
+        """How many of each server are in the room. Ours."""
+        tree, prefix = self._server_totals, _ROOM_SERVER.prefix(room)
+        return {
+            _ROOM_SERVER.unpack(key)[1]: unpack_u64(tree.name, value)
+            for key, value in tree.scan_prefix(prefix)
+        }
+
     def servers(self, room: RoomId) -> list[ServerName]:
         """The servers with someone in the room. Source: Conduit, room_servers."""
         keys = self._room_servers.keys(_ROOM_SERVER.prefix(room))
@@ -283,6 +338,11 @@ class Members(Part[Near]):
         """Whether someone of the server is in the room. Source: Conduit, server_in_room."""
         return self._server_rooms.contains_key(_SERVER_ROOM.pack(server, room))
 
+    def server_among(self, server: ServerName, rooms: Sequence[RoomId]) -> list[RoomId]:
+        """Those of ``rooms`` that someone of the server is in. Cost: one bulk read."""
+        values = self._server_rooms.get_many([_SERVER_ROOM.pack(server, room) for room in rooms])
+        return [room for room, value in zip(rooms, values, strict=True) if value is not None]
+
     def server_rooms(self, server: ServerName) -> list[RoomId]:
         """The rooms someone of the server is in. Source: Conduit, server_rooms."""
         keys = self._server_rooms.keys(_SERVER_ROOM.prefix(server))
@@ -290,22 +350,6 @@ class Members(Part[Near]):
 
 
 _MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
-
-
-def _membership_in(event: JsonObject) -> Membership:
-    """Of a member event; a ban is a leave that cannot be followed by a join."""
-    content = event.get("content")
-    said = content.get("membership") if isinstance(content, dict) else None
-    membership = "leave" if said == "ban" else said
-    if membership not in _MEMBERSHIPS:
-        raise InvalidArgumentError(f"unknown membership: {shown(said)}")
-    return membership
-
-
-def _stripped_state(event: JsonObject, field: str) -> Sequence[JsonObject]:
-    unsigned = event.get("unsigned")
-    events = unsigned.get(field) if isinstance(unsigned, dict) else None
-    return [e for e in events if isinstance(e, dict)] if isinstance(events, list) else ()
 
 
 def server_of(user: UserId) -> ServerName:

@@ -43,8 +43,13 @@ class Short(Part[Near]):
     @atomic
     def get_or_create_room(self, room: RoomId) -> ShortRoomId:
         """The room's number, drawn now if need be."""
-        [short] = self._get_or_create(self._rooms, self._room_ids, [_ROOM(room)])
-        return ShortRoomId(short)
+        return self.number_room(room)
+
+    def number_room(self, room: RoomId) -> ShortRoomId:
+        """:meth:`get_or_create_room` for an operation that is inside a transaction already."""
+        key = _ROOM(room)
+        value = self._rooms.get(key) or self._create(self._rooms, self._room_ids, key)
+        return ShortRoomId(unpack_u64(self._rooms.name, value))
 
     def rooms(self) -> list[RoomId]:
         """Every room with a number, by id. Cost: a full scan. Source: Conduit, iter_ids."""
@@ -69,7 +74,13 @@ class Short(Part[Near]):
     @atomic
     def get_or_create_event(self, event: EventId) -> ShortEventId:
         """The event's number, drawn now if need be."""
-        return self.get_or_create_event_many([event])[0]
+        return self.number_event(event)
+
+    def number_event(self, event: EventId) -> ShortEventId:
+        """:meth:`get_or_create_event` for an operation that is inside a transaction already."""
+        key = _EVENT(event)
+        value = self._events.get(key) or self._create(self._events, self._event_ids, key)
+        return ShortEventId(unpack_u64(self._events.name, value))
 
     @atomic
     def get_or_create_event_many(self, events: Iterable[EventId]) -> list[ShortEventId]:
@@ -124,14 +135,19 @@ class Short(Part[Near]):
         return [None if value is None else _state_key_of(value) for value in values]
 
     def _get_or_create(self, forward: Tree, reverse: Tree, keys: Sequence[bytes]) -> list[int]:
-        """Every tree back holds the very key of the tree there."""
         found = dict(zip(keys, forward.get_many(keys), strict=True))
-        for key, value in found.items():
-            if value is None:
-                found[key] = short = pack_u64(self._near.globals.draw())
-                forward.insert(key, short)
-                reverse.insert(short, key)
-        return [unpack_u64(forward.name, found[key] or b"") for key in keys]
+        numbers = {
+            key: unpack_u64(forward.name, value or self._create(forward, reverse, key))
+            for key, value in found.items()
+        }
+        return [numbers[key] for key in keys]
+
+    def _create(self, forward: Tree, reverse: Tree, key: bytes) -> bytes:
+        """Every tree back holds the very key of the tree there."""
+        short = pack_u64(self._near.globals.draw())
+        forward.insert(key, short)
+        reverse.insert(short, key)
+        return short
 
 
 def _number(tree: Tree, key: bytes, kind: Callable[[int], T]) -> T | None:

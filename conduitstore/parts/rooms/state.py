@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from conduitstore.codec.events import ids_in
 from conduitstore.codec.states import unpack_entry
 from conduitstore.codec.values import pack_text, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -43,9 +44,9 @@ class ShortIds(Protocol):
     """Numbers and what they stand for."""
 
     def room(self, room: RoomId) -> ShortRoomId | None: ...
-    def get_or_create_room(self, room: RoomId) -> ShortRoomId: ...
+    def number_room(self, room: RoomId) -> ShortRoomId: ...
     def event(self, event: EventId) -> ShortEventId | None: ...
-    def get_or_create_event(self, event: EventId) -> ShortEventId: ...
+    def number_event(self, event: EventId) -> ShortEventId: ...
     def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]: ...
     def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]: ...
 
@@ -63,6 +64,10 @@ class States(Protocol):
     """The states themselves."""
 
     def exists(self, state: ShortStateHash) -> bool: ...
+    def save(self, events: Mapping[StateKey, EventId]) -> ShortStateHash: ...
+    def change(
+        self, state: ShortStateHash, changes: Mapping[StateKey, EventId | None]
+    ) -> ShortStateHash: ...
     def entries(self, state: ShortStateHash) -> list[StateEntry]: ...
     def between(self, old: ShortStateHash, new: ShortStateHash) -> Difference: ...
 
@@ -138,14 +143,46 @@ class State(Part[StateNear]):
         Cost: what is new in the state, not what was in it before.
         """
         old = self.current(room)
-        if old == state:
-            return
-        self._check(state)
-        self._current.insert(_ROOM(room), pack_u64(state))
-        short_room = self._near.rooms.short.get_or_create_room(room)
-        key = _ROOM_COUNT.pack(short_room, count or self._near.globals.draw())
-        self._history.insert(key, pack_u64(state))
-        self._move_members(room, old, state)
+        if old != state:
+            self._check(state)
+            self._replace(room, old, state, count or self._near.globals.draw())
+
+    def advance(
+        self,
+        room: RoomId,
+        event: StoredEvent,
+        before: ShortStateHash | None,
+        after: ShortStateHash | None,
+    ) -> None:
+        """Let an event that was just stored follow its previous ones, with its states.
+
+        For an operation that is inside a transaction already; see ``rooms.append``.
+        """
+        current = self.current(room)
+        states = self._near.rooms.state_compressor
+        for given in (before, after):
+            if given is not None:
+                self._check(given)
+        base = current or before or states.save({})
+        self._record(event.event_id, before or base)
+        if after is None:
+            key = _state_key(event.pdu)
+            after = base if key is None else states.change(base, {key: event.event_id})
+        if after != current:
+            position = event.position or 0
+            count = Count(position) if position > 0 else self._near.globals.draw()
+            self._replace(room, current, after, count)
+        for followed in ids_in(event.pdu, "prev_events"):
+            self._leaves.remove(_LEAF.pack(room, followed))
+        self._leaves.insert(_LEAF.pack(room, event.event_id), pack_text(event.event_id))
+
+    def _replace(
+        self, room: RoomId, old: ShortStateHash | None, new: ShortStateHash, count: Count
+    ) -> None:
+        self._current.insert(_ROOM(room), pack_u64(new))
+        short_room = self._near.rooms.short.number_room(room)
+        self._history.insert(_ROOM_COUNT.pack(short_room, count), pack_u64(new))
+        self._move_members(room, old, new)
 
     def _move_members(self, room: RoomId, old: ShortStateHash | None, new: ShortStateHash) -> None:
         added, removed = self._changed_entries(old, new)
@@ -217,8 +254,11 @@ class State(Part[StateNear]):
         Source: Conduit, set_event_state.
         """
         self._check(state)
-        short = self._near.rooms.short.get_or_create_event(event)
-        self._before.insert(pack_u64(short), pack_u64(state))
+        self._record(event, state)
+
+    def _record(self, event: EventId, before: ShortStateHash) -> None:
+        short = self._near.rooms.short.number_event(event)
+        self._before.insert(pack_u64(short), pack_u64(before))
 
     @consistent
     def before(self, event: EventId) -> ShortStateHash | None:
@@ -270,3 +310,7 @@ def _halves(
 ) -> tuple[list[ShortStateKey], list[ShortEventId]]:
     pairs = [unpack_entry(entry) for entry in entries]
     return [key for key, _ in pairs], [event for _, event in pairs]
+
+
+def _state_key(pdu: JsonObject) -> StateKey | None:
+    return (pdu["type"], pdu["state_key"]) if "state_key" in pdu else None

@@ -41,8 +41,8 @@ class ShortIds(Protocol):
     """Numbers for rooms and events."""
 
     def room(self, room: RoomId) -> ShortRoomId | None: ...
-    def get_or_create_room(self, room: RoomId) -> ShortRoomId: ...
-    def get_or_create_event(self, event: EventId) -> ShortEventId: ...
+    def number_room(self, room: RoomId) -> ShortRoomId: ...
+    def number_event(self, event: EventId) -> ShortEventId: ...
 
 
 class RoomParts(Protocol):
@@ -95,8 +95,8 @@ class Timeline(Part[TimelineNear]):
         if self._pdu_ids.contains_key(key):
             raise InvalidArgumentError(f"{event_id} is in a timeline already")
         short = self._near.rooms.short
-        short_room = short.get_or_create_room(room)
-        short.get_or_create_event(event_id)
+        short_room = short.number_room(room)
+        short.number_event(event_id)
         position = PduCount(sign * self._near.globals.draw())
         pdu_id = PDU_ID.pack(short_room, position)
         self._pdus.insert(pdu_id, value)
