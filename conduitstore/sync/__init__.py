@@ -42,9 +42,10 @@ def sync(
     upto = view.globals.current_count()
     members = view.rooms.members
     new_rooms = set(members.joined_since(user, since, upto))
+    joined = members.rooms_joined(user)
     rooms = {
         room: joined_room(view, user, room, Count(0) if room in new_rooms else since, upto, options)
-        for room in members.rooms_joined(user)
+        for room in joined
     }
     has_left = members.changes_since(user, "leave", since, upto)
     return SyncAnswer(
@@ -53,11 +54,14 @@ def sync(
         invited=members.changes_since(user, "invite", since, upto),
         knocked=members.changes_since(user, "knock", since, upto),
         left={
-            change.room: left_room(view, change, since, options)
+            change.room: left_room(view, user, change, since, options)
             for change in (has_left if since or options.include_left else ())
         },
         to_device=view.to_device.events_since(user, device, since, upto),
         account_data=view.account_data.changes_since(None, user, since, upto),
+        keys_changed=view.key_changes.since_many([user, *joined], since, upto) if since else set(),
+        one_time_keys=view.one_time_keys.counts(user, device),
+        unused_fallback_algorithms=view.one_time_keys.unused_fallback_algorithms(user, device),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from conduitstore.parts.rooms.user_counters import Unread
 from conduitstore.types import (
     Count,
     JsonObject,
@@ -12,6 +13,7 @@ from conduitstore.types import (
     RoomId,
     StoredEvent,
     TimelineSlice,
+    UserId,
 )
 
 
@@ -43,6 +45,8 @@ class JoinedRoom:
         receipts: public receipts that moved.
         private_read: the position of the user's own private marker, where it moved.
         account_data: the user's own, with the count of each.
+        unread: all of it now, threads included.
+        has_been_read: whether a device of the user read the room meanwhile.
     """
 
     timeline: TimelineSlice
@@ -50,6 +54,8 @@ class JoinedRoom:
     receipts: list[Receipt]
     private_read: Count | None
     account_data: list[tuple[Count, JsonObject]]
+    unread: Unread
+    has_been_read: bool
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
@@ -59,6 +65,7 @@ class JoinedRoom:
             or self.receipts
             or self.private_read is not None
             or self.account_data
+            or self.has_been_read
         )
 
 
@@ -88,6 +95,10 @@ class SyncAnswer:
         left: rooms left.
         to_device: messages to this device; they are kept until acknowledged.
         account_data: the user's own that belongs to no room.
+        keys_changed: users whose keys to ask for again, as far as they share an encrypted room or
+            are the user; see ``key_changes``.
+        one_time_keys: how many are left of this device, by algorithm.
+        unused_fallback_algorithms: of this device's fallback keys, those never given out.
     """
 
     next_batch: Count
@@ -97,6 +108,9 @@ class SyncAnswer:
     left: dict[RoomId, LeftRoom] = field(default_factory=dict)
     to_device: list[tuple[Count, JsonObject]] = field(default_factory=list)
     account_data: list[tuple[Count, JsonObject]] = field(default_factory=list)
+    keys_changed: set[UserId] = field(default_factory=set)
+    one_time_keys: dict[str, int] = field(default_factory=dict)
+    unused_fallback_algorithms: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell; if not, a long poll goes on waiting."""
@@ -108,5 +122,6 @@ class SyncAnswer:
                 self.left,
                 self.to_device,
                 self.account_data,
+                self.keys_changed,
             )
         )
