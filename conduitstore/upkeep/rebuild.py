@@ -55,10 +55,12 @@ def rebuild(db: Keyspace, tree: str) -> int:
     Cost: one pass over what the tree follows from and one over the tree.
 
     Raises:
-        InvalidArgumentError: no such tree, or one that does not follow from others.
+        InvalidArgumentError: no such tree, or one that nothing here can rebuild.
     """
     if tree_schema(tree).worth != "derived":
         raise InvalidArgumentError(
             f"{tree} is {tree_schema(tree).worth}: there is nothing to rebuild it from"
         )
+    if tree not in REBUILDS:
+        raise InvalidArgumentError(f"{tree} follows from others, but nothing rebuilds it yet")
     return REBUILDS[tree](db)
