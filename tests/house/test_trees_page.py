@@ -38,9 +38,9 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
-    server_signingkeys shorteventid_authchain softfailedeventids threadid_userids tofrom_relation
-    tokenids userdevicesessionid_uiaainfo userdevicetxnid_response userfilterid_filter
+    id_appserviceregistrations referencedevents senderkey_pusher shorteventid_authchain
+    softfailedeventids threadid_userids tofrom_relation tokenids userdevicesessionid_uiaainfo
+    userdevicetxnid_response
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())
