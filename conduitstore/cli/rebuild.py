@@ -8,7 +8,7 @@ import click
 
 import conduitstore
 from conduitstore import upkeep
-from conduitstore.schema import TREES
+from conduitstore.upkeep.rebuild import REBUILDS
 
 from .display import Screen
 from .options import existing, path_option
@@ -18,13 +18,12 @@ from .options import existing, path_option
 @click.argument("trees", nargs=-1, metavar="[TREE]...")
 @path_option
 def rebuild(trees: tuple[str, ...], path: Path) -> None:
-    """Make derived trees right again out of what they follow from; all of them by default.
+    """Make derived trees right again out of what they follow from; by default all it can.
 
     It may be stopped at any point: the next run does the rest.
     """
-    derived = [name for name in TREES if name in upkeep.REBUILDS]
     screen = Screen()
     with conduitstore.open(existing(path)) as store:
-        for tree in trees or derived:
+        for tree in trees or REBUILDS:
             changed = upkeep.rebuild(store.db, tree)
             screen.line(f"{tree}: {f'{changed:,} rows mended' if changed else 'was right'}")
