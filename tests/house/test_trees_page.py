@@ -38,9 +38,8 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
-    shorteventid_authchain softfailedeventids threadid_userids tofrom_relation tokenids
-    userdevicesessionid_uiaainfo userdevicetxnid_response userfilterid_filter
+    openidtoken_expiresatuserid referencedevents shorteventid_authchain softfailedeventids
+    threadid_userids tofrom_relation tokenids userfilterid_filter
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())
