@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from conduitstore.codec.keypairs import Keypair, pack_keypair, unpack_keypair
-from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
+from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Transaction
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
@@ -17,6 +17,7 @@ _ROW = TREES["global"].key.pack
 _COUNT = _ROW("c")
 _VERSION = _ROW("version")
 _LINEAGE = _ROW("lineage")
+_MIGRATING = _ROW("migrating")
 _UPDATE_CHECK = _ROW("u")
 _KEYPAIR = _ROW("keypair")
 
@@ -61,6 +62,21 @@ class Globals(Part[Near]):
     def set_schema_version(self, version: int) -> None:
         """Record that a migration was applied. Source: Conduit, bump_database_version."""
         self._rows.insert(_VERSION, pack_u64(version))
+
+    def migration_cursor(self) -> tuple[str, bytes] | None:
+        """How far the step after the schema version has come: the last row of a tree it did."""
+        value = self._rows.get(_MIGRATING)
+        if value is None:
+            return None
+        tree, _, key = unpack_text("global", value).partition(":")
+        return tree, bytes.fromhex(key)
+
+    def set_migration_cursor(self, cursor: tuple[str, bytes] | None) -> None:
+        """Record it; None where no step is under way."""
+        if cursor is None:
+            self._rows.remove(_MIGRATING)
+        else:
+            self._rows.insert(_MIGRATING, pack_text(f"{cursor[0]}:{cursor[1].hex()}"))
 
     def last_update_check(self) -> int:
         """The id of the newest announcement that was shown; 0 before the first.

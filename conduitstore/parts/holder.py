@@ -11,9 +11,12 @@ from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.appservices import Appservices
 from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
+from conduitstore.parts.dehydrated_devices import DehydratedDevices
 from conduitstore.parts.devices import Devices
+from conduitstore.parts.filters import Filters
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.key_changes import KeyChanges
 from conduitstore.parts.keys import Keys
 from conduitstore.parts.media.blocks import Blocks
 from conduitstore.parts.media.contents import Contents
@@ -26,7 +29,10 @@ from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.profiles import Profiles
 from conduitstore.parts.pushers import Pushers
+from conduitstore.parts.refresh_tokens import RefreshTokens
+from conduitstore.parts.restrictions import Restrictions
 from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.directory import Directory
@@ -43,6 +49,7 @@ from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.server_keys import ServerKeys
 from conduitstore.parts.to_device import ToDevice
+from conduitstore.parts.tokens import Tokens
 from conduitstore.parts.transaction_ids import TransactionIds
 from conduitstore.parts.uiaa import Uiaa
 from conduitstore.parts.users import Users
@@ -106,8 +113,15 @@ class Parts(Holder):
 
     globals = PartOf(Globals)
     users = PartOf(Users)
+    profiles = PartOf(Profiles)
+    restrictions = PartOf(Restrictions)
+    tokens = PartOf(Tokens)
+    filters = PartOf(Filters)
     devices = PartOf(Devices)
+    refresh_tokens = PartOf(RefreshTokens)
+    dehydrated_devices = PartOf(DehydratedDevices)
     keys = PartOf(Keys)
+    key_changes = PartOf(KeyChanges)
     one_time_keys = PartOf(OneTimeKeys)
     key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)

@@ -7,7 +7,8 @@ _QUEUED = "destination:destination ff item:queued"
 SERVER = [
     tree("global", "name", "u64 or text", "globals",
          "single rows: c = newest count, version = schema version, lineage = whose schema, "
-         "keypair = this server's signing key, u = newest announcement shown",
+         "migrating = how far a migration is, keypair = this server's signing key, "
+         "u = newest announcement shown",
          worth="primary", gone="never: a handful of rows"),
     tree("server_signingkeys", "server", "json", "server_keys", "the keys other servers sign with",
          worth="shared", gone="never by itself: one row for each server ever met, and old events "

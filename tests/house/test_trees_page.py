@@ -38,8 +38,8 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    openidtoken_expiresatuserid referencedevents shorteventid_authchain softfailedeventids
-    threadid_userids tofrom_relation tokenids userfilterid_filter
+    referencedevents shorteventid_authchain softfailedeventids threadid_userids tofrom_relation
+    tokenids
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

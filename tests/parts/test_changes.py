@@ -71,10 +71,10 @@ WRITES = {
     "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
     "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, receipt(B)),
     "one-time keys": lambda s, _: s.one_time_keys.add(A, "D", {"x:1": {}}),
-    "own keys": lambda s, _: s.keys.mark_changed(A),
+    "own keys": lambda s, _: s.key_changes.mark(A),
     "keys in the room": lambda s, _: (
         s.rooms.members.mark_joined(B, ROOM),
-        s.keys.mark_changed(B),
+        s.key_changes.mark(B),
     ),
     "state": lambda s, _: s.rooms.state.set_current(ROOM, s.rooms.state_compressor.save({})),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
