@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
+from conduitstore.parts.appservices import Appservices
 from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.dehydrated_devices import DehydratedDevices
@@ -29,6 +30,7 @@ from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
 from conduitstore.parts.profiles import Profiles
+from conduitstore.parts.pushers import Pushers
 from conduitstore.parts.refresh_tokens import RefreshTokens
 from conduitstore.parts.restrictions import Restrictions
 from conduitstore.parts.rooms.alias import Alias
@@ -50,6 +52,8 @@ from conduitstore.parts.sending import Sending
 from conduitstore.parts.server_keys import ServerKeys
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.tokens import Tokens
+from conduitstore.parts.transaction_ids import TransactionIds
+from conduitstore.parts.uiaa import Uiaa
 from conduitstore.parts.users import Users
 
 T = TypeVar("T")
@@ -129,6 +133,10 @@ class Parts(Holder):
     server_keys = PartOf(ServerKeys)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
+    appservices = PartOf(Appservices)
+    pushers = PartOf(Pushers)
+    transaction_ids = PartOf(TransactionIds)
+    uiaa = PartOf(Uiaa)
     presence = PartOf(Presences)
 
     def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:

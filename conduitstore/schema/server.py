@@ -14,6 +14,9 @@ SERVER = [
          worth="shared", gone="never by itself: one row for each server ever met, and old events "
          "need old keys"),
 
+    tree("id_appserviceregistrations", "id", "text", "appservices",
+         "registrations of application services, as YAML",
+         worth="primary", gone="unregistering"),
     tree("servernameevent_data", _QUEUED, "queued edu", "sending",
          "what waits to be sent: empty = the event at that PduId, otherwise an EDU's JSON",
          worth="primary", gone="being made active; removal of the destination"),

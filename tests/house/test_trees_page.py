@@ -38,9 +38,7 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    id_appserviceregistrations referencedevents senderkey_pusher softfailedeventids
-    threadid_userids tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response
+    referencedevents softfailedeventids threadid_userids tofrom_relation tokenids
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())
