@@ -22,7 +22,7 @@ def rebuild(trees: tuple[str, ...], path: Path) -> None:
 
     It may be stopped at any point: the next run does the rest.
     """
-    derived = [name for name, tree in TREES.items() if tree.worth == "derived"]
+    derived = [name for name in TREES if name in upkeep.REBUILDS]
     screen = Screen()
     with conduitstore.open(existing(path)) as store:
         for tree in trees or derived:

@@ -20,6 +20,8 @@ from conduitstore.parts.keys import Keys
 from conduitstore.parts.media.blocks import Blocks
 from conduitstore.parts.media.contents import Contents
 from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.pending import Pending
+from conduitstore.parts.media.previews import Previews
 from conduitstore.parts.media.retention import Retention
 from conduitstore.parts.media.thumbnails import Thumbnails
 from conduitstore.parts.media.uploaders import Uploaders
@@ -45,6 +47,7 @@ from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
+from conduitstore.parts.server_keys import ServerKeys
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.tokens import Tokens
 from conduitstore.parts.users import Users
@@ -101,6 +104,8 @@ class Media(Holder):
     contents = PartOf(Contents)
     blocks = PartOf(Blocks)
     retention = PartOf(Retention)
+    pending = PartOf(Pending)
+    previews = PartOf(Previews)
 
 
 class Parts(Holder):
@@ -121,6 +126,7 @@ class Parts(Holder):
     key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    server_keys = PartOf(ServerKeys)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
     presence = PartOf(Presences)

@@ -38,9 +38,8 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    id_appserviceregistrations referencedevents senderkey_pusher server_signingkeys
-    softfailedeventids threadid_userids tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response
+    id_appserviceregistrations referencedevents senderkey_pusher softfailedeventids threadid_userids
+    tofrom_relation tokenids userdevicesessionid_uiaainfo userdevicetxnid_response
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

@@ -10,9 +10,9 @@ from conduitstore.demo.replay import replay
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.schema import TREES
 from conduitstore.upkeep import batches, rebuild
-from conduitstore.upkeep.rebuild import REBUILDS
+from conduitstore.upkeep.rebuild import NO_WAY_YET, REBUILDS
 
-DERIVED = sorted(name for name, tree in TREES.items() if tree.worth == "derived")
+DERIVED = sorted({name for name, tree in TREES.items() if tree.worth == "derived"} - NO_WAY_YET)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,10 @@ def contents(db, tree):
     return sorted((fields[:3], fields[4]) if len(fields) == 5 else fields for fields in cut)
 
 
-def test_every_derived_tree_can_be_rebuilt():
+def test_every_derived_tree_can_be_rebuilt_or_says_that_it_cannot():
     assert sorted(REBUILDS) == DERIVED
+    with pytest.raises(InvalidArgumentError, match="backup"):
+        rebuild(None, next(iter(NO_WAY_YET)))
 
 
 @pytest.mark.parametrize("tree", DERIVED)

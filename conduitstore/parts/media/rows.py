@@ -40,7 +40,7 @@ def key_of(shape: KeyShape, mxc: Mxc, dimensions: Dimensions | None = None) -> b
 
 def check_mxc(mxc: Mxc) -> Mxc:
     """``mxc`` itself, or an :class:`InvalidArgumentError`."""
-    if not isinstance(mxc, Mxc):
+    if not isinstance(mxc, Mxc) or (isinstance(mxc.server, str) and "/" in mxc.server):
         raise InvalidArgumentError(f"media is named by an Mxc, not {shown(mxc)}")
     return mxc
 
