@@ -26,6 +26,7 @@ MEMBERSHIPS = {
 TOTALS = {
     "roomid_joinedcount": "roomuserid_joined",
     "roomid_invitedcount": "roomuserid_invitecount",
+    "roomid_knockedcount": "roomuserid_knockcount",
 }
 """Trees of totals, and what each counts."""
 

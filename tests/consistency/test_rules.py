@@ -218,7 +218,10 @@ BREAKINGS = {
     8: [
         drop("userroomid_joined", A, ROOM),
         drop("userroomid_invitestate", "@c:three.test", ROOM),
-        drop("roomuserid_knockcount", ROOM, "@d:three.test"),
+        both(
+            drop("roomuserid_knockcount", ROOM, "@d:three.test"),
+            drop("roomid_knockedcount", ROOM),
+        ),
         drop("roomuseroncejoinedids", ROOM, A),
         both(
             drop("roomuserid_joined", WHOLE, "@m1:one.test"),
