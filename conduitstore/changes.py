@@ -54,6 +54,8 @@ WATCHED = {
     "userroomthreadid_highlightcount": ("user",),
     "readreceiptid_readreceipt": ("room",),
     "roomid_shortroomid": ("room",),  # A room's first event, before it had a short id to wait for.
+    "userid_lastonetimekeyupdate": ("user",),
+    "keychangeid_userid": ("room_or_user",),
     "pduid_pdu": ("short_room",),
 }
 EVENTS_QUEUED_MAX = 16_384

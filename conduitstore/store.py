@@ -19,6 +19,7 @@ from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Database, Durability, Snapshot
 from conduitstore.migrate import check_schema, load_migrations, migrate
+from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
 from conduitstore.typing_state import Typing
@@ -29,8 +30,8 @@ T = TypeVar("T")
 class View(Parts):
     """All parts at one instant, read-only. Close it, or use ``with``."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(snapshot)
+    def __init__(self, snapshot: Snapshot, beside: Beside | None = None) -> None:
+        super().__init__(snapshot, beside)
         self._snapshot = snapshot
 
     @property
@@ -58,15 +59,15 @@ class Store(Parts):
         typing: who is typing, in memory.
     """
 
-    def __init__(self, db: Database) -> None:
-        super().__init__(db)
+    def __init__(self, db: Database, files: FileStore | None = None) -> None:
+        super().__init__(db, Beside(files))
         self.db = db
         self.changes = Changes(db, partial(_rooms_joined, db))
         self.typing = Typing(super().transaction, self.changes.touch)
 
     def snapshot(self) -> View:
         """Every part at this instant, for reads that belong together. O(1)."""
-        return View(self.db.snapshot())
+        return View(self.db.snapshot(), self.beside)
 
     async def run(self, fn: Callable[[Parts], T], *, durability: Durability | None = None) -> T:
         """:meth:`transaction` in a worker thread, for callers on an event loop."""
@@ -112,11 +113,15 @@ def _check_whole(db: Database) -> None:
         )
 
 
-def open(path: str | os.PathLike[str], **settings: Any) -> Store:
+def open(
+    path: str | os.PathLike[str], *, media_files: FileStore | None = None, **settings: Any
+) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
 
     Args:
         path: a directory, or ``":memory:"``.
+        media_files: where the bytes of media are, see :mod:`conduitstore.files`; a store
+            opened without keeps what is known of media, and refuses what needs their bytes.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
             migration has to be opened for writing once.
@@ -129,7 +134,7 @@ def open(path: str | os.PathLike[str], **settings: Any) -> Store:
     db = engine.open(path, **settings)
     try:
         _check_whole(db)
-        store = Store(db)
+        store = Store(db, media_files)
         if settings.get("read_only"):
             check_schema(db, store.globals, load_migrations())
         else:

@@ -7,7 +7,7 @@ text as Matrix writes them, sigil included; the caller has validated them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NamedTuple, NewType
 
 JsonObject = dict[str, Any]
 """A JSON object as ``json.loads`` gives it. Its values are unknown until somebody looks."""
@@ -18,6 +18,17 @@ RoomId = NewType("RoomId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
 AccessToken = NewType("AccessToken", str)
+PublicKey = NewType("PublicKey", str)
+"""Ed25519, unpadded base64: 43 characters. The id of a cross-signing key."""
+BackupVersion = NewType("BackupVersion", str)
+"""Of a key backup: a count as decimal text."""
+Etag = NewType("Etag", str)
+SessionId = NewType("SessionId", str)
+AppserviceId = NewType("AppserviceId", str)
+MediaId = NewType("MediaId", str)
+
+FileHash = NewType("FileHash", str)
+"""The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits: the file's name."""
 RoomAlias = NewType("RoomAlias", str)
 ThreadId = NewType("ThreadId", str)
 """The event id of a thread's root, or ``"main"`` for what is in no thread."""
@@ -37,6 +48,56 @@ PduToken = NewType("PduToken", str)
 ShortRoomId = NewType("ShortRoomId", int)
 ShortEventId = NewType("ShortEventId", int)
 ShortStateKey = NewType("ShortStateKey", int)
+ShortStateHash = NewType("ShortStateHash", int)
+"""The number of one complete room state."""
+
+StateEntry = NewType("StateEntry", bytes)
+"""One event's place in a room state, 16 bytes: short state key, short event id."""
+
+StateKey = tuple[str, str]
+"""An event type and a state key: what a room state has one event for."""
+
+
+class PduId(NamedTuple):
+    """An event's key in the timeline: its room's number and its place there."""
+
+    short_room: ShortRoomId
+    position: PduCount
+
+
+class Mxc(NamedTuple):
+    """The address of a piece of media; ``str`` of it is the ``mxc://`` URI."""
+
+    server: ServerName
+    media_id: MediaId
+
+    def __str__(self) -> str:
+        return f"mxc://{self.server}/{self.media_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Appservice:
+    """An outgoing queue's destination: an application service."""
+
+    id: AppserviceId
+
+
+@dataclass(frozen=True, slots=True)
+class PushGateway:
+    """An outgoing queue's destination: the gateway of one of a user's pushers."""
+
+    user: UserId
+    pushkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class FederationServer:
+    """An outgoing queue's destination: another homeserver."""
+
+    name: ServerName
+
+
+Destination = Appservice | PushGateway | FederationServer
 
 Direction = Literal["b", "f"]
 """As in the client API: backwards (newest first) or forwards (oldest first)."""

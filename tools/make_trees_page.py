@@ -25,7 +25,10 @@ fork's, or our own.
 
 In keys and values, `ff` is one byte 0xFF; `name` is an id, `name:text` text that may be empty,
 `name:any` text that a client chose (folded to a hash when long), `name:u64` 8 bytes big-endian,
-`position` a place in a timeline. Where nothing stands between two fields, nothing is written.
+`position` a place in a timeline. `name:whole` is text however long, `name:hash` 32 bytes of
+SHA-256, `name:u32` 4 bytes, `name:flag` a 0xFF or nothing; `destination` is an outgoing queue and
+`queued` what waits in it: an event's PduId or an EDU's count. Where nothing stands between two
+fields, nothing is written.
 
 What losing a tree costs: *primary* exists nowhere else; *shared*, other servers hold copies of
 parts; *numbering*, what uses its numbers is lost with it; *derived* is rebuilt from other trees by

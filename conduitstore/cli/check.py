@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from conduitstore import engine
+from conduitstore import consistency, engine
+from conduitstore.consistency import Violation
 from conduitstore.engine import embedded
-from conduitstore.engine.merge import MERGE_OPERATORS
-from conduitstore.errors import CorruptedError
-from conduitstore.kv import DEFAULT_TREE, Keyspace
-from conduitstore.schema import RETIRED, TREES, decode_key, decode_value
+from conduitstore.operations import Damage
 
-from .display import one_line
+from .display import bytes_text, one_line
 from .options import existing, path_option
 from .progress import reading
-
-_ENGINES_OWN = (DEFAULT_TREE, MERGE_OPERATORS)
 
 
 @click.command()
@@ -29,52 +27,55 @@ def verify(ctx: click.Context, path: Path) -> None:
 
     Exit status: 0 when all is as it was written, 1 when something is damaged.
     """
-    damages = _damages(path)
+    damages = _damages(path, _tell_line)
     click.echo(_summary(damages, "damage"), err=bool(damages))
     ctx.exit(1 if damages else 0)
 
 
 @click.command()
 @path_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
-def check(ctx: click.Context, path: Path) -> None:
-    """Verify, and decode every tree, key and value by the schema; each violation is one line.
+def check(ctx: click.Context, path: Path, *, as_json: bool) -> None:
+    """Verify, then test every rule of consistency; each violation is one line.
 
     Exit status: 0 when there is none, 1 when there is one.
     """
-    violations = _damages(path)
+    tell = _tell_json if as_json else _tell_line
+    violations = _damages(path, tell)
     if not violations:
         with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
-            for line in _violations(view):
-                click.echo(one_line(line))
+            for violation in consistency.check(view):
+                tell(violation)
                 violations += 1
-    click.echo(_summary(violations, "violation"), err=bool(violations))
+    click.echo(_summary(violations, "violation"), err=bool(violations) or as_json)
     ctx.exit(1 if violations else 0)
 
 
-def _damages(path: Path) -> int:
-    """Print each damage; gives how many there are."""
+Tell = Callable[[Damage | Violation], None]
+
+
+def _tell_line(found: Damage | Violation) -> None:
+    click.echo(one_line(str(found)))
+
+
+def _tell_json(found: Damage | Violation) -> None:
+    fields = found._asdict() if isinstance(found, Violation) else asdict(found)
+    texts = {
+        name: bytes_text(value) if isinstance(value, bytes) else value
+        for name, value in fields.items()
+    }
+    click.echo(json.dumps(texts, ensure_ascii=True))
+
+
+def _damages(path: Path, tell: Tell) -> int:
+    """Tell of each damage; gives how many there are."""
     total = 0
     with reading("verifying", existing(path)) as on_read:
         for damage in embedded.verify(path, on_read=on_read):
-            click.echo(one_line(str(damage)))
+            tell(damage)
             total += 1
     return total
-
-
-def _violations(view: Keyspace) -> Iterator[str]:
-    for name in view.tree_names():
-        if name in _ENGINES_OWN or name in RETIRED:
-            continue
-        if name not in TREES:
-            yield f"{name}: no part has this tree"
-            continue
-        for key, value in view.open_tree(name):
-            try:
-                decode_key(name, key)
-                decode_value(name, value)
-            except CorruptedError as error:
-                yield f"{name}: {key!r}: {error}"
 
 
 def _summary(total: int, what: str) -> str:

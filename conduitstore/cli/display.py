@@ -92,6 +92,11 @@ def one_line(text: str) -> str:
     )
 
 
+def bytes_text(raw: bytes) -> str:
+    """Bytes as text, with escapes."""
+    return repr(raw)[2:-1]
+
+
 def shortened(text: str) -> str:
     """The beginning of a long text."""
     return text if len(text) <= _TEXT_LENGTH_MAX else text[: _TEXT_LENGTH_MAX - 1] + "…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from urllib.parse import unquote
 import click
 
 from conduitstore import engine
+from conduitstore.codec.keys import decode_destination
 from conduitstore.codec.values import pack_text
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import Item, Keyspace
-from conduitstore.schema import TREES, TreeSchema, decode_key, decode_value
+from conduitstore.schema import TREES, decode_key, decode_value
+from conduitstore.types import Destination
 
-from .display import Screen
+from .display import Screen, bytes_text
 from .options import existing, path_option
-
-_NUMBERS = ("u64", "position")
 
 
 @click.command()
@@ -43,7 +43,8 @@ def scan(tree: str, prefix: str, path: Path, limit: int, *, reverse: bool, as_js
         rows = _scan(view, tree, prefix, limit, reverse=reverse)
         if as_json:
             for key, value in rows:
-                click.echo(json.dumps({"key": key, "value": value}, ensure_ascii=True))
+                row = {"key": key, "value": value}
+                click.echo(json.dumps(row, ensure_ascii=True, default=str))
         else:
             fields = TREES[tree].key.fields if tree in TREES else ("key",)
             Screen().table((*fields, "value"), [_cells(fields, *row) for row in rows])
@@ -62,21 +63,17 @@ def prefix_bytes(tree: str, prefix: str) -> bytes:
     if tree not in TREES:
         return pack_text(prefix)
     components = [unquote(component) for component in prefix.split("/")] if prefix else []
-    kinds = _field_kinds(TREES[tree])
+    kinds = TREES[tree].key.kinds
     if len(components) > len(kinds):
         raise click.ClickException(
             f"the keys of {tree} have the fields {' / '.join(TREES[tree].key.fields)}"
         )
     return TREES[tree].key.prefix(
         *(
-            _number(component) if kind in _NUMBERS else component
+            _READERS.get(kind, str)(component)
             for component, kind in zip(components, kinds, strict=False)
         )
     )
-
-
-def _field_kinds(schema: TreeSchema) -> list[str]:
-    return [field.partition(":")[2] for field in schema.key.notation.split() if field != "ff"]
 
 
 def _number(component: str) -> int:
@@ -86,18 +83,28 @@ def _number(component: str) -> int:
         raise click.ClickException(f"this field is a number, not {component!r}") from None
 
 
+def _destination(component: str) -> Destination:
+    """``+appservice``, ``$user pushkey``, or a server's name."""
+    raw = pack_text(component)
+    if raw.startswith(b"$"):
+        raw = raw.replace(b" ", b"\xff", 1)
+    return decode_destination(raw)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("u64", "u32", "position", "queued"), _number),
+    "destination": _destination,
+}
+
+
 def _decoded(tree: str, item: Item) -> tuple[dict[str, Any], Any]:
     key, value = item
     if tree not in TREES:
-        return {"key": _bytes_text(key)}, _bytes_text(value)
+        return {"key": bytes_text(key)}, bytes_text(value)
     try:
         return decode_key(tree, key), decode_value(tree, value)
     except CorruptedError:
-        return {"key": _bytes_text(key)}, _bytes_text(value)
-
-
-def _bytes_text(raw: bytes) -> str:
-    return repr(raw)[2:-1]
+        return {"key": bytes_text(key)}, bytes_text(value)
 
 
 def _cells(fields: tuple[str, ...], key: dict[str, Any], value: Any) -> list[str]:

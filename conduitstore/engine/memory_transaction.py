@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from conduitstore import kv
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -24,6 +25,7 @@ from conduitstore.kv import (
     check_value,
 )
 
+from .reading import NestedReadTransaction, as_transaction
 from .rows import Cursor, Rows, cursor
 from .subscriber import Subscriber
 from .surface import WriteSurface, refuse_write
@@ -173,7 +175,7 @@ class Transaction(DraftTree):
 
     def transaction(
         self,
-        fn: Callable[[Transaction], T],
+        fn: Callable[[kv.Transaction], T],
         *,
         durability: Durability | None = None,
         read_only: bool = False,
@@ -182,7 +184,8 @@ class Transaction(DraftTree):
         check_durability(durability)
         savepoint = len(self.writes), len(self.created), self.count
         try:
-            result = fn(self)
+            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
+            # Its own handles refuse each write; this is about those of the transaction around it.
             if read_only and savepoint != (len(self.writes), len(self.created), self.count):
                 refuse_write()
         except BaseException:

@@ -1,32 +1,45 @@
-"""Read-only transactions: a snapshot in a transaction's place, the same on every engine."""
+"""Read-only transactions: a snapshot in a transaction's place, the same on every engine.
+
+One that is nested in a writing transaction sees what that wrote: there the transaction itself is
+what is read, and its trees are handed out without their writes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
-from conduitstore.kv import Durability, Items, Snapshot, Transaction, Tree
+from conduitstore.kv import (
+    Durability,
+    Items,
+    Keyspace,
+    Snapshot,
+    Transaction,
+    Tree,
+    check_key,
+    check_tree_name,
+)
 
+from .rows import NOTHING, cursor
 from .surface import FrozenSurface
 
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 T = TypeVar("T")
+NO_ENTRIES: dict[bytes, bytes] = {}
 
 
-class ReadTransaction(FrozenSurface):
-    """What the function of a read-only transaction gets; over when its snapshot is closed."""
+class ReadTree(FrozenSurface):
+    """A tree to read only, whatever tree it is; None stands for one that is not there."""
 
-    def __init__(self, view: Snapshot) -> None:
-        self._view = view
+    def __init__(self, name: str, tree: Tree | None) -> None:
+        self._name = name
+        self._tree = tree
 
     @property
     def name(self) -> str:
-        return self._view.name
+        return self._name
 
     def get(self, key: bytes) -> bytes | None:
-        return self._view.get(key)
+        return self._tree.get(key) if self._tree is not None else NO_ENTRIES.get(check_key(key))
 
     def range(
         self,
@@ -36,10 +49,20 @@ class ReadTransaction(FrozenSurface):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Items:
-        return self._view.range(lo, hi, reverse=reverse, limit=limit)
+        if self._tree is None:
+            return cursor(NOTHING, NOTHING, (lo, hi), reverse=reverse, limit=limit)
+        return self._tree.range(lo, hi, reverse=reverse, limit=limit)
 
     def __len__(self) -> int:
-        return len(self._view)
+        return len(self._tree) if self._tree is not None else 0
+
+
+class ReadTransaction(ReadTree):
+    """What the function of a read-only transaction gets; over when its snapshot is closed."""
+
+    def __init__(self, view: Keyspace) -> None:
+        super().__init__(view.name, view)
+        self._view = view
 
     def open_tree(self, name: str) -> Tree:
         return self._view.open_tree(name)
@@ -58,7 +81,7 @@ class ReadTransaction(FrozenSurface):
         read_only: bool = False,  # noqa: ARG002 - it is
     ) -> T:
         """A nested transaction joins this one, and can write no more than this one."""
-        return fn(cast("Transaction", self))
+        return fn(as_transaction(self))
 
     def next_count(self) -> NoReturn:
         self._refuse()
@@ -70,7 +93,21 @@ class ReadTransaction(FrozenSurface):
         self._refuse(batch)
 
 
+class NestedReadTransaction(ReadTransaction):
+    """What one gets that is nested in a writing transaction; over when that is."""
+
+    def open_tree(self, name: str) -> Tree:
+        is_there = check_tree_name(name) in self._view.tree_names()
+        tree = self._view.open_tree(name) if is_there else None
+        return cast("Tree", ReadTree(name, tree))
+
+
+def as_transaction(reading: ReadTransaction) -> Transaction:
+    """All that a transaction's function needs; its writes are there, and refuse."""
+    return cast("Transaction", reading)
+
+
 def read(view: Snapshot, fn: Callable[[Transaction], T]) -> T:
     """Run a read-only transaction on a snapshot of its own, which is closed behind it."""
     with view:
-        return fn(cast("Transaction", ReadTransaction(view)))
+        return fn(as_transaction(ReadTransaction(view)))

@@ -6,7 +6,8 @@
   ``LaggedError`` once; later commits are then delivered again.
 - Events from before (``since``) come first and are not bounded: the log they come from is.
 - Those who want only durable commits have them queued at once and told when they are.
-- The registry holds subscribers weakly: one that nobody keeps is forgotten.
+- The registry holds subscribers weakly. Those that are closed, or that nobody keeps, say so in a
+  list without taking a lock, since finalizers may run anywhere; the next commit forgets them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Subscriber:
         self._missed_total = 0
         self._missed_upto = 0
         self._closed = False
+        self._on_closed: Callable[[Subscriber], object] | None = None
         self._changed = threading.Condition(threading.Lock())
         self._wakes: list[Callable[[], None]] = []
 
@@ -111,6 +113,11 @@ class Subscriber:
             except Exception:  # The commit is done: a reader's mistake must not reach its writer.
                 log.exception("a subscriber's on_ready callback failed")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be queued, and nothing queued waits to be told."""
+        return self._closed and not self._events and not self._past
+
     # The reader's side ----------------------------------------------------------------------
     def on_ready(self, wake: Callable[[], None]) -> None:
         with self._changed:
@@ -147,6 +154,8 @@ class Subscriber:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        if self._on_closed is not None:
+            self._on_closed(self)
         self._wake()
 
     def __iter__(self) -> Self:
@@ -195,16 +204,31 @@ class Subscribers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._gone: deque[object] = deque()  # not who, only that somebody is
         self.watched: dict[str, tuple[weakref.ref[Subscriber], ...]] = {}
 
     def add(self, tree: str, subscriber: Subscriber) -> None:
         """Register: no later commit is missed."""
+        subscriber._on_closed = self._gone.append  # noqa: SLF001 - the two are one mechanism
         with self._lock:
-            alive = tuple(ref for ref in self.watched.get(tree, ()) if ref() is not None)
-            self.watched[tree] = (*alive, weakref.ref(subscriber))
+            others = self.watched.get(tree, ())
+            self.watched[tree] = (*others, weakref.ref(subscriber, self._gone.append))
+
+    def forget_gone(self) -> None:
+        """Forget who reads no more: when nobody is left, commits need not be told of."""
+        if not self._gone:
+            return
+        with self._lock:
+            self._gone.clear()
+            alive = {
+                tree: tuple(ref for ref in refs if _reads_on(ref()))
+                for tree, refs in self.watched.items()
+            }
+            self.watched = {tree: refs for tree, refs in alive.items() if refs}
 
     def publish(self, tree: str, events: list[Event], sequence: int) -> None:
         """Hand one commit's events of one tree to whoever watches it."""
+        self.forget_gone()
         for ref in self.watched.get(tree, ()):
             subscriber = ref()
             if subscriber is not None:
@@ -226,3 +250,7 @@ class Subscribers:
             subscriber = ref()
             if subscriber is not None:
                 subscriber.close()
+
+
+def _reads_on(subscriber: Subscriber | None) -> bool:
+    return subscriber is not None and not subscriber.is_over

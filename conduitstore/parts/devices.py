@@ -36,13 +36,23 @@ class Queues(Protocol):
     def forget_all(self, user: UserId, device: DeviceId) -> int: ...
 
 
+class Belongings(Protocol):
+    """A part that keeps something for each device."""
+
+    def forget_device(self, user: UserId, device: DeviceId) -> object: ...
+
+
 class DevicesNear(Near, Protocol):
-    """The user a device belongs to, and the queue that goes with it."""
+    """The user a device belongs to, and all that goes with the device."""
 
     @property
     def users(self) -> Accounts: ...
     @property
     def to_device(self) -> Queues: ...
+    @property
+    def keys(self) -> Belongings: ...
+    @property
+    def one_time_keys(self) -> Belongings: ...
 
 
 class Devices(Part[DevicesNear]):
@@ -89,7 +99,7 @@ class Devices(Part[DevicesNear]):
 
     @atomic(durability="commit")
     def remove(self, user: UserId, device: DeviceId) -> bool:
-        """Forget a device with its token and its queue. On the platter before it returns.
+        """Forget a device with its token, queue and keys. On the platter before it returns.
 
         Source: Conduit, remove_device.
 
@@ -101,6 +111,8 @@ class Devices(Part[DevicesNear]):
         if token is not None:
             self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
         self._near.to_device.forget_all(user, device)
+        self._near.keys.forget_device(user, device)
+        self._near.one_time_keys.forget_device(user, device)
         existed = self._metadata.remove(key) is not None
         if existed:
             self._list_versions.increment(_USER(user))

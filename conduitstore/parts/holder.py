@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
+from conduitstore.parts.backoff import Backoff
+from conduitstore.parts.beside import Beside
 from conduitstore.parts.devices import Devices
 from conduitstore.parts.globals import Globals
+from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.keys import Keys
+from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
 from conduitstore.parts.rooms.alias import Alias
+from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.directory import Directory
 from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.receipts import Receipts
 from conduitstore.parts.rooms.short import Short
+from conduitstore.parts.rooms.state import State
+from conduitstore.parts.rooms.state_accessor import StateAccessor
+from conduitstore.parts.rooms.state_compressor import StateCompressor
 from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.rooms.user_counters import UserCounters
+from conduitstore.parts.sending import Sending
 from conduitstore.parts.to_device import ToDevice
 from conduitstore.parts.users import Users
 
@@ -31,42 +42,60 @@ class PartOf(once[P]):
     """A part of a holder, made when it is first asked for and then a plain attribute."""
 
     def __init__(self, kind: type[P]) -> None:
-        super().__init__(lambda holder: kind(holder.keyspace, Parts))
+        super().__init__(lambda holder: kind(holder.keyspace, partial(Parts, beside=holder.beside)))
 
 
-class Rooms:
+class Holder:
+    """Parts over one keyspace.
+
+    Args:
+        beside: what the store has that is in no tree, the same for all its keyspaces.
+    """
+
+    def __init__(self, keyspace: Keyspace, beside: Beside) -> None:
+        self.keyspace = keyspace
+        self.beside = beside
+
+
+class Rooms(Holder):
     """The parts of rooms."""
 
     short = PartOf(Short)
     timeline = PartOf(Timeline)
     members = PartOf(Members)
     receipts = PartOf(Receipts)
+    append = PartOf(Append)
+    state = PartOf(State)
+    state_accessor = PartOf(StateAccessor)
+    state_compressor = PartOf(StateCompressor)
     user_counters = PartOf(UserCounters)
     alias = PartOf(Alias)
     directory = PartOf(Directory)
     metadata = PartOf(Metadata)
     lazy_loading = PartOf(LazyLoading)
 
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
 
-
-class Parts:
+class Parts(Holder):
     """All parts over one keyspace."""
 
     globals = PartOf(Globals)
     users = PartOf(Users)
     devices = PartOf(Devices)
+    keys = PartOf(Keys)
+    one_time_keys = PartOf(OneTimeKeys)
+    key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    sending = PartOf(Sending)
+    backoff = PartOf(Backoff)
     presence = PartOf(Presences)
 
-    def __init__(self, keyspace: Keyspace) -> None:
-        self.keyspace = keyspace
+    def __init__(self, keyspace: Keyspace, beside: Beside | None = None) -> None:
+        super().__init__(keyspace, Beside() if beside is None else beside)
 
     @once
     def rooms(self) -> Rooms:
-        return Rooms(self.keyspace)
+        return Rooms(self.keyspace, self.beside)
 
     def transaction(
         self,
@@ -81,5 +110,5 @@ class Parts:
         ``fn`` wrote. A distributed engine may run ``fn`` again: touch nothing but ``tx``.
         """
         return self.keyspace.transaction(
-            lambda tx: fn(Parts(tx)), durability=durability, read_only=read_only
+            lambda tx: fn(Parts(tx, self.beside)), durability=durability, read_only=read_only
         )

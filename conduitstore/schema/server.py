@@ -2,8 +2,23 @@
 
 from conduitstore.schema.tree import tree
 
+_QUEUED = "destination:destination ff item:queued"
+
 SERVER = [
     tree("global", "name", "u64 or text", "globals",
          "single rows: c = newest count, version = schema version, lineage = whose schema",
          worth="primary", gone="never: a handful of rows"),
+
+    tree("servernameevent_data", _QUEUED, "queued edu", "sending",
+         "what waits to be sent: empty = the event at that PduId, otherwise an EDU's JSON",
+         worth="primary", gone="being made active; removal of the destination"),
+    tree("servercurrentevent_data", _QUEUED, "queued edu", "sending",
+         "what is being sent, and is sent again after a restart",
+         worth="primary", gone="the destination's answer, or its removal"),
+    tree("servername_educount", "server", "u64", "sending",
+         "up to which count EDUs were selected for a server",
+         worth="primary", gone="never: one row per server, and starting again repeats EDUs"),
+    tree("servername_backoff", "server", "record", "backoff",
+         "failures in a row of sending to a server, and the last one's time; ours",
+         worth="disposable", gone="the first success, or time", ours=True),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
+from conduitstore.codec.states import show_diff
 from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64
 from conduitstore.errors import CorruptedError
 
@@ -25,8 +26,18 @@ def _unpack_empty(tree: str, value: bytes) -> str:
     return ""
 
 
+def _unpack_numbers(tree: str, value: bytes) -> list[int]:
+    if len(value) % 8:
+        raise CorruptedError(tree, 0, f"{len(value)} bytes are no whole number of u64")
+    return [int.from_bytes(value[at : at + 8]) for at in range(0, len(value), 8)]
+
+
 def _unpack_global(tree: str, value: bytes) -> int | str:
     return unpack_u64(tree, value) if len(value) == 8 else unpack_text(tree, value)
+
+
+def _unpack_queued(tree: str, value: bytes) -> Any:
+    return unpack_json(tree, value) if value else None  # Where it is empty the key says it all.
 
 
 VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
@@ -36,7 +47,10 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "json": unpack_json,
     "pdu": unpack_json,  # Written as canonical JSON.
     "record": unpack_fields,  # A record of our own, as msgpack.
+    "u64s": _unpack_numbers,
+    "state": show_diff,
     "u64 or text": _unpack_global,
+    "queued edu": _unpack_queued,
 }
 
 
@@ -71,6 +85,9 @@ class TreeSchema:
         return self.value_shape
 
 
+_ROOM_FIELDS = {"room", "short_room", "room_or_user"}
+
+
 def tree(
     name: str,
     key: str,
@@ -82,9 +99,9 @@ def tree(
     gone: str,
     ours: bool = False,
 ) -> TreeSchema:
-    """One line of the catalogue. ``room`` or ``short_room`` in the key makes it room-scoped."""
+    """One line of the catalogue. A key with a field of :data:`_ROOM_FIELDS` is room-scoped."""
     assert worth in get_args(Worth), worth
     fields = KeyShape(name, key)
     shape = None if value in VALUE_KINDS else KeyShape(name, value)
-    room_scoped = not {"room", "short_room"}.isdisjoint(fields.fields)
+    room_scoped = not _ROOM_FIELDS.isdisjoint(fields.fields)
     return TreeSchema(name, fields, value, owner, meaning, worth, gone, ours, room_scoped, shape)

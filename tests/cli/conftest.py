@@ -84,6 +84,8 @@ def filled(path, room):
         for record in [room.create, *(room.message(f"message {n}") for n in range(30))]:
             timeline.append(record["pdu"], record["event_id"], room.id)
         store.rooms.members.mark_joined(ALICE, room.id)
+        store.users.create(ALICE, None)
+        store.devices.create(ALICE, "PHONE/1", "token")
         for text in ("one", "two"):
             store.to_device.queue(ALICE, ALICE, "PHONE/1", "m.test", {"text": text})
     return path

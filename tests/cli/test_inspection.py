@@ -9,6 +9,7 @@ import conduitstore
 from conduitstore import engine
 from conduitstore.cli.display import Screen, event_row, one_line, time_text
 from conduitstore.schema import TREES
+from conduitstore.types import Appservice, FederationServer, PushGateway
 
 from .conftest import ALICE
 
@@ -237,3 +238,15 @@ def test_arguments_that_are_no_text(cli, filled):
 
 def test_a_message_without_text_is_shown_by_its_type(room):
     assert event_row(room.event("m.room.message", {})["pdu"])[-1] == "[m.room.message]"
+
+
+def test_scan_finds_the_queue_of_each_kind_of_destination(cli, filled):
+    phone = PushGateway("@a:example.org", "push key")
+    with conduitstore.open(filled) as store:
+        for destination in (phone, Appservice("bridge"), FederationServer("one.test")):
+            store.sending.queue_edus([(destination, {"n": 1})])
+    for prefix in ("$@a:example.org push key", "+bridge", "one.test"):
+        result = cli("scan", "servernameevent_data", prefix, "--path", filled, "--json")
+        (row,) = rows_of(result)
+        assert row["value"] == {"n": 1}
+        assert prefix.split()[-1].strip("+") in row["key"]["destination"]

@@ -1,5 +1,6 @@
 """Check, verify, recover, backup, restore, compact, export, import-stream, stats."""
 
+import json
 import os
 import re
 
@@ -139,3 +140,25 @@ def test_compact_gives_space_back(cli, path):
     assert after < before
     with engine.open(path, read_only=True) as db:
         assert len(db) == 1_000
+
+
+def test_check_names_the_rule_that_is_broken(cli, filled):
+    with engine.open(filled) as db:
+        db.open_tree("token_userdeviceid").remove(b"token")
+        db.open_tree("my_own").insert(b"a\xff", b"b")
+    result = cli("check", "--path", filled)
+    assert "rule 10: userdeviceid_token: b'@alice:example.org\\xffPHONE/1': " in result.stdout
+    lines = cli("check", "--json", "--path", filled).stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(violation["rule"], violation["tree"]) for violation in found] == [
+        (0, "my_own"),
+        (10, "userdeviceid_token"),
+    ]
+    assert found[0]["key"] is None
+    assert found[1]["key"] == "@alice:example.org\\xffPHONE/1"
+
+
+def test_check_gives_damage_as_json_too(cli, filled):
+    name = spoil(filled, "segment-*")
+    (line,) = cli("check", "--json", "--path", filled).stdout.splitlines()
+    assert json.loads(line)["file"] == name

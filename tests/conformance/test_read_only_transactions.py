@@ -6,6 +6,7 @@ import pytest
 
 from conduitstore.engine import Batch
 from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.kv import DEFAULT_TREE
 
 
 def test_it_sees_one_state_and_gives_what_its_function_gives(db, tree):
@@ -47,30 +48,95 @@ def test_it_waits_for_no_writer(db, tree):
     assert tree.get(b"a") == b"1"
 
 
+WRITES = {
+    "insert": lambda tx: tx.insert(b"b", b"2"),
+    "insert into a tree": lambda tx: tx.open_tree("key_value").insert(b"b", b"2"),
+    "remove": lambda tx: tx.open_tree("key_value").remove(b"a"),
+    "remove what is not there": lambda tx: tx.open_tree("key_value").remove(b"z"),
+    "compare_and_swap": lambda tx: tx.open_tree("key_value").compare_and_swap(b"a", b"z", None),
+    "update_and_fetch": lambda tx: tx.update_and_fetch(b"a", lambda old: old),
+    "fetch_and_update": lambda tx: tx.fetch_and_update(b"a", lambda old: old),
+    "increment": lambda tx: tx.open_tree("key_value").increment(b"a"),
+    "merge": lambda tx: tx.open_tree("key_value").merge(b"a", b"b"),
+    "pop_min": lambda tx: tx.open_tree("key_value").pop_min(),
+    "pop_max": lambda tx: tx.open_tree("not there").pop_max(),
+    "remove_prefix": lambda tx: tx.remove_prefix(b"z"),
+    "clear": lambda tx: tx.open_tree("key_value").clear(),
+    "clear a tree that is not there": lambda tx: tx.open_tree("not there").clear(),
+    "apply_batch": lambda tx: tx.apply_batch(Batch().insert("t", b"a", b"1")),
+    "next_count": lambda tx: tx.next_count(),
+    "generate_id": lambda tx: tx.generate_id(),
+    "in a nested one": lambda tx: tx.transaction(lambda inner: inner.insert(b"b", b"2")),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("where", ["alone", "nested", "in a snapshot"])
-def test_every_write_is_refused(db, tree, where):
+def test_every_write_is_refused_where_it_stands(db, tree, where, write):
     tree.insert(b"a", b"1")
-    writes = (
-        lambda tx: tx.insert(b"b", b"2"),
-        lambda tx: tx.open_tree("key_value").remove(b"a"),
-        lambda tx: tx.open_tree("key_value").increment(b"a"),
-        lambda tx: tx.open_tree("key_value").clear(),
-        lambda tx: tx.apply_batch(Batch().insert("t", b"a", b"1")),
-        lambda tx: tx.next_count(),
-        lambda tx: tx.transaction(lambda inner: inner.insert(b"b", b"2")),
-    )
-    view = db.snapshot()
-    run = {
-        "alone": lambda write: db.transaction(write, read_only=True),
-        "nested": lambda write: db.transaction(lambda tx: tx.transaction(write, read_only=True)),
-        "in a snapshot": lambda write: view.transaction(write, read_only=True),
-    }[where]
-    for write in writes:
+    refused = []
+
+    def run(tx):
         with pytest.raises(InvalidArgumentError):
-            run(write)
-    view.close()
+            WRITES[write](tx)
+        refused.append(write)
+
+    with db.snapshot() as view:
+        {
+            "alone": lambda: db.transaction(run, read_only=True),
+            "nested": lambda: db.transaction(lambda tx: tx.transaction(run, read_only=True)),
+            "in a snapshot": lambda: view.transaction(run, read_only=True),
+        }[where]()
+    assert refused
     assert list(tree) == [(b"a", b"1")]
     assert db.tree_names() == ["__default__", "key_value"]
+    assert db.current_count() == 0
+
+
+@pytest.mark.parametrize("through", ["the transaction", "its tree", "the store"])
+def test_nested_it_undoes_what_handles_from_outside_wrote_and_says_so(db, tree, through):
+    def run(tx):
+        inner = tx.open_tree("key_value")
+        inner.insert(b"kept", b"1")
+        write = {
+            "the transaction": lambda _: tx.open_tree("key_value").insert(b"a", b"2"),
+            "its tree": lambda _: inner.insert(b"a", b"2"),
+            "the store": lambda _: db.transaction(
+                lambda joined: joined.open_tree("key_value").insert(b"a", b"2")
+            ),
+        }[through]
+        with pytest.raises(InvalidArgumentError):
+            tx.transaction(write, read_only=True)
+
+    db.transaction(run)
+    assert list(tree) == [(b"kept", b"1")]
+
+
+def test_nested_it_reads_like_a_snapshot(db, tree):
+    tree.insert(b"a", b"1")
+
+    def read(tx):
+        t, empty = tx.open_tree("key_value"), tx.open_tree("not there")
+        assert (tx.name, t.name, empty.name) == (DEFAULT_TREE, "key_value", "not there")
+        assert tx.get(b"d") == b"0"
+        assert list(t) == [(b"a", b"1"), (b"b", b"2")]
+        assert list(t.range(reverse=True, limit=1)) == [(b"b", b"2")]
+        assert t.get_many([b"b", b"z"]) == [b"2", None]
+        assert (len(tx), len(t), len(empty)) == (1, 2, 0)
+        assert (list(empty), empty.get(b"a"), empty.last()) == ([], None, None)
+        assert tx.current_count() == 1
+        for call in (lambda: empty.get(b""), lambda: empty.range("a"), lambda: tx.open_tree("")):
+            with pytest.raises(InvalidArgumentError):
+                call()
+        return tx.tree_names()
+
+    def run(tx):
+        tx.insert(b"d", b"0")
+        tx.open_tree("key_value").insert(b"b", b"2")
+        tx.next_count()
+        return tx.transaction(read, read_only=True)
+
+    assert db.transaction(run) == [DEFAULT_TREE, "key_value"] == db.tree_names()
 
 
 def test_nested_in_a_writing_one_it_sees_what_that_wrote(db):

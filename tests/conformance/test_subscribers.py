@@ -1,6 +1,7 @@
 """Subscribers: whole commits in commit order, for threads and loops, in no writer's way."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -265,3 +266,18 @@ def test_a_bad_capacity_is_refused(tree, capacity):
 def test_a_bad_prefix_is_refused(tree, prefix):
     with pytest.raises(InvalidArgumentError):
         tree.watch_prefix(prefix)
+
+
+@pytest.mark.parametrize("end", ["closed", "not kept"])
+def test_who_no_longer_reads_costs_no_commit_anything(db, tree, end):
+    subscriber = tree.watch_prefix(b"")
+    if end == "closed":
+        subscriber.close()
+    else:
+        del subscriber
+        gc.collect()
+    db.insert(b"in another tree", b"1")
+    assert not db.subscribers.watched
+    with tree.watch_prefix(b"") as later:
+        tree.insert(b"a", b"1")
+        assert drain(later) == [Insert(b"a", b"1")]

@@ -1,9 +1,12 @@
 """The cache: bounded in bytes, and not emptied by a scan."""
 
+import random
 import tracemalloc
 
-from conduitstore.engine import embedded
+from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded import index
+from conduitstore.engine.embedded.checkpoint import row_of
+from conduitstore.engine.embedded.recovery import _leaf
 from conduitstore.testing.disk import SimulatedDisk
 
 CAPACITY = 200_000
@@ -44,6 +47,48 @@ def test_the_cache_keeps_to_its_capacity():
             assert db.forest.cache.resident_bytes <= CAPACITY
     resident = [leaf for _, leaf in index.leaves(db.forest.roots[0]) if leaf.entries is not None]
     assert sum(leaf.memory_bytes for leaf in resident) == db.forest.cache.resident_bytes > 0
+
+
+def test_dirty_memory_is_counted_as_it_grows():
+    db = filled(cache_capacity_bytes=CAPACITY, blob_bytes_min=500)
+    chance = random.Random(1)
+    for turn in range(3_000):
+        key = chance.randrange(7_000).to_bytes(2)
+        if turn % 3:
+            db.insert(key, chance.randbytes(chance.randrange(800)))
+        else:
+            db.remove(key)
+    # Blobs that were overwritten stay counted until the next checkpoint, as the log does.
+    assert db.stats().dirty_bytes <= db.forest.dirty_bytes < 1.5 * db.stats().dirty_bytes
+    db.checkpoint()
+    assert db.forest.dirty_bytes == db.stats().dirty_bytes == 0
+
+
+def test_what_a_commit_loaded_leaves_with_it():
+    db = filled(cache_capacity_bytes=0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    batch = Batch()
+    for number in range(0, 6_000, 20):
+        batch.insert(db, number.to_bytes(2), b"new")
+    db.apply_batch(batch)
+    dirty = tracemalloc.get_traced_memory()[0] - before
+    db.checkpoint()
+    left = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert left < dirty / 4
+
+
+def test_an_index_is_counted_as_memory_has_it():
+    db = filled(cache_capacity_bytes=0, leaf_entries_max=4)
+    parts = [(low, leaf) for low, leaf in index.leaves(db.forest.roots[0])]
+    rows = [(low + b"", row_of(leaf.location, leaf), leaf.location.segment) for low, leaf in parts]
+    del parts
+    tracemalloc.start()
+    root = index.build([(bytearray(low), _leaf({row[0]: at}, *row)) for low, row, at in rows])
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.6 * index.memory_bytes(root) < taken < index.memory_bytes(root)
 
 
 def test_bytes_are_counted_as_memory_has_them():

@@ -162,6 +162,23 @@ def test_wait_durable_wakes_everybody_and_forgets_who_gave_up(tmp_path):
         asyncio.run(main())
 
 
+def test_a_loop_goes_on_while_the_disk_syncs(disk):
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+    went_on = threading.Event()
+
+    async def flush():
+        syncing = asyncio.ensure_future(db.flush_async())
+        await asyncio.sleep(0)
+        went_on.set()  # By the loop, while the sync waits for it.
+        return await asyncio.wait_for(syncing, 20)
+
+    disk.fail = lambda operation, _name: (
+        None if operation != "sync" or went_on.wait(20) else OSError()
+    )
+    assert asyncio.run(flush()) == db.durable_sequence == 1
+
+
 @pytest.mark.parametrize("keep", [0, 5_000])
 def test_a_long_log_is_cut_without_a_flusher_too(disk, keep):
     db = open_on(disk, checkpoint_log_bytes=500, log_keep_bytes=keep)

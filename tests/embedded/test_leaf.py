@@ -39,6 +39,23 @@ def test_equal_lengths_and_shared_prefixes_are_stored_once():
     assert len(payload) < 256 * (1 + 8) + 60
 
 
+@given(
+    st.integers(1, 10).flatmap(
+        lambda size: st.sets(st.binary(min_size=size, max_size=size), min_size=1, max_size=300)
+    )
+)
+def test_keys_of_one_length_come_back(keys):
+    keys = sorted(keys)
+    payload, flags = encode_leaf(1, 1, keys, [b"value"] * len(keys), None)
+    assert decode_leaf(payload, flags)[2] == keys
+
+
+def test_keys_in_sequence_take_next_to_nothing():
+    keys = [number.to_bytes(16) for number in range(10**6, 10**6 + 128)]
+    payload, _ = encode_leaf(1, 1, keys, [b""] * 128, zstandard.ZstdCompressor(level=3))
+    assert len(payload) < 0.03 * 16 * 128
+
+
 @given(st.binary(max_size=80), st.sampled_from((0, COMPRESSED)))
 def test_hostile_leaves_raise_only_what_segments_catch(payload, flags):
     with suppress(Exception):  # segment.py turns any of them into a CorruptedError.

@@ -107,10 +107,16 @@ def test_every_write_is_refused_and_nothing_is_touched(disk):
         lambda: reader.reserve_ids(2),
         lambda: reader.watch_prefix(b""),
         reader.clear,
+        reader.compact,
+        lambda: reader.import_([]),
         lambda: asyncio.run(reader.wait_durable(1)),
     ):
         with pytest.raises(InvalidArgumentError):
             write()
+    with pytest.raises(InvalidArgumentError, match="only a writer makes: ask it"):
+        reader.backup("elsewhere")
+    with pytest.raises(InvalidArgumentError, match="nobody has it open"):
+        reader.verify()
     assert list(reader) == [(b"a", b"1")]
     assert reader.durable_sequence == 0
     assert not reader.was_recovered

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import index
+from conduitstore.engine.embedded import index, manifest
+from conduitstore.engine.embedded.manifest import REWRITE_BYTES_MIN
 from conduitstore.errors import ClosedError, StoreFullError
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -18,6 +19,7 @@ SETTINGS = {
     "blob_bytes_min": 500,
     "leaf_entries_max": 32,
 }
+TEXTS_BYTES = 2_000
 
 
 @pytest.fixture
@@ -38,28 +40,26 @@ def leaves_of(db):
     return [leaf for _, leaf in index.leaves(db.forest.roots[0])]
 
 
-def watched(db, disk, monkeypatch):
-    """Have every checkpoint compare the segments with their bound; gives how much they held."""
-    fullest = []
-    publish = db.checkpointer.publish
+def watched(db, disk):
+    """Compare every file with its bound at every call to the system; gives those calls."""
+    moments = []
 
-    def checked(*args, **options):
-        victims = publish(*args, **options)
-        keeper = db.checkpointer
-        bound = 2 * keeper.live_bytes + keeper.written_bytes
-        used = file_bytes(disk, "segment")
-        assert used <= bound
-        fullest.append(used)
-        return victims
+    def look(operation, name):
+        stats = db.stats()
+        total, logs = file_bytes(disk, ""), file_bytes(disk, "log")
+        bound = 2 * stats.live_bytes + stats.checkpoint_bytes + 2 * REWRITE_BYTES_MIN + TEXTS_BYTES
+        assert total - logs <= bound, (operation, name)
+        assert logs <= 4 * db.settings.checkpoint_log_bytes + db.settings.log_keep_bytes + 1_000
+        moments.append((operation, name))
 
-    monkeypatch.setattr(db.checkpointer, "publish", checked)
-    return fullest
+    disk.fail = look
+    return moments
 
 
-def test_files_keep_to_their_bound_under_overwriting_and_deleting(disk, monkeypatch):
+def test_files_keep_to_their_bound_under_overwriting_and_deleting(disk):
     chance = random.Random(1)
-    db, model = open_on(disk), {}
-    fullest = watched(db, disk, monkeypatch)
+    db, model = open_on(disk, log_keep_bytes=10_000), {}
+    moments = watched(db, disk)
     for turn in range(12_000):
         key = chance.randrange(3_000).to_bytes(2)
         if chance.random() < (0.9 if turn // 3_000 == 2 else 0.3):
@@ -68,13 +68,57 @@ def test_files_keep_to_their_bound_under_overwriting_and_deleting(disk, monkeypa
         else:
             model[key] = chance.randbytes(chance.choice((10, 60, 60, 700)))
             db.insert(key, model[key])
-    assert len(fullest) > 50
+    assert sum(name.startswith("segment") for _, name in moments) > 100
+    disk.fail = lambda _operation, _name: None
     assert list(db) == sorted(model.items())
     db.clear()
     db.checkpoint()
     db.compact()
     assert file_bytes(disk, "segment") == 0, "space goes back to the system"
     db.close()
+
+
+def test_most_of_a_store_deleted_gives_its_space_back(disk):
+    db = open_on(disk, log_keep_bytes=0)
+    moments = watched(db, disk)
+    for number in range(3_000):
+        db.insert(number.to_bytes(2), random.Random(number).randbytes(100))
+    db.checkpoint()
+    full = file_bytes(disk, "")
+    with_one = [number.to_bytes(2) for number in range(3_000) if number % 100]
+    for key in with_one:
+        db.remove(key)
+    db.compact()
+    assert moments
+    assert file_bytes(disk, "") < full / 10
+    assert len(db) == 30
+
+
+def test_a_manifest_is_as_long_as_its_store_is_large(disk, monkeypatch):
+    monkeypatch.setattr(manifest, "REWRITE_BYTES_MIN", 1_000)
+    db = open_on(disk, leaf_entries_max=4, checkpoint_log_bytes=1 << 30)
+    for number in range(20_000):
+        db.insert(number.to_bytes(2), b"%d" % number)
+    db.checkpoint()
+    assert file_bytes(disk, "manifest") > 10_000
+    db.clear()
+    for key in (b"a", b"b"):  # The generation before is kept, and so is what holds it.
+        db.insert(key, b"")
+        db.checkpoint()
+    db.insert(b"c", b"")
+    db.checkpoint()
+    assert file_bytes(disk, "manifest") < 1_000
+
+
+def test_ceilings_do_not_fill_the_manifest(disk):
+    db = open_on(disk, idgen_persist_interval=1)
+    for _ in range(8_000):
+        db.generate_id()
+        db.keep_up()
+    assert file_bytes(disk, "manifest") < 2.5 * REWRITE_BYTES_MIN
+    newest = db.generate_id()
+    disk.kill()
+    assert open_on(disk).generate_id() > newest
 
 
 def test_compact_leaves_little_but_what_lives(disk):

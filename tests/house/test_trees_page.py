@@ -38,16 +38,12 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    backupid_algorithm backupid_etag backupkeyid_backup blocked_servername_mediaid filehash_metadata
-    filehash_servername_mediaid filehash_thumbnailid id_appserviceregistrations keychangeid_userid
-    keyid_key onetimekeyid_onetimekeys openidtoken_expiresatuserid referencedevents roomid_pduleaves
-    roomid_shortstatehash senderkey_pusher server_signingkeys servercurrentevent_data
-    servername_educount servername_userlocalpart_mediaid servernameevent_data
-    servernamemediaid_metadata servernamemediaid_userlocalpart shorteventid_authchain
-    shorteventid_shortstatehash shortstatehash_statediff softfailedeventids statehash_shortstatehash
-    threadid_userids thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
-    userdevicetxnid_response userfilterid_filter userid_lastonetimekeyupdate userid_masterkeyid
-    userid_selfsigningkeyid userid_usersigningkeyid
+    blocked_servername_mediaid filehash_metadata filehash_servername_mediaid filehash_thumbnailid
+    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
+    server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
+    servernamemediaid_userlocalpart shorteventid_authchain softfailedeventids threadid_userids
+    thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
+    userdevicetxnid_response userfilterid_filter
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

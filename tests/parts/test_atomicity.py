@@ -4,12 +4,21 @@ import pytest
 
 from conduitstore.parts.presence import Presence
 
-A, B, ROOM = "@a:one.test", "@b:two.test", "!r:one.test"
+A, B, ROOM, LIVED = "@a:one.test", "@b:two.test", "!r:one.test", "!lived:one.test"
+NAME, TOPIC = ("m.room.name", ""), ("m.room.topic", "")
 
 
 def receipt(event, thread=None):
     detail = {"ts": 1} if thread is None else {"ts": 1, "thread_id": thread}
     return {"type": "m.receipt", "content": {event: {"m.read": {A: detail}}}}
+
+
+def cross(letter):
+    return {"keys": {"ed25519:k": letter * 43}}
+
+
+def backup_of(parts):
+    return parts.key_backups.latest_version(A)
 
 
 OPERATIONS = {
@@ -23,6 +32,24 @@ OPERATIONS = {
     "set token": lambda p, _: p.devices.set_token(A, "D", "token2"),
     "rename device": lambda p, _: p.devices.update_metadata(A, "D", {"display_name": "x"}),
     "last seen": lambda p, _: p.devices.set_last_seen({(A, "D"): 5}),
+    "device keys": lambda p, _: p.keys.add_device_keys(A, "D", {"keys": {}}),
+    "cross-signing keys": lambda p, _: p.keys.add_cross_signing_keys(
+        A, cross("N"), cross("S"), cross("U")
+    ),
+    "sign": lambda p, _: p.keys.sign(A, "M" * 43, B, "k", "s"),
+    "announce": lambda p, _: p.keys.mark_changed(A),
+    "one-time keys": lambda p, _: p.one_time_keys.add(A, "D", {"x:1": {}, "x:2": {}}),
+    "claim": lambda p, _: p.one_time_keys.claim(A, "D", "x"),
+    "claim many": lambda p, _: p.one_time_keys.claim_many([(A, "D", "x"), (A, "D", "y")]),
+    "prune": lambda p, _: p.one_time_keys.prune(A, "D", 0),
+    "fallback key": lambda p, _: p.one_time_keys.add_fallback(A, "D", "y:2", {}),
+    "backup": lambda p, _: p.key_backups.create(A, {"n": 2}),
+    "change backup": lambda p, _: p.key_backups.update(A, backup_of(p), {"n": 2}),
+    "delete backup": lambda p, _: p.key_backups.delete(A, backup_of(p)),
+    "back keys up": lambda p, _: p.key_backups.add_keys(
+        A, backup_of(p), {ROOM: {"s": {}, "t": {}}}
+    ),
+    "delete backed up keys": lambda p, _: p.key_backups.delete_keys(A, backup_of(p)),
     "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
     "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
     "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
@@ -39,6 +66,19 @@ OPERATIONS = {
     "knock": lambda p, _: p.rooms.members.mark_knocked(B, ROOM, [{}]),
     "leave": lambda p, _: p.rooms.members.mark_left(A, ROOM, [{}]),
     "forget": lambda p, _: p.rooms.members.forget(A, "!left:one.test"),
+    "save state": lambda p, _: p.rooms.state_compressor.save({NAME: "$n", TOPIC: "$t"}),
+    "change state": lambda p, _: p.rooms.state_compressor.change(
+        p.rooms.state.current(LIVED), {NAME: "$n"}
+    ),
+    "set state": lambda p, _: p.rooms.state.set_current(ROOM, p.rooms.state.before("$l")),
+    "state before": lambda p, _: p.rooms.state.set_before("$x", p.rooms.state.before("$l")),
+    "extremities": lambda p, _: p.rooms.state.set_forward_extremities(LIVED, ["$0"]),
+    "append state": lambda p, message: p.rooms.append(
+        message(6, LIVED, type="m.room.name", state_key=""), "$6", LIVED
+    ),
+    "backfill a room": lambda p, message: p.rooms.append.backfilled(
+        message(7, "!new:x"), "$7", "!new:x"
+    ),
     "receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$x")),
     "thread receipt": lambda p, _: p.rooms.receipts.update(A, ROOM, receipt("$0", "main")),
     "private marker": lambda p, _: p.rooms.receipts.set_private_read(A, ROOM, 2),
@@ -75,6 +115,11 @@ def lived_in(store, message):
     def live(tx):
         tx.users.create(A, "hash")
         tx.devices.create(A, "D", "token")
+        tx.keys.add_device_keys(A, "D", {})
+        tx.keys.add_cross_signing_keys(A, cross("M"))
+        tx.one_time_keys.add(A, "D", {"x:0": {}})
+        tx.one_time_keys.add_fallback(A, "D", "y:1", {})
+        tx.key_backups.add_keys(A, tx.key_backups.create(A, {}), {ROOM: {"s": {}}})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.account_data.update(None, A, "m.direct", {})
@@ -82,6 +127,7 @@ def lived_in(store, message):
         tx.rooms.timeline.add_outlier(message(1), "$1")
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
+        tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
         tx.rooms.receipts.update(A, ROOM, receipt("$0"))
         tx.rooms.receipts.set_private_read(A, ROOM, 1)
         tx.rooms.user_counters.increment(ROOM, [A], [A])

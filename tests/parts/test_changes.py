@@ -27,9 +27,11 @@ def on_a_loop(test):
 @pytest.fixture
 def joined(store, message):
     """A is in ROOM, which has an event; B is in OTHER, which has one too."""
+    store.users.create(A, None)
+    store.devices.create(A, "D", "token")
     store.rooms.members.mark_joined(A, ROOM)
     store.rooms.members.mark_joined(B, OTHER)
-    store.rooms.timeline.append(message(0), "$0", ROOM)
+    store.rooms.append(message(0, type="m.room.encryption", state_key=""), "$0", ROOM)
     store.rooms.timeline.append(message(0, room=OTHER), "$1", OTHER)
     return store
 
@@ -68,6 +70,12 @@ WRITES = {
     "to-device fan-out": lambda s, _: s.to_device.queue_many(B, "t", {B: {"X": {}}, A: {"D": {}}}),
     "event": lambda s, message: s.rooms.timeline.append(message(5), "$5", ROOM),
     "receipt": lambda s, _: s.rooms.receipts.update(B, ROOM, receipt(B)),
+    "one-time keys": lambda s, _: s.one_time_keys.add(A, "D", {"x:1": {}}),
+    "own keys": lambda s, _: s.keys.mark_changed(A),
+    "keys in the room": lambda s, _: (
+        s.rooms.members.mark_joined(B, ROOM),
+        s.keys.mark_changed(B),
+    ),
     "account data": lambda s, _: s.account_data.update(None, A, "t", {}),
     "room account data": lambda s, _: s.account_data.update(ROOM, A, "t", {}),
     "join": lambda s, _: s.rooms.members.mark_joined(A, OTHER),

@@ -40,7 +40,9 @@ class Client:
             if news.timeline.limited:
                 told = self._gap(store, room, news.timeline) + told
             self.events[room] += told
-            self.receipts += [(r.count, room, r.user, r.event["n"]) for r in news.receipts]
+            self.receipts += [
+                (r.count, room, r.user, next(iter(r.event["content"]))) for r in news.receipts
+            ]
             self.account_data += [(c, room, e["type"], e["content"]) for c, e in news.account_data]
         self.account_data += [(c, None, e["type"], e["content"]) for c, e in answer.account_data]
         self.to_device += [event["content"]["n"] for _, event in answer.to_device]
@@ -97,10 +99,8 @@ def write(parts, written, kind, user, room, n):
             parts.to_device.queue(USERS[0], user, DEVICE, "t", {"n": n})
             written.to_device[user].append(n)
         case "receipt":
-            parts.rooms.receipts.update(
-                user, room, {"content": {f"${n}": {"m.read": {user: {}}}}, "n": n}
-            )
-            written.receipts[room, user] = n
+            parts.rooms.receipts.update(user, room, receipt(user, n))
+            written.receipts[room, user] = f"$later{n}"
         case "account_data":
             parts.account_data.update(None, user, "t", {"n": n})
             written.account_data[user, None, "t"] = {"n": n}
@@ -110,6 +110,11 @@ def write(parts, written, kind, user, room, n):
 
 
 KINDS = ["event", "to_device", "receipt", "account_data", "room_account_data"]
+
+
+def receipt(user, n):
+    """For an event that is in no timeline here, so that the later call wins."""
+    return {"type": "m.receipt", "content": {f"$later{n}": {"m.read": {user: {"ts": n}}}}}
 
 
 def pdu(room, sender, n):

@@ -192,6 +192,31 @@ def test_the_registry_forgets_whom_nobody_keeps():
     assert [ref() for ref in subscribers.watched["t"]] == [kept]
 
 
+@pytest.mark.parametrize("end", ["closed", "not kept"])
+def test_the_registry_is_empty_once_nobody_reads(end):
+    subscribers = Subscribers()
+    kept = [added(subscribers, tree) for tree in ("t", "t", "u")]
+    if end == "closed":
+        for one in kept:
+            one.close()
+    else:
+        kept.clear()
+        gc.collect()
+    subscribers.forget_gone()
+    assert not subscribers.watched
+
+
+def test_the_registry_keeps_who_was_closed_with_events_that_are_not_durable_yet():
+    subscribers = Subscribers()
+    one = Subscriber(b"", 10, only_durable=True)
+    subscribers.add("t", one)
+    subscribers.publish("t", [A], 1)
+    one.close()
+    subscribers.forget_gone()
+    subscribers.reached(1)
+    assert list(one) == [A]
+
+
 def test_the_registry_closes_one_tree_or_all():
     subscribers = Subscribers()
     one, other = added(subscribers, "t"), added(subscribers, "u")

@@ -21,7 +21,12 @@ class Settings:
     returns, so that a killed process loses nothing. ``none``: in memory until the next interval."""
 
     cache_capacity_bytes: int = 256 * 1024 * 1024
-    """How much clean leaves may take in memory; dirty ones are bounded by the next setting."""
+    """How much clean leaves and blobs may take in memory.
+
+    A store makes its process larger by at most 1.15 times the sum of this, twice
+    ``dirty_bytes_max`` and twice ``index_bytes`` of :meth:`stats`, and 6 MiB; beside that come one
+    commit's own bytes and the leaves that it changes, under ``durability="none"`` the commits of
+    one interval, and what iterators, snapshots and subscribers hold."""
 
     checkpoint_log_bytes: int = 64 * 1024 * 1024
     """How long the log may get before its commits are written into segments."""
@@ -48,10 +53,10 @@ class Settings:
     idgen_persist_interval: int = 1_000_000
     """How many ids are reserved with one sync; an unclean end skips at most twice as many."""
 
-    leaf_entries_max: int = 256
+    leaf_entries_max: int = 128
     """Entries in a leaf before it splits; tests shrink it so that rare shapes become common."""
 
-    leaf_bytes_max: int = 32 * 1024
+    leaf_bytes_max: int = 16 * 1024
     """Bytes of keys and values in a leaf before it splits."""
 
     blob_bytes_min: int = 4 * 1024

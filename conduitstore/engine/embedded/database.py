@@ -184,6 +184,7 @@ class Database(StoreOperations, LiveTree, Guard):
         return sequence
 
     def _notify(self, ops: list[Any]) -> None:
+        self.subscribers.forget_gone()
         names = {tree_id: name for name, tree_id in self.forest.ids.items()}
         events: dict[str, list[Event]] = {}
         each = iter(ops)
@@ -203,8 +204,10 @@ class Database(StoreOperations, LiveTree, Guard):
         """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
         if durability == "commit":
             self.sync(sequence)
-        if self.is_long:
+        is_long = self.is_long
+        if is_long or self.frozen_log_bytes:
             self.is_behind = self.backlog >= BACKLOG_MAX
+        if is_long:
             self.on_long_log()
 
     @property

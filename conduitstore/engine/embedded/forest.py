@@ -244,6 +244,7 @@ class Forest:
             except BaseException:
                 self._is_torn = True
                 raise
+        self._pinned.clear()  # What of it is still needed is dirty now, or in the cache.
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:

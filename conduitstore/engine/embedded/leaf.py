@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
+NUMBER_BYTES_MAX = 8
+"""Suffixes of one length up to this are stored as differences."""
 LEAF_PAYLOAD_SIZES = range((1 << 30) + 1)
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
@@ -102,8 +104,10 @@ def stored_values(keys: list[bytes], entries: dict[bytes, bytes]) -> list[Any]:
 
 # On disk: msgpack [tree id, generation, shared prefix, column of key suffixes, column of values],
 # compressed where that makes it shorter. A column whose items have all the same length is
-# [length, items joined], so that equal lengths are stored once; any other is a plain list. In the
-# place of a value there may be a reference to a blob: [segment, offset, frame bytes, value bytes].
+# [length, items joined], so that equal lengths are stored once; any other is a plain list. Suffixes
+# of one length up to 8 are numbers that rise: each is stored as how far it is above the one before,
+# which for keys in sequence is always the same and compresses to almost nothing. In the place of a
+# value there may be a reference to a blob: [segment, offset, frame bytes, value bytes].
 
 
 def encode_leaf(
@@ -119,7 +123,7 @@ def encode_leaf(
     suffixes = [key[cut:] for key in keys]
     values = list(stored)
     payload: bytes = msgpack.packb(
-        [tree_id, generation, shared, _column(suffixes), _column(values)]
+        [tree_id, generation, shared, _rising(_column(suffixes)), _column(values)]
     )
     payload, is_compressed = compressed(payload, compressor)
     return payload, COMPRESSED if is_compressed else 0
@@ -134,7 +138,7 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
     if flags & COMPRESSED:
         payload = decompressed(payload, LEAF_PAYLOAD_SIZES)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
-    keys = [shared + suffix for suffix in _uncolumn(suffixes)]
+    keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes))]
     return tree_id, generation, keys, _uncolumn(values)
 
 
@@ -154,8 +158,36 @@ def _column(items: Sequence[Any]) -> Sequence[Any]:
     return items
 
 
+def _is_joined(column: Sequence[Any]) -> bool:
+    return len(column) == 2 and type(column[0]) is int
+
+
+def _rising(column: Sequence[Any]) -> Sequence[Any]:
+    """Differences in the place of numbers that rise: one subtraction does it for all of them."""
+    if not _is_joined(column) or column[0] > NUMBER_BYTES_MAX:
+        return column
+    length, joined = column
+    numbers = int.from_bytes(joined)
+    return [length, (numbers - (numbers >> 8 * length)).to_bytes(len(joined))]
+
+
+def _summed(column: list[Any]) -> list[Any]:
+    """The opposite: each step adds to every number the sum of twice as many before it.
+
+    No sum is above the last number, so none runs over into its neighbour's bytes.
+    """
+    if not _is_joined(column) or not 0 < column[0] <= NUMBER_BYTES_MAX:
+        return column
+    length, joined = column
+    numbers, shift = int.from_bytes(joined), 8 * length
+    while shift < 8 * len(joined):
+        numbers += numbers >> shift
+        shift *= 2
+    return [length, numbers.to_bytes(len(joined))]
+
+
 def _uncolumn(column: list[Any]) -> list[bytes]:
-    if len(column) != 2 or type(column[0]) is not int:
+    if not _is_joined(column):
         return column
     length, joined = column
     if length <= 0 or len(joined) % length:

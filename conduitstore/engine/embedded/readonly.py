@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from typing import NoReturn
@@ -172,7 +173,22 @@ class ReadOnlyStore(Database):
         on_read: OnRead | None = None,  # noqa: ARG002
     ) -> NoReturn:
         self.check_handle()
-        raise InvalidArgumentError("a writer may be at work: ask it, or verify the closed store")
+        raise InvalidArgumentError(
+            "a writer may be at work, whose unfinished bytes would look like damage: ask it, or "
+            "verify the store while nobody has it open"
+        )
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],  # noqa: ARG002 - refused whatever is asked
+        *,
+        on_read: OnRead | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        self.check_handle()
+        raise InvalidArgumentError(
+            "a backup begins with a checkpoint, which only a writer makes: ask it for one, or open "
+            "the store for writing"
+        )
 
     def watch(self, *_: object) -> NoReturn:
         raise InvalidArgumentError("a store open for reading hears of no commits: refresh it")

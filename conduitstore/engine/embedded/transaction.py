@@ -14,7 +14,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from conduitstore import kv
 from conduitstore.engine.merge import MergeOperators
+from conduitstore.engine.reading import NestedReadTransaction, as_transaction
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import WriteSurface, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
@@ -218,7 +220,7 @@ class Transaction(DraftTree):
 
     def transaction(
         self,
-        fn: Callable[[Transaction], T],
+        fn: Callable[[kv.Transaction], T],
         *,
         durability: Durability | None = None,
         read_only: bool = False,
@@ -229,7 +231,8 @@ class Transaction(DraftTree):
         savepoint = len(self._journal), len(self._created), self._count
         self._nested += 1
         try:
-            result = fn(self)
+            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
+            # Its own handles refuse each write; this is about those of the transaction around it.
             if read_only and savepoint != (len(self._journal), len(self._created), self._count):
                 refuse_write()
         except BaseException:

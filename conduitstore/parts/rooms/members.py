@@ -108,6 +108,26 @@ class Members(Part[Near]):
         return self._move(user, room, "leave", pack_json_objects(events))
 
     @atomic
+    def follow(self, user: UserId, room: RoomId, event: JsonObject) -> None:
+        """Move the user to what a member event says of them.
+
+        An invite or a knock brings the stripped state in its ``unsigned``; a leave or a ban of
+        theirs is kept for them to see. Source: Conduit, update_membership.
+
+        Raises:
+            InvalidArgumentError: no such membership.
+        """
+        match _membership_in(event):
+            case "join":
+                self.mark_joined(user, room)
+            case "invite":
+                self.mark_invited(user, room, _stripped_state(event, "invite_room_state"))
+            case "knock":
+                self.mark_knocked(user, room, _stripped_state(event, "knock_room_state"))
+            case _:
+                self.mark_left(user, room, [event] if event.get("state_key") == user else ())
+
+    @atomic
     def forget(self, user: UserId, room: RoomId) -> bool:
         """Drop a left room; False, and no change, where the user has not left it.
 
@@ -270,6 +290,22 @@ class Members(Part[Near]):
 
 
 _MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
+
+
+def _membership_in(event: JsonObject) -> Membership:
+    """Of a member event; a ban is a leave that cannot be followed by a join."""
+    content = event.get("content")
+    said = content.get("membership") if isinstance(content, dict) else None
+    membership = "leave" if said == "ban" else said
+    if membership not in _MEMBERSHIPS:
+        raise InvalidArgumentError(f"unknown membership: {shown(said)}")
+    return membership
+
+
+def _stripped_state(event: JsonObject, field: str) -> Sequence[JsonObject]:
+    unsigned = event.get("unsigned")
+    events = unsigned.get(field) if isinstance(unsigned, dict) else None
+    return [e for e in events if isinstance(e, dict)] if isinstance(events, list) else ()
 
 
 def server_of(user: UserId) -> ServerName:

@@ -14,7 +14,7 @@ from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
 from conduitstore.kv import Tree
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
-from conduitstore.types import EventId, RoomId, ShortEventId, ShortRoomId, ShortStateKey
+from conduitstore.types import EventId, RoomId, ShortEventId, ShortRoomId, ShortStateKey, StateKey
 
 T = TypeVar("T")
 
@@ -24,12 +24,13 @@ _STATE_KEY = TREES["statekey_shortstatekey"].key
 
 
 class Short(Part[Near]):
-    """Trees: ``roomid_shortroomid``, and both ways for events and for state keys.
+    """Trees, both ways each: for rooms, for events and for state keys.
 
     Source: Conduit, the operations of the same names and ``get_...``.
     """
 
     _rooms = TreeOf("roomid_shortroomid")
+    _room_ids = TreeOf("shortroomid_room")
     _events = TreeOf("eventid_shorteventid")
     _event_ids = TreeOf("shorteventid_eventid")
     _state_keys = TreeOf("statekey_shortstatekey")
@@ -42,7 +43,8 @@ class Short(Part[Near]):
     @atomic
     def get_or_create_room(self, room: RoomId) -> ShortRoomId:
         """The room's number, drawn now if need be."""
-        return ShortRoomId(self._get_or_create(self._rooms, _ROOM(room), None, b""))
+        [short] = self._get_or_create(self._rooms, self._room_ids, [_ROOM(room)])
+        return ShortRoomId(short)
 
     def rooms(self) -> list[RoomId]:
         """Every room with a number, by id. Cost: a full scan. Source: Conduit, iter_ids."""
@@ -52,6 +54,14 @@ class Short(Part[Near]):
         """The numbers of many rooms, in their order."""
         return _numbers(self._rooms, map(_ROOM, rooms), ShortRoomId)
 
+    def room_id(self, short: ShortRoomId) -> RoomId | None:
+        """The room of a number; None for a number that is no room's.
+
+        Source: tuwunel, get_roomid_from_short.
+        """
+        value = self._room_ids.get(pack_u64(short))
+        return None if value is None else RoomId(unpack_text("shortroomid_room", value))
+
     def event(self, event: EventId) -> ShortEventId | None:
         """The event's number; None if it never had one."""
         return _number(self._events, _EVENT(event), ShortEventId)
@@ -59,16 +69,17 @@ class Short(Part[Near]):
     @atomic
     def get_or_create_event(self, event: EventId) -> ShortEventId:
         """The event's number, drawn now if need be."""
-        return self._event(event)
+        return self.get_or_create_event_many([event])[0]
 
     @atomic
-    def get_or_create_event_many(self, events: Sequence[EventId]) -> list[ShortEventId]:
+    def get_or_create_event_many(self, events: Iterable[EventId]) -> list[ShortEventId]:
         """The numbers of many events, in their order, in one commit."""
-        return [self._event(event) for event in events]
+        keys = [_EVENT(event) for event in events]
+        return list(map(ShortEventId, self._get_or_create(self._events, self._event_ids, keys)))
 
-    def _event(self, event: EventId) -> ShortEventId:
-        key = _EVENT(event)
-        return ShortEventId(self._get_or_create(self._events, key, self._event_ids, key))
+    def event_many(self, events: Iterable[EventId]) -> list[ShortEventId | None]:
+        """The numbers of many events, in their order. Source: the forks, get_shorteventid."""
+        return _numbers(self._events, map(_EVENT, events), ShortEventId)
 
     def event_id(self, short: ShortEventId) -> EventId | None:
         """The event of a number; None for a number that is no event's."""
@@ -86,40 +97,41 @@ class Short(Part[Near]):
         """The number of a type and state key; None proves that no state has it anywhere."""
         return _number(self._state_keys, _STATE_KEY.pack(type, state_key), ShortStateKey)
 
+    def state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey | None]:
+        """The numbers of many (type, state key), in their order; none is created."""
+        keys = [_STATE_KEY.pack(type, state_key) for type, state_key in state_keys]
+        return _numbers(self._state_keys, keys, ShortStateKey)
+
     @atomic
     def get_or_create_state_key(self, type: str, state_key: str) -> ShortStateKey:
         """The number of a type and state key, drawn now if need be."""
-        return self._state_key(type, state_key)
+        return self.get_or_create_state_key_many([(type, state_key)])[0]
 
     @atomic
-    def get_or_create_state_key_many(
-        self, state_keys: Sequence[tuple[str, str]]
-    ) -> list[ShortStateKey]:
+    def get_or_create_state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey]:
         """The numbers of many (type, state key), in their order, in one commit."""
-        return [self._state_key(type, state_key) for type, state_key in state_keys]
+        keys = [_STATE_KEY.pack(type, state_key) for type, state_key in state_keys]
+        shorts = self._get_or_create(self._state_keys, self._state_key_ids, keys)
+        return list(map(ShortStateKey, shorts))
 
-    def _state_key(self, type: str, state_key: str) -> ShortStateKey:
-        key = _STATE_KEY.pack(type, state_key)
-        return ShortStateKey(self._get_or_create(self._state_keys, key, self._state_key_ids, key))
-
-    def state_key_id(self, short: ShortStateKey) -> tuple[str, str] | None:
+    def state_key_id(self, short: ShortStateKey) -> StateKey | None:
         """The (type, state key) of a number; None for a number that is no state key's."""
         return self.state_key_id_many([short])[0]
 
-    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[tuple[str, str] | None]:
+    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]:
         """The (type, state key) of many numbers, in their order."""
         values = self._state_key_ids.get_many([pack_u64(short) for short in shorts])
         return [None if value is None else _state_key_of(value) for value in values]
 
-    def _get_or_create(self, forward: Tree, key: bytes, reverse: Tree | None, value: bytes) -> int:
-        found = forward.get(key)
-        if found is not None:
-            return unpack_u64(forward.name, found)
-        short = self._near.globals.draw()
-        forward.insert(key, pack_u64(short))
-        if reverse is not None:
-            reverse.insert(pack_u64(short), value)
-        return short
+    def _get_or_create(self, forward: Tree, reverse: Tree, keys: Sequence[bytes]) -> list[int]:
+        """Every tree back holds the very key of the tree there."""
+        found = dict(zip(keys, forward.get_many(keys), strict=True))
+        for key, value in found.items():
+            if value is None:
+                found[key] = short = pack_u64(self._near.globals.draw())
+                forward.insert(key, short)
+                reverse.insert(short, key)
+        return [unpack_u64(forward.name, found[key] or b"") for key in keys]
 
 
 def _number(tree: Tree, key: bytes, kind: Callable[[int], T]) -> T | None:
@@ -132,6 +144,6 @@ def _numbers(tree: Tree, keys: Iterable[bytes], kind: Callable[[int], T]) -> lis
     return [None if value is None else kind(unpack_u64(tree.name, value)) for value in values]
 
 
-def _state_key_of(value: bytes) -> tuple[str, str]:
+def _state_key_of(value: bytes) -> StateKey:
     type, state_key = _STATE_KEY.unpack(value)
     return type, state_key

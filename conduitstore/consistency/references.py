@@ -1,0 +1,85 @@
+"""Trees that must agree row by row: most rules are lines of such a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from conduitstore.kv import KEY_BYTES_MAX, Keyspace
+from conduitstore.schema import TREES
+
+from .findings import Find, Finding
+from .rows import Row, folded, rows
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Each row of ``source`` has its row in ``target``.
+
+    The target's key is made of the fields of the same names.
+
+    Attributes:
+        where: target field to source field, where the names differ.
+        key: the source field that is the whole key instead.
+        value: the source field that the target's value must be; None: any value.
+        is_absent: turns it round: the target must *not* have that row.
+    """
+
+    source: str
+    target: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    value: str | None = None
+    is_absent: bool = False
+
+    def target_key(self, row: Row) -> bytes:
+        """Where the target's row has to be."""
+        if self.key is not None:
+            return row[self.key]
+        shape = TREES[self.target].key
+        return shape.join(*(row[self.where.get(name, name)] for name in shape.fields))
+
+    def find(self, view: Keyspace) -> Iterator[Finding]:
+        """The rows of ``source`` for which it does not hold. Cost: a point read for each row."""
+        target = view.open_tree(self.target)
+        for row in rows(view, self.source):
+            key = self.target_key(row)
+            is_key = 0 < len(key) <= KEY_BYTES_MAX  # It may be made of a damaged value.
+            found = target.get(key) if is_key else None
+            wrong = self._wrong(row, found)
+            if wrong is not None:
+                yield Finding(self.source, row["key"], f"{self.target} {wrong} {key!r}")
+
+    def _wrong(self, row: Row, found: bytes | None) -> str | None:
+        if self.is_absent:
+            return None if found is None else "must not have"
+        if found is None:
+            return "does not have"
+        if self.value is not None and row[self.value] not in (found, folded(found)):
+            return "has another value at"
+        return None
+
+
+def mirrored(one: str, other: str) -> tuple[Reference, Reference]:
+    """Two trees with the same rows under keys of the same fields; values are their own."""
+    return Reference(one, other), Reference(other, one)
+
+
+def exclusive(*trees: str) -> tuple[Reference, ...]:
+    """A key is in one of these trees at most."""
+    return tuple(
+        Reference(one, other, is_absent=True)
+        for number, one in enumerate(trees)
+        for other in trees[number + 1 :]
+    )
+
+
+def referring(*references: Reference) -> Find:
+    """A rule that is nothing but references."""
+    return together(*(reference.find for reference in references))
+
+
+def together(*finds: Find) -> Find:
+    """A rule of several parts."""
+    return lambda view: chain.from_iterable(find(view) for find in finds)

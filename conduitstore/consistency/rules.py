@@ -1,0 +1,59 @@
+"""Every rule, by the number it is known by in ``docs/consistency.md``."""
+
+from __future__ import annotations
+
+from .counts import above_the_counter, undecodable
+from .events import not_indexed, of_no_room
+from .findings import Rule
+from .members import MEMBERSHIPS, wrong_totals
+from .receipts import superseded_receipts
+from .references import Reference, exclusive, mirrored, referring, together
+
+RULES = [
+    Rule(0, "Every row is what the schema says, and every tree is in it.", undecodable),
+    Rule(1, "No count and no number is above the counter.", above_the_counter),
+    Rule(2, "Event ids and timelines lead to each other; no timeline event is an outlier.",
+         not_indexed),
+    Rule(3, "Rooms have numbers of their own, and every number in a key is a room's.", of_no_room),
+    Rule(4, "Short ids lead to each other in both directions.", referring(
+        Reference("eventid_shorteventid", "shorteventid_eventid",
+                  {"short_event": "value"}, value="key"),
+        Reference("shorteventid_eventid", "eventid_shorteventid",
+                  {"event": "value"}, value="key"),
+        Reference("statekey_shortstatekey", "shortstatekey_statekey",
+                  {"short_state_key": "value"}, value="key"),
+        Reference("shortstatekey_statekey", "statekey_shortstatekey", key="value", value="key"),
+        Reference("shorteventid_eventid", "shortstatekey_statekey",
+                  {"short_state_key": "short_event"}, is_absent=True),
+        Reference("roomid_shortroomid", "shorteventid_eventid", key="value", is_absent=True),
+        Reference("roomid_shortroomid", "shortstatekey_statekey", key="value", is_absent=True),
+    )),
+    Rule(8, "A user has one membership in a room, by user and by room.", referring(
+        *(reference for pair in MEMBERSHIPS.items() for reference in mirrored(*pair)),
+        *exclusive(*MEMBERSHIPS),
+        Reference("roomuserid_joined", "roomuseroncejoinedids"),
+    )),
+    Rule(9, "Totals and servers are those of the members.", together(wrong_totals, referring(
+        *mirrored("roomserverids", "serverroomids"),
+        *mirrored("roomserverids", "roomserverid_joinedcount"),
+    ))),
+    Rule(10, "Devices and access tokens lead to each other.", referring(
+        Reference("userdeviceid_token", "token_userdeviceid", {"token": "folded"}, value="key"),
+        Reference("token_userdeviceid", "userdeviceid_token", value="key"),
+        Reference("userdeviceid_token", "userdeviceid_metadata"),
+        Reference("token_userdeviceid", "userdeviceid_metadata"),
+    )),
+    Rule(11, "What waits for a device or belongs to one has its device.", referring(
+        Reference("todeviceid_events", "userdeviceid_metadata"),
+        Reference("userdeviceid_metadata", "userid_password"),
+    )),
+    Rule(12, "Account data and its index lead to each other.", referring(
+        Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
+        Reference("roomuserdataid_accountdata", "roomusertype_roomuserdataid", value="key"),
+    )),
+    Rule(13, "A user has one receipt in a room and in each thread.", together(
+        referring(Reference(
+            "roomuserthreadid_readreceiptid", "readreceiptid_readreceipt")),
+        superseded_receipts,
+    )),
+]  # fmt: skip

@@ -1,0 +1,272 @@
+"""Which state a room has, had at a count and had before each event; and where its history ends.
+
+- A room's current state moves its members along, in the same commit.
+- Each change of it is kept with its count, so the state at any since token is one point of a range:
+  nothing is written when somebody syncs.
+- A room with events always has forward extremities: they are replaced, never emptied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from conduitstore.codec.states import unpack_entry
+from conduitstore.codec.values import pack_text, pack_u64, unpack_u64
+from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.schema import TREES
+from conduitstore.types import (
+    Count,
+    EventId,
+    JsonObject,
+    Membership,
+    PduCount,
+    RoomId,
+    ShortEventId,
+    ShortRoomId,
+    ShortStateHash,
+    ShortStateKey,
+    StateEntry,
+    StateKey,
+    StoredEvent,
+    UserId,
+)
+
+_ROOM = TREES["roomid_shortstatehash"].key.pack
+_ROOM_COUNT = TREES["roomcount_shortstatehash"].key
+_LEAF = TREES["roomid_pduleaves"].key
+
+
+class ShortIds(Protocol):
+    """Numbers and what they stand for."""
+
+    def room(self, room: RoomId) -> ShortRoomId | None: ...
+    def get_or_create_room(self, room: RoomId) -> ShortRoomId: ...
+    def event(self, event: EventId) -> ShortEventId | None: ...
+    def get_or_create_event(self, event: EventId) -> ShortEventId: ...
+    def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]: ...
+    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]: ...
+
+
+class Difference(Protocol):
+    """What one state has and another lacks, and the other way round."""
+
+    @property
+    def added(self) -> AbstractSet[StateEntry]: ...
+    @property
+    def removed(self) -> AbstractSet[StateEntry]: ...
+
+
+class States(Protocol):
+    """The states themselves."""
+
+    def exists(self, state: ShortStateHash) -> bool: ...
+    def entries(self, state: ShortStateHash) -> list[StateEntry]: ...
+    def between(self, old: ShortStateHash, new: ShortStateHash) -> Difference: ...
+
+
+class Timelines(Protocol):
+    """Events."""
+
+    def get(self, event_id: EventId) -> StoredEvent | None: ...
+    def position(self, event_id: EventId) -> PduCount | None: ...
+
+
+class Memberships(Protocol):
+    """Who is what to a room."""
+
+    def membership(self, user: UserId, room: RoomId) -> Membership | None: ...
+    def follow(self, user: UserId, room: RoomId, event: JsonObject) -> None: ...
+    def mark_left(self, user: UserId, room: RoomId) -> Count: ...
+
+
+class RoomParts(Protocol):
+    """The parts of rooms."""
+
+    @property
+    def short(self) -> ShortIds: ...
+    @property
+    def state_compressor(self) -> States: ...
+    @property
+    def timeline(self) -> Timelines: ...
+    @property
+    def members(self) -> Memberships: ...
+
+
+class StateNear(Near, Protocol):
+    """What a state is made of, and what follows from one."""
+
+    @property
+    def rooms(self) -> RoomParts: ...
+
+
+class State(Part[StateNear]):
+    """Trees: of states, ``roomid_``, ``roomcount_`` and ``shorteventid_shortstatehash``.
+
+    And ``roomid_pduleaves``.
+    """
+
+    _current = TreeOf("roomid_shortstatehash")
+    _history = TreeOf("roomcount_shortstatehash")
+    _before = TreeOf("shorteventid_shortstatehash")
+    _leaves = TreeOf("roomid_pduleaves")
+
+    # The current state --------------------------------------------------------------------------
+    def current(self, room: RoomId) -> ShortStateHash | None:
+        """A room's state; None for a room that is not here, an invite to it notwithstanding.
+
+        Source: Conduit, get_room_shortstatehash.
+        """
+        return _number(self._current.name, self._current.get(_ROOM(room)))
+
+    @atomic
+    def set_current(self, room: RoomId, state: ShortStateHash, count: Count | None = None) -> None:
+        """Give the room a state, and its members what their events in it say.
+
+        Args:
+            room: need not have had one.
+            state: stored by the compressor, best in the same transaction.
+            count: when, if a count was drawn for what caused it.
+
+        Source: Conduit, set_room_state, and force_state with its update of members.
+
+        Raises:
+            InvalidArgumentError: no such state; or a member event in it that is not stored.
+
+        Cost: what is new in the state, not what was in it before.
+        """
+        old = self.current(room)
+        if old == state:
+            return
+        self._check(state)
+        self._current.insert(_ROOM(room), pack_u64(state))
+        short_room = self._near.rooms.short.get_or_create_room(room)
+        key = _ROOM_COUNT.pack(short_room, count or self._near.globals.draw())
+        self._history.insert(key, pack_u64(state))
+        self._move_members(room, old, state)
+
+    def _move_members(self, room: RoomId, old: ShortStateHash | None, new: ShortStateHash) -> None:
+        added, removed = self._changed_entries(old, new)
+        keys, events = _halves(added)
+        event_ids = self._near.rooms.short.event_id_many(events)
+        for user, event_id in zip(self._users(keys), event_ids, strict=True):
+            if user is not None:
+                self._near.rooms.members.follow(user, room, self._member_event(event_id))
+        told = set(keys)
+        for user in self._users([key for key in _halves(removed)[0] if key not in told]):
+            if user is not None:
+                self._leave(user, room)
+
+    def _changed_entries(
+        self, old: ShortStateHash | None, new: ShortStateHash
+    ) -> tuple[Collection[StateEntry], Collection[StateEntry]]:
+        states = self._near.rooms.state_compressor
+        if old is None:
+            return states.entries(new), ()
+        difference = states.between(old, new)
+        return sorted(difference.added), sorted(difference.removed)
+
+    def _users(self, keys: Sequence[ShortStateKey]) -> list[UserId | None]:
+        """Whose membership each key is; None where it is something else."""
+        names = self._near.rooms.short.state_key_id_many(keys)
+        return [
+            UserId(name[1]) if name is not None and name[0] == "m.room.member" else None
+            for name in names
+        ]
+
+    def _member_event(self, event_id: EventId | None) -> JsonObject:
+        event = None if event_id is None else self._near.rooms.timeline.get(event_id)
+        if event is None:
+            raise InvalidArgumentError(
+                f"the state names {event_id}, which is not stored: add it as an outlier first"
+            )
+        return event.pdu
+
+    def _leave(self, user: UserId, room: RoomId) -> None:
+        """A state that says nothing of a user any more has them out of the room."""
+        members = self._near.rooms.members
+        if members.membership(user, room) not in (None, "leave"):
+            members.mark_left(user, room)
+
+    def _check(self, state: ShortStateHash) -> None:
+        if not self._near.rooms.state_compressor.exists(state):
+            raise InvalidArgumentError(f"there is no room state {shown(state)}")
+
+    # Other times --------------------------------------------------------------------------------
+    @consistent
+    def at(self, room: RoomId, count: Count) -> ShortStateHash | None:
+        """The state a room had at a count; None where it had none yet.
+
+        With the count of an event (its position) it is the state with that event; with one less,
+        the state without it. Cost: one point of a range.
+        Source: Conduit, get_token_shortstatehash, which finds only what it stored at each sync.
+        """
+        short_room = self._near.rooms.short.room(room)
+        if short_room is None:
+            return None
+        lo, hi = _ROOM_COUNT.counts(short_room, since=Count(0), upto=count)
+        newest = next(self._history.range(lo, hi, reverse=True, limit=1), None)
+        return None if newest is None else _number(self._history.name, newest[1])
+
+    @atomic
+    def set_before(self, event: EventId, state: ShortStateHash) -> None:
+        """Record the state before an event, as its previous events have it.
+
+        Source: Conduit, set_event_state.
+        """
+        self._check(state)
+        short = self._near.rooms.short.get_or_create_event(event)
+        self._before.insert(pack_u64(short), pack_u64(state))
+
+    @consistent
+    def before(self, event: EventId) -> ShortStateHash | None:
+        """The state before an event, if one was recorded. Source: Conduit, pdu_shortstatehash."""
+        short = self._near.rooms.short.event(event)
+        return (
+            None if short is None else _number(self._before.name, self._before.get(pack_u64(short)))
+        )
+
+    # Forward extremities ------------------------------------------------------------------------
+    def forward_extremities(self, room: RoomId) -> list[EventId]:
+        """The events that a new one follows. Source: Conduit, get_forward_extremities."""
+        return [_LEAF.unpack(key)[1] for key in self._leaves.keys(_LEAF.prefix(room))]
+
+    @atomic
+    def set_forward_extremities(self, room: RoomId, events: Collection[EventId]) -> None:
+        """Replace them. Source: Conduit, set_forward_extremities.
+
+        Raises:
+            InvalidArgumentError: none are given, or one that is in no timeline.
+        """
+        if isinstance(events, str) or not events:
+            raise InvalidArgumentError("a room needs the events that the next one follows")
+        wanted = {_LEAF.pack(room, event): event for event in events}
+        for key in [key for key in self._leaves.keys(_LEAF.prefix(room)) if key not in wanted]:
+            self._leaves.remove(key)
+        for key, event in wanted.items():
+            if self._near.rooms.timeline.position(event) is None:
+                raise InvalidArgumentError(f"{shown(event)} is in no timeline")
+            self._leaves.insert(key, pack_text(event))
+
+    # Collecting ---------------------------------------------------------------------------------
+    @consistent
+    def named(self) -> set[ShortStateHash]:
+        """Every state that a room or an event names. Cost: one scan of all events."""
+        return {
+            ShortStateHash(unpack_u64(tree.name, value))
+            for tree in (self._current, self._history, self._before)
+            for _, value in tree
+        }
+
+
+def _number(tree: str, value: bytes | None) -> ShortStateHash | None:
+    return None if value is None else ShortStateHash(unpack_u64(tree, value))
+
+
+def _halves(
+    entries: Collection[StateEntry],
+) -> tuple[list[ShortStateKey], list[ShortEventId]]:
+    pairs = [unpack_entry(entry) for entry in entries]
+    return [key for key, _ in pairs], [event for _, event in pairs]

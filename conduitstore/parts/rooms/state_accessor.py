@@ -1,0 +1,300 @@
+"""What a room state says: the events in it, one or many or all, and what they contain.
+
+A state is given by its number (``rooms.state`` knows which one a room has, had at a token, and had
+before an event); the operations that begin with ``room_``, and the getters of well-known content,
+take a room and look at its current state. An event that is in the state but not in the store is
+left out; its id is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+from conduitstore.codec.states import unpack_entry
+from conduitstore.errors import CorruptedError
+from conduitstore.parts.part import Near, Part, consistent
+from conduitstore.types import (
+    Count,
+    EventId,
+    JsonObject,
+    RoomId,
+    ShortEventId,
+    ShortStateHash,
+    ShortStateKey,
+    StateEntry,
+    StateKey,
+    StoredEvent,
+    UserId,
+)
+
+
+class ShortIds(Protocol):
+    """Numbers and what they stand for."""
+
+    def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]: ...
+    def state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey | None]: ...
+    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]: ...
+
+
+class Difference(Protocol):
+    """What one state has and another lacks, and the other way round."""
+
+    @property
+    def added(self) -> AbstractSet[StateEntry]: ...
+    @property
+    def removed(self) -> AbstractSet[StateEntry]: ...
+
+
+class States(Protocol):
+    """The states themselves."""
+
+    def entries(self, state: ShortStateHash) -> list[StateEntry]: ...
+    def between(self, old: ShortStateHash, new: ShortStateHash) -> Difference: ...
+    def lookup_many(
+        self, state: ShortStateHash, keys: Sequence[ShortStateKey]
+    ) -> list[ShortEventId | None]: ...
+
+
+class RoomStates(Protocol):
+    """Which state a room has."""
+
+    def current(self, room: RoomId) -> ShortStateHash | None: ...
+    def at(self, room: RoomId, count: Count) -> ShortStateHash | None: ...
+
+
+class Timelines(Protocol):
+    """Events."""
+
+    def get_many(self, event_ids: Iterable[EventId]) -> list[StoredEvent | None]: ...
+
+
+class RoomParts(Protocol):
+    """The parts of rooms."""
+
+    @property
+    def short(self) -> ShortIds: ...
+    @property
+    def state(self) -> RoomStates: ...
+    @property
+    def state_compressor(self) -> States: ...
+    @property
+    def timeline(self) -> Timelines: ...
+
+
+class AccessorNear(Near, Protocol):
+    """Where states, their events and the ids of both are."""
+
+    @property
+    def rooms(self) -> RoomParts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanges:
+    """What became of a state.
+
+    Attributes:
+        changed: events that are new under their (type, state key), in place of others or not.
+        removed: what is not there any more, with the event that was.
+    """
+
+    changed: dict[StateKey, EventId]
+    removed: dict[StateKey, EventId]
+
+
+class StateAccessor(Part[AccessorNear]):
+    """No trees of its own. Any state that does not exist is an :class:`InvalidArgumentError`."""
+
+    # All of a state -----------------------------------------------------------------------------
+    def full_short_ids(self, state: ShortStateHash) -> dict[ShortStateKey, ShortEventId]:
+        """All of a state as numbers. Source: the forks, state_full_shortids."""
+        return dict(map(unpack_entry, self._near.rooms.state_compressor.entries(state)))
+
+    @consistent
+    def full_ids(self, state: ShortStateHash) -> dict[StateKey, EventId]:
+        """All of a state. Source: Conduit, state_full_ids; the forks, state_keys_with_ids."""
+        return self._named(self._near.rooms.state_compressor.entries(state))
+
+    @consistent
+    def full(self, state: ShortStateHash) -> dict[StateKey, StoredEvent]:
+        """All of a state with its events. Source: Conduit, state_full."""
+        return self._loaded(self.full_ids(state))
+
+    @consistent
+    def state_keys(self, state: ShortStateHash, type: str) -> dict[str, EventId]:
+        """The events of one type by state key. Cost: all of the state.
+
+        Source: the forks, state_keys, state_contains_type.
+        """
+        return {key[1]: event for key, event in self.full_ids(state).items() if key[0] == type}
+
+    # Some of it ---------------------------------------------------------------------------------
+    @consistent
+    def event_id_many(
+        self, state: ShortStateHash, keys: Sequence[StateKey]
+    ) -> list[EventId | None]:
+        """The events under some (type, state key), in their order; None where there is none.
+
+        Cost: four bulk or point reads more than one event takes, however large the state is.
+        """
+        rooms = self._near.rooms
+        numbers = rooms.short.state_key_many(keys)
+        known = [number for number in numbers if number is not None]
+        events = rooms.state_compressor.lookup_many(state, known)
+        found = {k: e for k, e in zip(known, events, strict=True) if e is not None}
+        ids = dict(zip(found, rooms.short.event_id_many(list(found.values())), strict=True))
+        return [None if number is None else ids.get(number) for number in numbers]
+
+    def event_id(self, state: ShortStateHash, type: str, state_key: str) -> EventId | None:
+        """The event under a type and state key. Source: Conduit, state_get_id."""
+        return self.event_id_many(state, [(type, state_key)])[0]
+
+    def contains(self, state: ShortStateHash, type: str, state_key: str) -> bool:
+        """Whether there is one. Source: the forks, state_contains."""
+        return self.event_id(state, type, state_key) is not None
+
+    @consistent
+    def get_many(
+        self, state: ShortStateHash, keys: Sequence[StateKey]
+    ) -> dict[StateKey, StoredEvent]:
+        """The events under some (type, state key), for those that have one.
+
+        Made for lazy loading: the members who speak on a page, at once.
+        """
+        ids = zip(keys, self.event_id_many(state, keys), strict=True)
+        return self._loaded({key: event for key, event in ids if event is not None})
+
+    def get(self, state: ShortStateHash, type: str, state_key: str) -> StoredEvent | None:
+        """The event under a type and state key. Source: Conduit, state_get."""
+        return self.get_many(state, [(type, state_key)]).get((type, state_key))
+
+    def content(self, state: ShortStateHash, type: str, state_key: str) -> JsonObject | None:
+        """That event's content. Source: the forks, state_get_content."""
+        return _content(self.get(state, type, state_key))
+
+    # What changed -------------------------------------------------------------------------------
+    @consistent
+    def changes(self, old: ShortStateHash | None, new: ShortStateHash | None) -> StateChanges:
+        """What became of one state in another; None stands for the empty one.
+
+        Cost: what differs, not what the two share. Source: the forks, state_added, state_removed.
+        """
+        if old is None or new is None:
+            changed = {} if new is None else self.full_ids(new)
+            return StateChanges(changed, {} if old is None else self.full_ids(old))
+        difference = self._near.rooms.state_compressor.between(old, new)
+        changed = self._named(sorted(difference.added))
+        removed = self._named(sorted(difference.removed))
+        return StateChanges(changed, {k: e for k, e in removed.items() if k not in changed})
+
+    @consistent
+    def changes_since(self, room: RoomId, since: Count, upto: Count) -> StateChanges:
+        """What became of a room's state in (since, upto]: the state delta of a sync.
+
+        With ``upto`` one below a timeline's first event it is what came before that timeline.
+        """
+        state = self._near.rooms.state
+        return self.changes(state.at(room, since), state.at(room, upto))
+
+    # A room's current state ---------------------------------------------------------------------
+    @consistent
+    def room_full(self, room: RoomId) -> dict[StateKey, StoredEvent]:
+        """All of it; empty for a room without. Source: Conduit, room_state_full."""
+        state = self._near.rooms.state.current(room)
+        return {} if state is None else self.full(state)
+
+    @consistent
+    def room_event_id(self, room: RoomId, type: str, state_key: str) -> EventId | None:
+        """Source: Conduit, room_state_get_id."""
+        state = self._near.rooms.state.current(room)
+        return None if state is None else self.event_id(state, type, state_key)
+
+    @consistent
+    def room_get_many(self, room: RoomId, keys: Sequence[StateKey]) -> dict[StateKey, StoredEvent]:
+        """Like :meth:`get_many`."""
+        state = self._near.rooms.state.current(room)
+        return {} if state is None else self.get_many(state, keys)
+
+    def room_get(self, room: RoomId, type: str, state_key: str) -> StoredEvent | None:
+        """Source: Conduit, room_state_get."""
+        return self.room_get_many(room, [(type, state_key)]).get((type, state_key))
+
+    def room_content(self, room: RoomId, type: str, state_key: str) -> JsonObject | None:
+        """Source: the forks, room_state_get_content."""
+        return _content(self.room_get(room, type, state_key))
+
+    # Well-known content -------------------------------------------------------------------------
+    def member(self, room: RoomId, user: UserId) -> JsonObject | None:
+        """A user's member content: name and avatar in the room. Source: the forks, get_member."""
+        return self.room_content(room, "m.room.member", user)
+
+    def is_encrypted(self, room: RoomId) -> bool:
+        """Source: the forks, is_encrypted_room."""
+        return self.room_event_id(room, "m.room.encryption", "") is not None
+
+    def name(self, room: RoomId) -> str | None:
+        """Source: the forks, get_name; the others below likewise."""
+        return self._text(room, "m.room.name", "name")
+
+    def topic(self, room: RoomId) -> str | None:
+        """What the room is about."""
+        return self._text(room, "m.room.topic", "topic")
+
+    def avatar(self, room: RoomId) -> str | None:
+        """The room's picture, as an mxc:// address."""
+        return self._text(room, "m.room.avatar", "url")
+
+    def canonical_alias(self, room: RoomId) -> str | None:
+        """The alias the room wants to be called by."""
+        return self._text(room, "m.room.canonical_alias", "alias")
+
+    def room_type(self, room: RoomId) -> str | None:
+        """What kind of room: ``m.space``, or None for a plain one."""
+        return self._text(room, "m.room.create", "type")
+
+    def room_version(self, room: RoomId) -> str | None:
+        """The rules the room goes by; None for a room without a create event."""
+        create = self.room_content(room, "m.room.create", "")
+        return None if create is None else str(create.get("room_version", "1"))
+
+    def join_rule(self, room: RoomId) -> str | None:
+        """Who may come in."""
+        return self._text(room, "m.room.join_rules", "join_rule")
+
+    def history_visibility(self, room: RoomId) -> str:
+        """Who may read back; where nothing is said, ``shared``, as the specification has it."""
+        return self._text(room, "m.room.history_visibility", "history_visibility") or "shared"
+
+    def guest_can_join(self, room: RoomId) -> bool:
+        """Whether guests may come in."""
+        return self._text(room, "m.room.guest_access", "guest_access") == "can_join"
+
+    def power_levels(self, room: RoomId) -> JsonObject | None:
+        """Who may do what, as the room says; None where it says nothing."""
+        return self.room_content(room, "m.room.power_levels", "")
+
+    def _text(self, room: RoomId, type: str, field: str) -> str | None:
+        """Clients write these: what is no text, or empty, is nothing."""
+        found = (self.room_content(room, type, "") or {}).get(field)
+        return found if isinstance(found, str) and found else None
+
+    # Loading ------------------------------------------------------------------------------------
+    def _named(self, entries: Collection[StateEntry]) -> dict[StateKey, EventId]:
+        pairs = [unpack_entry(entry) for entry in entries]
+        short = self._near.rooms.short
+        keys = short.state_key_id_many([key for key, _ in pairs])
+        events = short.event_id_many([event for _, event in pairs])
+        named = {k: e for k, e in zip(keys, events, strict=True) if k is not None and e is not None}
+        if len(named) != len(pairs):
+            raise CorruptedError("shortstatehash_statediff", 0, "it holds numbers of no id")
+        return named
+
+    def _loaded(self, events: Mapping[StateKey, EventId]) -> dict[StateKey, StoredEvent]:
+        loaded = self._near.rooms.timeline.get_many(events.values())
+        return {key: event for key, event in zip(events, loaded, strict=True) if event is not None}
+
+
+def _content(event: StoredEvent | None) -> JsonObject | None:
+    return None if event is None else event.pdu["content"]
