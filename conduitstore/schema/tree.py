@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
 from conduitstore.codec.states import show_diff
-from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64
+from conduitstore.codec.values import unpack_ids, unpack_json, unpack_text, unpack_u64
 from conduitstore.errors import CorruptedError
 
 Worth = Literal["primary", "shared", "numbering", "derived", "disposable"]
@@ -49,6 +49,7 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "record": unpack_fields,  # A record of our own, as msgpack.
     "u64s": _unpack_numbers,
     "state": show_diff,
+    "ids": unpack_ids,  # Each with 0xFF behind it.
     "u64 or text": _unpack_global,
     "queued edu": _unpack_queued,
 }

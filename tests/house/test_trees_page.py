@@ -39,10 +39,9 @@ _CONDUITS = """
 # This list only ever shrinks.
 _MISSING = """
     blocked_servername_mediaid filehash_metadata filehash_servername_mediaid filehash_thumbnailid
-    id_appserviceregistrations openidtoken_expiresatuserid referencedevents senderkey_pusher
-    server_signingkeys servername_userlocalpart_mediaid servernamemediaid_metadata
-    servernamemediaid_userlocalpart shorteventid_authchain softfailedeventids threadid_userids
-    thumbnailid_metadata tofrom_relation tokenids userdevicesessionid_uiaainfo
+    id_appserviceregistrations openidtoken_expiresatuserid senderkey_pusher server_signingkeys
+    servername_userlocalpart_mediaid servernamemediaid_metadata servernamemediaid_userlocalpart
+    shorteventid_authchain thumbnailid_metadata userdevicesessionid_uiaainfo
     userdevicetxnid_response userfilterid_filter
 """
 

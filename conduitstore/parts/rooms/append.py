@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from conduitstore.codec.mentions import previous_in
 from conduitstore.parts.part import Near, Part, atomic
 from conduitstore.types import (
     Count,
@@ -115,7 +116,7 @@ class Append(Part[AppendNear]):
             after = self._with_event(before if current is None else current, pdu, event_id)
         rooms.state.set_current(room, after, Count(position))
         if extremities is None:
-            followed = {event_id, *_previous(pdu)}
+            followed = {event_id, *previous_in(pdu)}
             kept = [leaf for leaf in rooms.state.forward_extremities(room) if leaf not in followed]
             extremities = [*kept, event_id]
         rooms.state.set_forward_extremities(room, extremities)
@@ -152,11 +153,3 @@ class Append(Part[AppendNear]):
             return state
         changes = {(pdu["type"], pdu["state_key"]): event_id}
         return self._near.rooms.state_compressor.change(state, changes)
-
-
-def _previous(pdu: JsonObject) -> list[EventId]:
-    """The ids in ``prev_events``; room versions 1 and 2 have them in pairs with a hash."""
-    named = pdu.get("prev_events")
-    items = named if isinstance(named, list) else ()
-    ids = [item[0] if isinstance(item, list) and item else item for item in items]
-    return [EventId(event) for event in ids if isinstance(event, str)]
