@@ -24,11 +24,11 @@ test: $(FOR_WORK)  ## run every test
 	$(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest tests/crash
+	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest tests/crash tests/embedded/test_interleavings.py
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
-	CRASH_SEEDS=$${CRASH_SEEDS:-12} CRASH_ROUNDS=$${CRASH_ROUNDS:-300} \
-	  $(BIN)/pytest --timeout=3600 tests/crash
+	CRASH_SEEDS=$${CRASH_SEEDS:-12} CRASH_ROUNDS=$${CRASH_ROUNDS:-300} INTERLEAVE_EVERY=1 \
+	  $(BIN)/pytest --timeout=3600 tests/crash tests/embedded/test_interleavings.py
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

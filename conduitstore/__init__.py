@@ -20,7 +20,7 @@ from conduitstore.errors import (
     UnsupportedFormatError,
 )
 from conduitstore.parts.holder import Parts
-from conduitstore.store import Store, View, open  # noqa: A004 - as in conduitstore.open
+from conduitstore.store import Store, View, open, upgrade  # noqa: A004 - as in conduitstore.open
 from conduitstore.version import VERSION
 
 __version__ = VERSION
@@ -41,4 +41,5 @@ __all__ = [
     "View",
     "__version__",
     "open",
+    "upgrade",
 ]

@@ -57,6 +57,7 @@ WATCHED = {
     "userid_lastonetimekeyupdate": ("user",),
     "keychangeid_userid": ("room_or_user",),
     "pduid_pdu": ("short_room",),
+    "roomcount_shortstatehash": ("short_room",),  # A state may change without an event.
 }
 EVENTS_QUEUED_MAX = 16_384
 TOPICS_REMEMBERED_MAX = 100_000

@@ -5,7 +5,8 @@ its ``event_id``, and computed from its content where the room's version is know
 from a create event earlier in the file or in the store. Where both are there they must agree.
 
 - Each line is one commit: it goes in whole or not at all.
-- Membership follows the member events in the order they come: no state is resolved.
+- State is what the state events say in the order they come, and members follow it: nothing is
+  resolved.
 - Memory is bounded: one line of :mod:`conduitstore.ndjson` and a cache of room versions.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from conduitstore.codec.events import ROOM_VERSIONS, check_pdu, event_id_of, room_id_of
@@ -22,7 +23,7 @@ from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.ndjson import Line
 from conduitstore.parts.holder import Parts
 from conduitstore.store import Store
-from conduitstore.types import EventId, JsonObject, RoomId, UserId
+from conduitstore.types import EventId, JsonObject, RoomId
 
 _VERSIONS_CACHED = 10_000
 _ID_FIELDS = ("event_id", "room_id", "sender", "type", "state_key")
@@ -77,10 +78,7 @@ class Importer:
         event = self._named(tx, record)
         if tx.rooms.timeline.position(event.event_id) is not None:
             _refuse("duplicate", f"{event.event_id} is already stored")
-        tx.rooms.timeline.append(event.pdu, event.event_id, event.room)
-        if event.pdu["type"] == "m.room.member" and "state_key" in event.pdu:
-            membership = event.pdu["content"].get("membership")
-            set_membership(tx, event.room, event.pdu["state_key"], membership, event.pdu)
+        tx.rooms.append(event.pdu, event.event_id, event.room)
 
     def _named(self, tx: Parts, record: JsonObject) -> _Named:
         pdu = record["pdu"] if isinstance(record.get("pdu"), dict) else record
@@ -156,28 +154,3 @@ def _check_ids(pdu: JsonObject) -> None:
 
 def _version_in(create: JsonObject) -> str:
     return str(create["content"].get("room_version", "1"))
-
-
-def set_membership(tx: Parts, room: RoomId, user: UserId, membership: str, why: JsonObject) -> None:
-    """Move ``user`` to what the event ``why`` says or led to.
-
-    Raises:
-        InvalidArgumentError: no such membership.
-    """
-    members = tx.rooms.members
-    if membership == "join":
-        members.mark_joined(user, room)
-    elif membership == "invite":
-        members.mark_invited(user, room, _stripped_state(why, "invite_room_state"))
-    elif membership == "knock":
-        members.mark_knocked(user, room, _stripped_state(why, "knock_room_state"))
-    elif membership in ("leave", "ban"):
-        members.mark_left(user, room, [why] if why.get("state_key") == user else ())
-    else:
-        raise InvalidArgumentError(f"unknown membership: {shown(membership)}")
-
-
-def _stripped_state(pdu: JsonObject, field: str) -> Sequence[JsonObject]:
-    unsigned = pdu.get("unsigned")
-    events = unsigned.get(field) if isinstance(unsigned, dict) else None
-    return [e for e in events if isinstance(e, dict)] if isinstance(events, list) else ()

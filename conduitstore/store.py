@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -17,8 +18,10 @@ from conduitstore import engine
 from conduitstore.changes import Changes
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Database, Durability, Snapshot
-from conduitstore.migrate import check_schema, load_migrations, migrate
+from conduitstore.kv import Database, Durability, Snapshot, Transaction
+from conduitstore.ladder import load_migrations
+from conduitstore.migrate import Applied, OnProgress, check_schema, check_small, pending, reading
+from conduitstore.migrate import migrate as migrate_
 from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
@@ -114,20 +117,30 @@ def _check_whole(db: Database) -> None:
 
 
 def open(
-    path: str | os.PathLike[str], *, media_files: FileStore | None = None, **settings: Any
+    path: str | os.PathLike[str],
+    *,
+    media_files: FileStore | None = None,
+    migrate: bool = False,
+    **settings: Any,
 ) -> Store:
     """Open the store in directory ``path``, creating it where there is none.
+
+    A store of an earlier schema is brought up to date, unless that takes a step that rewrites rows
+    in many commits: such a step needs ``migrate=True``, or :func:`upgrade`, which can take a backup
+    first.
 
     Args:
         path: a directory, or ``":memory:"``.
         media_files: where the bytes of media are, see :mod:`conduitstore.files`; a store
             opened without keeps what is known of media, and refuses what needs their bytes.
+        migrate: take the steps that rewrite rows too. A process may die in one: the next goes on.
         settings: those of the engine, see :func:`conduitstore.engine.open`. With
             ``read_only=True`` the schema is checked and nothing is written: a store that misses a
             migration has to be opened for writing once.
 
     Raises:
-        UnsupportedFormatError: written by a newer version or another project; not touched.
+        UnsupportedFormatError: written by a newer version or another project, or of a schema that
+            takes an :func:`upgrade`; not touched.
         LockedError: another holder has it open for writing.
         InvalidArgumentError: an import into it was cut short; a wrong setting.
     """
@@ -135,11 +148,67 @@ def open(
     try:
         _check_whole(db)
         store = Store(db, media_files)
+        steps = load_migrations()
         if settings.get("read_only"):
-            check_schema(db, store.globals, load_migrations())
+            check_schema(db, store.globals, steps)
         else:
-            migrate(db, store.globals, load_migrations())
+            if not migrate:
+                check_small(db, store.globals, steps)
+            migrate_(db, store.globals, steps)
     except BaseException:
         db.close()
         raise
     return store
+
+
+def upgrade(
+    path: str | os.PathLike[str],
+    *,
+    backup: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    on_progress: OnProgress | None = None,
+    **settings: Any,
+) -> list[Applied]:
+    """Bring the store in directory ``path`` to this version's schema, whatever it takes.
+
+    A process may die at any point: the next call goes on where the last commit was.
+
+    Args:
+        path: a directory with a store.
+        backup: where the store is copied before the first write, see ``db.backup``: not if there
+            is nothing to do, or a step was begun that is to be finished.
+        dry_run: do it all in one transaction and take that back. Memory: what would be written.
+        on_progress: is told the step and how many rows it has done, after each commit.
+        settings: those of the engine.
+
+    Returns:
+        What each step did, or would do.
+
+    Raises:
+        UnsupportedFormatError: written by a newer version or another project; not touched.
+    """
+    with engine.open(path, **settings) as db:
+        _check_whole(db)
+        versions, steps = Parts(db).globals, load_migrations()
+        missing = reading(db, lambda view: pending(view, versions, steps))
+        if dry_run:
+            return _tried(db, lambda tx: migrate_(tx, versions.bound_to(tx), steps, on_progress))
+        if missing and backup is not None and versions.migration_cursor() is None:
+            db.backup(backup)
+        return migrate_(db, versions, steps, on_progress)
+
+
+class _TakenBackError(Exception):
+    """Leaves a transaction that shall leave nothing."""
+
+
+def _tried(db: Database, fn: Callable[[Transaction], T]) -> T:
+    answers: list[T] = []
+
+    def run(tx: Transaction) -> None:
+        answers.append(fn(tx))
+        raise _TakenBackError
+
+    with suppress(_TakenBackError):
+        db.transaction(run)
+    return answers[-1]

@@ -24,6 +24,10 @@ BackupVersion = NewType("BackupVersion", str)
 """Of a key backup: a count as decimal text."""
 Etag = NewType("Etag", str)
 SessionId = NewType("SessionId", str)
+FilterId = NewType("FilterId", str)
+LoginToken = NewType("LoginToken", str)
+OpenIdToken = NewType("OpenIdToken", str)
+RefreshToken = NewType("RefreshToken", str)
 AppserviceId = NewType("AppserviceId", str)
 MediaId = NewType("MediaId", str)
 

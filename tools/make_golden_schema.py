@@ -2,9 +2,10 @@
 
     python tools/make_golden_schema.py    # refuses to touch a version that is there
 
-``tests/golden/schema-<version>/store`` holds a row or more in the trees that parts of that version
-filled; ``tests/golden/test_schema.py`` migrates a copy, checks it and reads it through the parts.
-Run it before a migration is added: afterwards nothing can write the earlier schema any more.
+``tests/golden/schema-<version>.stream`` is an exported store with a row or more in the trees that
+parts of that version filled; ``tests/golden/test_schema.py`` imports it, migrates it, checks it and
+reads it through the parts. Run this before a migration is added: afterwards nothing can write the
+earlier schema any more.
 """
 
 from __future__ import annotations
@@ -73,14 +74,13 @@ def main() -> None:
     parser.parse_args()
     with conduitstore.open(":memory:") as store:
         version = store.globals.schema_version()
-    path = GOLDEN / f"schema-{version}" / "store"
+    path = GOLDEN / f"schema-{version}.stream"
     if path.exists():
         parser.error(f"{path} is there: what a release wrote is never changed")
-    path.parent.mkdir()
-    with conduitstore.open(path) as store:
+    with conduitstore.open(":memory:") as store:
         fill(store)
-    (path / "LOCK").write_text("")  # Who made it is nobody's business.
-    print(f"{path}: {sum(file.stat().st_size for file in path.iterdir())} bytes")
+        path.write_bytes(b"".join(store.db.export()))
+    print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

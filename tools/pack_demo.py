@@ -8,7 +8,7 @@ as hs1 lived it, one JSON object a line, in arrival order:
     header       {"format", "source", "server", "totals": {operation: lines}}
     user         {"do": "user", "user"}
     device       {"do": "device", "user", "device"}
-    append       {"do", "event_id", "room", "room_version", "pdu", "members"?, "state"?}
+    append       {"do", "event_id", "room", "room_version", "pdu", "members"?, "state"?, "brings"?}
     backfill     the same, older than all that the room holds: newest first within a room
     outlier      the same, known but not part of the timeline (soft-failed events too)
     to_device    {"do", "sender", "type", "messages": {user: {device: content}}}
@@ -19,7 +19,8 @@ as hs1 lived it, one JSON object a line, in arrival order:
                  who is joined at the end, and the resolved state, to verify a replay by
 
 `members` is the change of the resolved membership at that event: [[user, membership], ...], and
-`state` that of the resolved state: [[type, state_key, event_id or null], ...].
+`state` that of the resolved state: [[type, state_key, event_id or null], ...]. `brings` are events
+of the state that were not stored before, as a server gets them when it joins: [[event_id, pdu]].
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def stream(corpus: Path) -> list[Json]:
     calls = [c for c in ndjson(corpus / "client-data.ndjson.gz") if c["status"] == 200]
     timed = [*events(pdus, arrivals, members, state_changes(deltas)), *client_calls(calls)]
     operations = [line for _, line in sorted(timed, key=lambda item: item[0])]
+    bring_state_events(operations, pdus)
     totals = Counter(line["do"] for line in operations)
     header = {"format": FORMAT, "source": SOURCE, "server": SERVER, "totals": dict(totals)}
     state = state_at_the_end(corpus / "hs1-current_state.tsv.gz")
@@ -130,6 +132,18 @@ def events(
             # hs1 numbered these as it worked through the room's state. A server that backfills is
             # given the newest first; where depths are equal, what arrived later is newer.
             yield (first_forward[room], BACKFILL, (-record["pdu"]["depth"], position)), line
+
+
+def bring_state_events(operations: list[Json], pdus: dict[str, Json]) -> None:
+    """Give each line the events that its state names and no line had before."""
+    known: set[str] = set()
+    for line in (line for line in operations if "pdu" in line):
+        known.add(line["event_id"])
+        named = [event_id for _, _, event_id in line.get("state", ()) if event_id]
+        missing = [event_id for event_id in named if event_id not in known]
+        if missing:
+            line["brings"] = [[event_id, pdus[event_id]["pdu"]] for event_id in missing]
+            known.update(missing)
 
 
 class Delta(NamedTuple):

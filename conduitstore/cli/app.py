@@ -15,7 +15,9 @@ from .check import check, verify
 from .compact import compact
 from .demo import demo
 from .import_ import import_
+from .migrate import migrate
 from .page import page
+from .rebuild import rebuild
 from .recover import recover
 from .scan import scan
 from .stats import stats
@@ -46,6 +48,7 @@ def app() -> None:
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
     *(check, verify, recover, backup, restore, compact, export, import_stream),
+    *(migrate, rebuild),
     build_capi,
 )
 for command in COMMANDS:

@@ -18,7 +18,7 @@ from conduitstore import engine
 from conduitstore.demo.history import PACKED, History
 from conduitstore.demo.kill import kill_a_writer
 from conduitstore.demo.messages import message
-from conduitstore.demo.replay import Tally, replay, wrong_memberships
+from conduitstore.demo.replay import Tally, replay, wrong_memberships, wrong_states
 from conduitstore.store import Store
 from conduitstore.sync import SyncAnswer, sync
 from conduitstore.types import Count, DeviceId, RoomId, UserId
@@ -66,7 +66,7 @@ def demo(ctx: click.Context, path: Path | None, history_file: Path) -> None:
 def _scenes(screen: Screen, history: History, path: Path) -> bool:
     with conduitstore.open(path, create_new=True) as store:
         tally, since = _replay(screen, store, history)
-        is_right = _memberships(screen, store, history)
+        is_right = _check(screen, store, history)
         client = _busiest_client(store)
         _pages(screen, store, tally)
         is_right &= _syncs(screen, store, tally, client, since)
@@ -112,15 +112,21 @@ def _replay(screen: Screen, store: Store, history: History) -> tuple[Tally, Coun
     return tally, since
 
 
-def _memberships(screen: Screen, store: Store, history: History) -> bool:
-    wrong = wrong_memberships(store, history)
-    for room in wrong:
+def _check(screen: Screen, store: Store, history: History) -> bool:
+    """Members and state against what the homeserver itself ended with."""
+    strangers, states = wrong_memberships(store, history), wrong_states(store, history)
+    for room in strangers:
         screen.line(f"{room}: joined users differ from the homeserver's", "red")
-    if not wrong:
-        total = sum(map(len, history.joined.values()))
-        rooms = len(history.joined)
+    for room in states:
+        screen.line(f"{room}: the state differs from the homeserver's", "red")
+    joined, entries = history.joined.values(), history.state.values()
+    if not strangers:
+        total, rooms = sum(map(len, joined)), len(joined)
         screen.line(f"Joined members checked: {total} in {rooms} rooms, as recorded.", "green")
-    return not wrong
+    if not states:
+        total, rooms = sum(map(len, entries)), len(entries)
+        screen.line(f"State checked: {total} events in {rooms} rooms, as recorded.", "green")
+    return not strangers and not states
 
 
 def _busiest_client(store: Store) -> Client:
@@ -183,7 +189,7 @@ async def _long_poll(
     waiting = store.changes.wait(*client, since, timeout_ms=_LONG_POLL_MS)
     await asyncio.sleep(0)
     had_waited, started = not waiting.done(), time.perf_counter()
-    await store.run(lambda tx: tx.rooms.timeline.append(pdu, event_id, room))
+    await store.run(lambda tx: tx.rooms.append(pdu, event_id, room))
     is_woken = await waiting
     waited_ms = (time.perf_counter() - started) * 1_000
     answer = await store.read(lambda view: sync(view, *client, since))

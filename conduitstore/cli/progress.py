@@ -7,13 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 
-def progress(doing: str) -> Progress:
-    """On standard error; the bar itself only where that is a terminal."""
+def progress(doing: str, amount: ProgressColumn | None = None) -> Progress:
+    """On standard error; the bar itself only where that is a terminal. Of bytes by default."""
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (TextColumn(doing), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    columns = (TextColumn(doing), BarColumn(), amount or DownloadColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
@@ -24,3 +32,11 @@ def reading(doing: str, path: Path | None) -> Iterator[Callable[[int], None]]:
     with progress(doing) as bar:
         task = bar.add_task(doing, total=total)
         yield lambda size: bar.advance(task, size)
+
+
+@contextmanager
+def counting(doing: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar over rows; gives what is to be told how many are done, and of how many."""
+    with progress(doing, MofNCompleteColumn()) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

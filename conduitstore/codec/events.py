@@ -116,6 +116,14 @@ def room_id_of(pdu: Mapping[str, Any], room_version: str) -> RoomId:
     return RoomId(room_id)
 
 
+def previous_events(pdu: Mapping[str, Any]) -> list[EventId]:
+    """The ids in ``prev_events``; room versions 1 and 2 have them in pairs with a hash."""
+    named = pdu.get("prev_events")
+    items = named if isinstance(named, list) else ()
+    ids = [item[0] if isinstance(item, list) and item else item for item in items]
+    return [EventId(event) for event in ids if isinstance(event, str)]
+
+
 def check_pdu(pdu: object) -> JsonObject:
     """``pdu`` itself, or an :class:`InvalidArgumentError` that says what is wrong with it.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeGuard
 
+from conduitstore.codec.events import previous_events
 from conduitstore.codec.keys import TEXT_BYTES_MAX
 from conduitstore.types import EventId, JsonObject
 
@@ -31,11 +32,8 @@ def relation_in(pdu: JsonObject) -> Relation | None:
 
 
 def previous_in(pdu: JsonObject) -> list[EventId]:
-    """The ids in ``prev_events``; room versions 1 and 2 have them in pairs with a hash."""
-    named = pdu.get("prev_events")
-    items = named if isinstance(named, list) else ()
-    ids = [item[0] if isinstance(item, list) and item else item for item in items]
-    return list(dict.fromkeys(event for event in ids if _is_id(event)))
+    """The events in ``prev_events`` that there may be, each once."""
+    return list(dict.fromkeys(event for event in previous_events(pdu) if _is_id(event)))
 
 
 def text_in(pdu: JsonObject) -> str:

@@ -9,6 +9,7 @@ from conduitstore.engine.merge import MERGE_OPERATORS
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import DEFAULT_TREE, Keyspace
 from conduitstore.schema import RETIRED, TREES, decode_key, decode_value
+from conduitstore.types import PduId
 
 from .findings import Finding
 from .rows import rows, total_at
@@ -45,7 +46,7 @@ def above_the_counter(view: Keyspace) -> Iterator[Finding]:
         if not counted and not is_numbering:
             continue
         for row in rows(view, name):
-            numbers = [abs(FIELD_KINDS[kind].decode(row[field])) for field, kind in counted]
+            numbers = [number for field, kind in counted for number in _numbers(kind, row[field])]
             if is_numbering:
                 numbers.append(int.from_bytes(row["value"]))
             if max(numbers) > newest:
@@ -58,6 +59,12 @@ def _counted(shape: KeyShape) -> list[tuple[str, str]]:
     return [
         (field, kind)
         for field, kind in zip(shape.fields, shape.kinds, strict=True)
-        if kind == "position"
+        if kind in ("position", "queued")
         or (kind == "u64" and (field == "count" or field.startswith("short_")))
     ]
+
+
+def _numbers(kind: str, raw: bytes) -> list[int]:
+    found = FIELD_KINDS[kind].decode(raw)
+    parts = found if isinstance(found, PduId) else (found,)
+    return [abs(part) for part in parts]

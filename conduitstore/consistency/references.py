@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from conduitstore.kv import KEY_BYTES_MAX, Keyspace
+from conduitstore.kv import Keyspace
 from conduitstore.schema import TREES
 
 from .findings import Find, Finding
-from .rows import Row, folded, rows
+from .rows import Row, folded, found_at, rows
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Reference:
         target = view.open_tree(self.target)
         for row in rows(view, self.source):
             key = self.target_key(row)
-            is_key = 0 < len(key) <= KEY_BYTES_MAX  # It may be made of a damaged value.
-            found = target.get(key) if is_key else None
-            wrong = self._wrong(row, found)
+            wrong = self._wrong(row, found_at(target, key))
             if wrong is not None:
                 yield Finding(self.source, row["key"], f"{self.target} {wrong} {key!r}")
 

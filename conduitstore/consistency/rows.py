@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from conduitstore.codec.keys import KeyShape, encode_any
 from conduitstore.codec.values import unpack_u64
 from conduitstore.errors import CorruptedError
-from conduitstore.kv import Keyspace, Tree, prefix_end
+from conduitstore.kv import KEY_BYTES_MAX, Keyspace, Tree, prefix_end
 from conduitstore.schema import TREES, TreeSchema
 
 Row = dict[str, bytes]
@@ -63,8 +63,24 @@ def heads(tree: Tree, shape: KeyShape, total: int = 1) -> Iterator[tuple[bytes, 
             item = tree.get_gt(item[0])
             continue
         yield head
+        if total == len(shape.fields):  # A whole key: others may begin with it.
+            item = tree.get_gt(item[0])
+            continue
         end = prefix_end(shape.join(*head))
         item = None if end is None else next(tree.range(end, limit=1), None)
+
+
+def under(tree: Tree, shape: KeyShape, *head: bytes) -> dict[bytes, bytes]:
+    """The rows whose keys have these leading fields; of a whole key, its own."""
+    if len(head) < len(shape.fields):
+        return dict(iter(tree.scan_prefix(shape.join(*head))))
+    value = tree.get(shape.join(*head))
+    return {} if value is None else {shape.join(*head): value}
+
+
+def found_at(tree: Tree, key: bytes | None) -> bytes | None:
+    """The value at a key made of another row's value, which may be damaged and so no key."""
+    return tree.get(key) if key and len(key) <= KEY_BYTES_MAX else None
 
 
 def total_at(view: Keyspace, tree: str, key: bytes) -> int:

@@ -5,16 +5,26 @@ from __future__ import annotations
 from .counts import above_the_counter, undecodable
 from .events import not_indexed, of_no_room
 from .findings import Rule
+from .keys import miscounted, out_of_order
 from .members import MEMBERSHIPS, wrong_totals
 from .receipts import superseded_receipts
 from .references import Reference, exclusive, mirrored, referring, together
+from .rooms import disagreeing, unfinished
+from .state import meaningless, without_layers
 
 RULES = [
     Rule(0, "Every row is what the schema says, and every tree is in it.", undecodable),
     Rule(1, "No count and no number is above the counter.", above_the_counter),
     Rule(2, "Event ids and timelines lead to each other; no timeline event is an outlier.",
          not_indexed),
-    Rule(3, "Rooms have numbers of their own, and every number in a key is a room's.", of_no_room),
+    Rule(3, "Rooms have numbers of their own, and every number in a key is a room's.", together(
+        referring(
+            Reference("roomid_shortroomid", "shortroomid_room",
+                      {"short_room": "value"}, value="key"),
+            Reference("shortroomid_room", "roomid_shortroomid", {"room": "value"}, value="key"),
+        ),
+        of_no_room,
+    )),
     Rule(4, "Short ids lead to each other in both directions.", referring(
         Reference("eventid_shorteventid", "shorteventid_eventid",
                   {"short_event": "value"}, value="key"),
@@ -25,13 +35,32 @@ RULES = [
         Reference("shortstatekey_statekey", "statekey_shortstatekey", key="value", value="key"),
         Reference("shorteventid_eventid", "shortstatekey_statekey",
                   {"short_state_key": "short_event"}, is_absent=True),
+        Reference("shorteventid_shortstatehash", "shorteventid_eventid"),
         Reference("roomid_shortroomid", "shorteventid_eventid", key="value", is_absent=True),
         Reference("roomid_shortroomid", "shortstatekey_statekey", key="value", is_absent=True),
     )),
-    Rule(8, "A user has one membership in a room, by user and by room.", referring(
-        *(reference for pair in MEMBERSHIPS.items() for reference in mirrored(*pair)),
-        *exclusive(*MEMBERSHIPS),
-        Reference("roomuserid_joined", "roomuseroncejoinedids"),
+    Rule(5, "Every state that is named is there, four layers deep at most.", together(
+        referring(*(
+            Reference(naming, "shortstatehash_statediff", key="value")
+            for naming in (
+                "roomid_shortstatehash", "roomcount_shortstatehash",
+                "shorteventid_shortstatehash", "statehash_shortstatehash",
+            )
+        )),
+        without_layers,
+    )),
+    Rule(6, "A state is one event for each of its keys, and its hash leads to it.", meaningless),
+    Rule(7, "A room with a state has extremities, in a timeline, and no newer state.", together(
+        unfinished,
+        referring(Reference("roomid_pduleaves", "eventid_pduid")),
+    )),
+    Rule(8, "A user has one membership in a room, by user, by room and by its state.", together(
+        referring(
+            *(reference for pair in MEMBERSHIPS.items() for reference in mirrored(*pair)),
+            *exclusive(*MEMBERSHIPS),
+            Reference("roomuserid_joined", "roomuseroncejoinedids"),
+        ),
+        disagreeing,
     )),
     Rule(9, "Totals and servers are those of the members.", together(wrong_totals, referring(
         *mirrored("roomserverids", "serverroomids"),
@@ -43,9 +72,15 @@ RULES = [
         Reference("userdeviceid_token", "userdeviceid_metadata"),
         Reference("token_userdeviceid", "userdeviceid_metadata"),
     )),
-    Rule(11, "What waits for a device or belongs to one has its device.", referring(
-        Reference("todeviceid_events", "userdeviceid_metadata"),
-        Reference("userdeviceid_metadata", "userid_password"),
+    Rule(11, "What waits for a device or belongs to one has its device; one-time keys have turns.",
+         together(
+        referring(
+            Reference("todeviceid_events", "userdeviceid_metadata"),
+            Reference("userdeviceid_metadata", "userid_password"),
+            Reference("onetimekeyid_onetimekeys", "userdeviceid_metadata"),
+            Reference("userdeviceidalgorithm_fallback", "userdeviceid_metadata"),
+        ),
+        out_of_order,
     )),
     Rule(12, "Account data and its index lead to each other.", referring(
         Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
@@ -55,5 +90,22 @@ RULES = [
         referring(Reference(
             "roomuserthreadid_readreceiptid", "readreceiptid_readreceipt")),
         superseded_receipts,
+    )),
+    Rule(14, "A key backup is whole, and says how many keys it holds.", together(
+        referring(
+            *mirrored("backupid_algorithm", "backupid_etag"),
+            Reference("backupkeyid_backup", "backupid_algorithm"),
+            *mirrored("backupid_algorithm", "backupid_keystotal"),
+        ),
+        miscounted,
+    )),
+    Rule(15, "Cross-signing roles name keys that are there.", referring(*(
+        Reference(pointer, "keyid_key", key="value")
+        for pointer in (
+            "userid_masterkeyid", "userid_selfsigningkeyid", "userid_usersigningkeyid",
+        )
+    ))),
+    Rule(18, "Nothing is both queued and being sent.", referring(
+        *exclusive("servernameevent_data", "servercurrentevent_data"),
     )),
 ]  # fmt: skip

@@ -79,7 +79,7 @@ def write_for_ever(path: Path) -> None:
         while True:
             depth += 1
             pdu, event_id = message(ROOM, SENDER, f"message {depth}", depth)
-            store.rooms.timeline.append(pdu, event_id, ROOM)
+            store.rooms.append(pdu, event_id, ROOM)
             print(event_id, flush=True)  # noqa: T201  # the pipe to the reader
 
 

@@ -7,10 +7,18 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
-from conduitstore.importer import set_membership
 from conduitstore.parts.holder import Parts
-from conduitstore.store import Store
-from conduitstore.types import AccessToken, Count, JsonObject, RoomId, UserId
+from conduitstore.store import Store, View
+from conduitstore.types import (
+    AccessToken,
+    Count,
+    EventId,
+    JsonObject,
+    RoomId,
+    ShortStateHash,
+    StateKey,
+    UserId,
+)
 
 from .history import History
 
@@ -66,6 +74,21 @@ def wrong_memberships(store: Store, history: History) -> list[RoomId]:
         ]
 
 
+def wrong_states(store: Store, history: History) -> list[RoomId]:
+    """Rooms whose state is not the one the homeserver itself had resolved in the end."""
+    with store.snapshot() as view:
+        return [
+            room
+            for room, entries in history.state.items()
+            if _state_of(view, room) != {(type, key): event for type, key, event in entries}
+        ]
+
+
+def _state_of(view: View, room: RoomId) -> dict[StateKey, EventId]:
+    state = view.rooms.state.current(room)
+    return {} if state is None else view.rooms.state_accessor.full_ids(state)
+
+
 def _all_users(history: History) -> set[UserId]:
     return {user for users in history.joined.values() for user in users}
 
@@ -87,23 +110,30 @@ def _logout(tx: Parts, operation: JsonObject) -> None:
 
 
 def _append(tx: Parts, operation: JsonObject) -> None:
-    tx.rooms.timeline.append(operation["pdu"], operation["event_id"], operation["room"])
-    _members(tx, operation)
+    room = operation["room"]
+    for event_id, pdu in operation.get("brings", ()):
+        tx.rooms.timeline.add_outlier(pdu, event_id)
+    tx.rooms.append(operation["pdu"], operation["event_id"], room, after=_resolved(tx, operation))
+
+
+def _resolved(tx: Parts, operation: JsonObject) -> ShortStateHash | None:
+    """The room's state from this event on, where it is not just one event more."""
+    if "state" not in operation:
+        return None
+    current = tx.rooms.state.current(operation["room"])
+    changes = {(type, state_key): event_id for type, state_key, event_id in operation["state"]}
+    states = tx.rooms.state_compressor
+    return states.change(states.save({}) if current is None else current, changes)
 
 
 def _backfill(tx: Parts, operation: JsonObject) -> None:
-    tx.rooms.timeline.prepend_backfilled(operation["pdu"], operation["event_id"], operation["room"])
-    _members(tx, operation)
+    tx.rooms.append.backfilled(operation["pdu"], operation["event_id"], operation["room"])
 
 
 def _outlier(tx: Parts, operation: JsonObject) -> None:
     tx.rooms.timeline.add_outlier(operation["pdu"], operation["event_id"])
-    _members(tx, operation)
-
-
-def _members(tx: Parts, operation: JsonObject) -> None:
-    for user, membership in operation.get("members", ()):
-        set_membership(tx, operation["room"], user, membership, operation["pdu"])
+    for user, _ in operation.get("members", ()):
+        tx.rooms.members.follow(user, operation["room"], operation["pdu"])
 
 
 def _to_device(tx: Parts, operation: JsonObject) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from conduitstore.codec.values import pack_json, unpack_json_object
 from conduitstore.errors import InvalidArgumentError
+from conduitstore.kv import prefix_end
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import Count, JsonObject, RoomId, UserId
 
 _DATA = TREES["roomuserdataid_accountdata"].key
-_INDEX = TREES["roomusertype_roomuserdataid"].key.pack
+_INDEX_KEY = TREES["roomusertype_roomuserdataid"].key
+_INDEX = _INDEX_KEY.pack
 
 
 class AccountData(Part[Near]):
@@ -39,6 +41,32 @@ class AccountData(Part[Near]):
             self._data.remove(old_key)
         return count
 
+    @atomic
+    def delete(self, room: RoomId | None, user: UserId, type: str) -> Count | None:
+        """Empty the content of one type, which tells other clients; None if there is none.
+
+        Source: the forks, delete. An empty object stands for what was deleted (MSC3391).
+        """
+        return self.update(room, user, type, {}) if self.get(room, user, type) else None
+
+    @atomic
+    def erase_user(self, user: UserId) -> int:
+        """Drop all account data of a user, of every room; gives how many types it had.
+
+        Cost: a step for each room in which anybody has some. Source: the forks, erase_user.
+        """
+        erased, start = 0, None
+        while (row := next(self._index.keys(start=start, limit=1), None)) is not None:
+            room = _INDEX_KEY.unpack(row)[0]
+            for index_key, data_key in list(self._index.scan_prefix(_INDEX_KEY.prefix(room, user))):
+                self._index.remove(index_key)
+                self._data.remove(data_key)
+                erased += 1
+            start = prefix_end(_INDEX_KEY.prefix(room))
+            if start is None:  # What belongs to no room comes last.
+                break
+        return erased
+
     @consistent
     def get(self, room: RoomId | None, user: UserId, type: str) -> JsonObject | None:
         """The content; None where it was never set. Cost: two point reads. Source: Conduit, get."""
@@ -58,6 +86,14 @@ class AccountData(Part[Near]):
         """
         lo, hi = _DATA.counts(_scope(room), user, since=since, upto=upto)
         return [(_DATA.unpack(key)[2], _unpack(value)) for key, value in self._data.range(lo, hi)]
+
+    def last_count(self, room: RoomId | None, user: UserId) -> Count | None:
+        """When the user's data last changed there; None where there is none. Cost: one seek.
+
+        Source: the forks, last_count.
+        """
+        newest = self._data.keys(_DATA.prefix(_scope(room), user), reverse=True, limit=1)
+        return next((_DATA.unpack(key)[2] for key in newest), None)
 
 
 def _scope(room: RoomId | None) -> str:

@@ -51,6 +51,11 @@ class Beside:
         self._memory: dict[type, object] = {}
 
     @property
+    def has_files(self) -> bool:
+        """Whether the store was opened with files."""
+        return self._files is not None
+
+    @property
     def files(self) -> FileStore:
         """The bytes of media.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,11 +9,13 @@ from conduitstore.codec.keys import FOLDED, check_u64
 from conduitstore.codec.values import (
     pack_json,
     pack_text,
+    pack_u64,
     unpack_json_object,
     unpack_text,
     unpack_u64,
 )
 from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.parts.clock import now_ms
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import AccessToken, DeviceId, JsonObject, UserId
@@ -42,6 +43,13 @@ class Belongings(Protocol):
     def forget_device(self, user: UserId, device: DeviceId) -> object: ...
 
 
+class RoomsNear(Protocol):
+    """What rooms keep for each device."""
+
+    @property
+    def lazy_loading(self) -> Belongings: ...
+
+
 class DevicesNear(Near, Protocol):
     """The user a device belongs to, and all that goes with the device."""
 
@@ -53,6 +61,12 @@ class DevicesNear(Near, Protocol):
     def keys(self) -> Belongings: ...
     @property
     def one_time_keys(self) -> Belongings: ...
+    @property
+    def refresh_tokens(self) -> Belongings: ...
+    @property
+    def dehydrated_devices(self) -> Belongings: ...
+    @property
+    def rooms(self) -> RoomsNear: ...
 
 
 class Devices(Part[DevicesNear]):
@@ -65,6 +79,7 @@ class Devices(Part[DevicesNear]):
     _metadata = TreeOf("userdeviceid_metadata")
     _tokens = TreeOf("userdeviceid_token")
     _owners = TreeOf("token_userdeviceid")
+    _expiries = TreeOf("userdeviceid_tokenexpires")
     _list_versions = TreeOf("userid_devicelistversion")
 
     @atomic(durability="commit")
@@ -72,14 +87,17 @@ class Devices(Part[DevicesNear]):
         self,
         user: UserId,
         device: DeviceId,
-        token: AccessToken,
+        token: AccessToken | None,
         display_name: str | None = None,
         last_seen_ip: str | None = None,
+        *,
+        expires_s: int | None = None,
     ) -> None:
         """Log a device in: its metadata, its token, a new device list version, in one commit.
 
-        A device of that id starts anew, and its old token is retired: on the platter before this
-        returns.
+        A device of that id starts anew, and its old tokens are retired: on the platter before this
+        returns. Without a token it only receives. ``expires_s`` is until when the token works, Unix
+        seconds; default: until it is retired.
         Source: Conduit, create_device.
 
         Raises:
@@ -91,52 +109,79 @@ class Devices(Part[DevicesNear]):
         metadata = {
             "device_id": device,
             **{field: text for field, text in known.items() if text is not None},
-            "last_seen_ts": time.time_ns() // 1_000_000,
+            "last_seen_ts": now_ms(),
         }
         self._metadata.insert(_DEVICE.pack(user, device), pack_json(metadata))
-        self._replace_token(user, device, token)
+        self.remove_tokens(user, device)
+        if token is not None:
+            self._give_token(user, device, token, expires_s)
         self._list_versions.increment(_USER(user))
 
     @atomic(durability="commit")
     def remove(self, user: UserId, device: DeviceId) -> bool:
-        """Forget a device with its token, queue and keys. On the platter before it returns.
+        """Forget a device and all it has: tokens, queue, keys. On the platter before it returns.
 
-        Source: Conduit, remove_device.
+        Source: Conduit, remove_device, which leaves its keys.
 
         Returns:
             Whether there was such a device. If not, nothing but leftovers is removed.
         """
-        key = _DEVICE.pack(user, device)
-        token = self._tokens.remove(key)
-        if token is not None:
-            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
-        self._near.to_device.forget_all(user, device)
-        self._near.keys.forget_device(user, device)
-        self._near.one_time_keys.forget_device(user, device)
-        existed = self._metadata.remove(key) is not None
+        near = self._near
+        self.remove_tokens(user, device)
+        near.to_device.forget_all(user, device)
+        for part in (
+            near.keys,
+            near.one_time_keys,
+            near.dehydrated_devices,
+            near.rooms.lazy_loading,
+        ):
+            part.forget_device(user, device)
+        existed = self._metadata.remove(_DEVICE.pack(user, device)) is not None
         if existed:
             self._list_versions.increment(_USER(user))
         return existed
 
+    # Access tokens ------------------------------------------------------------------------------
     @atomic(durability="commit")
-    def set_token(self, user: UserId, device: DeviceId, token: AccessToken) -> None:
+    def set_token(
+        self, user: UserId, device: DeviceId, token: AccessToken, *, expires_s: int | None = None
+    ) -> None:
         """Replace the device's access token. The old one is dead before this returns.
 
-        Source: Conduit, set_token.
+        ``expires_s`` is as for :meth:`create`. Source: Conduit, set_token.
 
         Raises:
             InvalidArgumentError: no such device, or the token belongs to another one.
         """
         self._check_exists(user, device)
-        self._replace_token(user, device, token)
+        self._take_token(user, device)
+        self._give_token(user, device, token, expires_s)
 
-    def _replace_token(self, user: UserId, device: DeviceId, token: AccessToken) -> None:
+    @atomic(durability="commit")
+    def remove_tokens(self, user: UserId, device: DeviceId) -> None:
+        """Log a device out without forgetting it: its access token and refresh tokens are dead.
+
+        On the platter before it returns. Source: tuwunel, remove_tokens.
+        """
+        self._take_token(user, device)
+        self._near.refresh_tokens.forget_device(user, device)
+
+    def _take_token(self, user: UserId, device: DeviceId) -> None:
         key = _DEVICE.pack(user, device)
-        old = self._tokens.insert(key, pack_text(token))
-        if old is not None:
-            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", old)))
+        self._expiries.remove(key)
+        token = self._tokens.remove(key)
+        if token is not None:
+            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
+
+    def _give_token(
+        self, user: UserId, device: DeviceId, token: AccessToken, expires_s: int | None
+    ) -> None:
+        key = _DEVICE.pack(user, device)
+        self._tokens.insert(key, pack_text(token))
         if self._owners.insert(_TOKEN(token), key) is not None:
             raise InvalidArgumentError("this access token belongs to another device")
+        if expires_s is not None:
+            self._expiries.insert(key, pack_u64(expires_s))
 
     def _check_exists(self, user: UserId, device: DeviceId) -> None:
         if not self.exists(user, device):
@@ -151,20 +196,36 @@ class Devices(Part[DevicesNear]):
         value = self._tokens.get(_DEVICE.pack(user, device))
         return None if value is None else AccessToken(unpack_text("userdeviceid_token", value))
 
-    def find_from_token(self, token: AccessToken) -> tuple[UserId, DeviceId] | None:
-        """Whose token this is; None for an unknown or retired one.
+    def find_from_token(
+        self, token: AccessToken, *, even_expired: bool = False
+    ) -> tuple[UserId, DeviceId] | None:
+        """Whose token this is; None for an unknown, retired or expired one.
 
+        ``even_expired`` finds the last kind too: the client may come back with a refresh token.
         Source: Conduit, find_from_token.
         """
         value = self._owners.get(_TOKEN(token))
-        if value is None:
+        if value is None or not (even_expired or self._is_fresh(value)):
             return None
         user, device = _DEVICE.unpack(value)
-        if device.startswith(FOLDED):  # An over-long id: the device itself knows it in full.
-            metadata = self._metadata.get(value)
-            return None if metadata is None else (user, _unpack(metadata)["device_id"])
-        return user, device
+        whole = self.id_of(user, device)
+        return None if whole is None else (user, whole)
 
+    def _is_fresh(self, device: bytes) -> bool:
+        value = self._expiries.get(device)
+        return value is None or now_ms() < 1000 * unpack_u64("userdeviceid_tokenexpires", value)
+
+    def id_of(self, user: UserId, device: DeviceId) -> DeviceId | None:
+        """A device's whole id from what a key holds of it; None where there is no such device.
+
+        Only an over-long id has to be looked up: the device itself knows it in full.
+        """
+        if not device.startswith(FOLDED):
+            return device
+        metadata = self._metadata.get(_DEVICE.prefix(user) + device.encode())
+        return None if metadata is None else DeviceId(_unpack(metadata)["device_id"])
+
+    # What is known of devices -------------------------------------------------------------------
     def ids(self, user: UserId) -> list[DeviceId]:
         """The user's devices, in the order of their ids. Source: Conduit, all_device_ids."""
         return [metadata["device_id"] for metadata in self.all_metadata(user)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
-from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
+from conduitstore.codec.keypairs import Keypair, pack_keypair, unpack_keypair
+from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
+from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Transaction
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
@@ -14,6 +17,9 @@ _ROW = TREES["global"].key.pack
 _COUNT = _ROW("c")
 _VERSION = _ROW("version")
 _LINEAGE = _ROW("lineage")
+_MIGRATING = _ROW("migrating")
+_UPDATE_CHECK = _ROW("u")
+_KEYPAIR = _ROW("keypair")
 
 
 class Globals(Part[Near]):
@@ -56,3 +62,72 @@ class Globals(Part[Near]):
     def set_schema_version(self, version: int) -> None:
         """Record that a migration was applied. Source: Conduit, bump_database_version."""
         self._rows.insert(_VERSION, pack_u64(version))
+
+    def migration_cursor(self) -> tuple[str, bytes] | None:
+        """How far the step after the schema version has come: the last row of a tree it did."""
+        value = self._rows.get(_MIGRATING)
+        if value is None:
+            return None
+        tree, _, key = unpack_text("global", value).partition(":")
+        return tree, bytes.fromhex(key)
+
+    def set_migration_cursor(self, cursor: tuple[str, bytes] | None) -> None:
+        """Record it; None where no step is under way."""
+        if cursor is None:
+            self._rows.remove(_MIGRATING)
+        else:
+            self._rows.insert(_MIGRATING, pack_text(f"{cursor[0]}:{cursor[1].hex()}"))
+
+    def last_update_check(self) -> int:
+        """The id of the newest announcement that was shown; 0 before the first.
+
+        Source: Conduit, last_check_for_updates_id.
+        """
+        value = self._rows.get(_UPDATE_CHECK)
+        return 0 if value is None else unpack_u64("global", value)
+
+    def set_last_update_check(self, id: int) -> None:
+        """Note which announcement was shown. Source: Conduit, update_check_for_updates_id."""
+        self._rows.insert(_UPDATE_CHECK, pack_u64(id))
+
+    # The server's own key -----------------------------------------------------------------------
+    def keypair(self) -> Keypair | None:
+        """The key this server signs with; None where there is none yet.
+
+        Raises:
+            CorruptedError: it is there and cannot be read. It stays where it is, for whoever mends
+                it: another key would be another identity. Conduit deletes it.
+        """
+        value = self._rows.get(_KEYPAIR)
+        return None if value is None else unpack_keypair(value)
+
+    @atomic(durability="commit")
+    def load_keypair(self, make: Callable[[], Keypair]) -> Keypair:
+        """The key this server signs with: ``make()`` where there is none yet. On the platter.
+
+        Source: Conduit, load_keypair.
+
+        Raises:
+            CorruptedError: as in :meth:`keypair`.
+        """
+        found = self.keypair()
+        if found is None:
+            found = make()
+            self._rows.insert(_KEYPAIR, pack_keypair(found))
+        return found
+
+    @atomic(durability="commit")
+    def import_keypair(self, keypair: Keypair, *, replace: bool = False) -> None:
+        """Sign with this key from now on. On the platter before it returns.
+
+        ``keypair().to_text()`` exports it.
+
+        Raises:
+            InvalidArgumentError: there is another key, read or not, and no leave to replace it.
+        """
+        value = pack_keypair(keypair)
+        if self._rows.insert(_KEYPAIR, value) not in (None, value) and not replace:
+            raise InvalidArgumentError(
+                "this server has another key, and with it another identity: export it first, then "
+                "import with replace=True"
+            )

@@ -10,13 +10,27 @@ from conduitstore.kv import Durability, Keyspace
 from conduitstore.parts.account_data import AccountData
 from conduitstore.parts.backoff import Backoff
 from conduitstore.parts.beside import Beside
+from conduitstore.parts.dehydrated_devices import DehydratedDevices
 from conduitstore.parts.devices import Devices
+from conduitstore.parts.filters import Filters
 from conduitstore.parts.globals import Globals
 from conduitstore.parts.key_backups import KeyBackups
+from conduitstore.parts.key_changes import KeyChanges
 from conduitstore.parts.keys import Keys
+from conduitstore.parts.media.blocks import Blocks
+from conduitstore.parts.media.contents import Contents
+from conduitstore.parts.media.files import Files
+from conduitstore.parts.media.pending import Pending
+from conduitstore.parts.media.previews import Previews
+from conduitstore.parts.media.retention import Retention
+from conduitstore.parts.media.thumbnails import Thumbnails
+from conduitstore.parts.media.uploaders import Uploaders
 from conduitstore.parts.one_time_keys import OneTimeKeys
 from conduitstore.parts.part import Part, once
 from conduitstore.parts.presence import Presences
+from conduitstore.parts.profiles import Profiles
+from conduitstore.parts.refresh_tokens import RefreshTokens
+from conduitstore.parts.restrictions import Restrictions
 from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.directory import Directory
@@ -27,7 +41,7 @@ from conduitstore.parts.rooms.metadata import Metadata
 from conduitstore.parts.rooms.originals import Originals
 from conduitstore.parts.rooms.pdu_metadata import PduMetadata
 from conduitstore.parts.rooms.receipts import Receipts
-from conduitstore.parts.rooms.retention import Retention
+from conduitstore.parts.rooms.retention import MessageRetention
 from conduitstore.parts.rooms.search import Search
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
@@ -38,7 +52,9 @@ from conduitstore.parts.rooms.timeline import Timeline
 from conduitstore.parts.rooms.timestamps import Timestamps
 from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
+from conduitstore.parts.server_keys import ServerKeys
 from conduitstore.parts.to_device import ToDevice
+from conduitstore.parts.tokens import Tokens
 from conduitstore.parts.users import Users
 
 T = TypeVar("T")
@@ -86,7 +102,20 @@ class Rooms(Holder):
     pdu_metadata = PartOf(PduMetadata)
     threads = PartOf(Threads)
     originals = PartOf(Originals)
+    retention = PartOf(MessageRetention)
+
+
+class Media(Holder):
+    """The parts of media."""
+
+    files = PartOf(Files)
+    thumbnails = PartOf(Thumbnails)
+    uploaders = PartOf(Uploaders)
+    contents = PartOf(Contents)
+    blocks = PartOf(Blocks)
     retention = PartOf(Retention)
+    pending = PartOf(Pending)
+    previews = PartOf(Previews)
 
 
 class Parts(Holder):
@@ -94,12 +123,20 @@ class Parts(Holder):
 
     globals = PartOf(Globals)
     users = PartOf(Users)
+    profiles = PartOf(Profiles)
+    restrictions = PartOf(Restrictions)
+    tokens = PartOf(Tokens)
+    filters = PartOf(Filters)
     devices = PartOf(Devices)
+    refresh_tokens = PartOf(RefreshTokens)
+    dehydrated_devices = PartOf(DehydratedDevices)
     keys = PartOf(Keys)
+    key_changes = PartOf(KeyChanges)
     one_time_keys = PartOf(OneTimeKeys)
     key_backups = PartOf(KeyBackups)
     to_device = PartOf(ToDevice)
     account_data = PartOf(AccountData)
+    server_keys = PartOf(ServerKeys)
     sending = PartOf(Sending)
     backoff = PartOf(Backoff)
     presence = PartOf(Presences)
@@ -110,6 +147,10 @@ class Parts(Holder):
     @once
     def rooms(self) -> Rooms:
         return Rooms(self.keyspace, self.beside)
+
+    @once
+    def media(self) -> Media:
+        return Media(self.keyspace, self.beside)
 
     def transaction(
         self,

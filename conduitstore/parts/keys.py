@@ -1,10 +1,9 @@
-"""Device keys, cross-signing keys, signatures on both, and who has to hear of a change.
+"""Device keys, cross-signing keys and signatures on both.
 
 - Both kinds lie in one tree, under the user: a device's keys by its id, a cross-signing key by its
   public key. A device may call itself what a public key looks like; its row has one more ``=``.
 - The three cross-signing keys of a user have different public keys. One that is replaced goes.
-- A change is announced with one count, to the user and to the encrypted rooms the user is in. Of
-  each user a room keeps the newest change only: who has to hear of an older one hears of that.
+- Every change is announced, in the commit that makes it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, get_args
 
-from conduitstore.codec.values import pack_json_object, pack_text, unpack_json_object, unpack_text
+from conduitstore.codec.values import pack_json_object, unpack_json_object
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Tree
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
-from conduitstore.types import Count, DeviceId, JsonObject, PublicKey, RoomId, UserId
+from conduitstore.types import Count, DeviceId, JsonObject, PublicKey, UserId
 
 Role = Literal["master", "self_signing", "user_signing"]
 """What a cross-signing key is for."""
@@ -26,7 +25,6 @@ _ROLES: tuple[Role, ...] = get_args(Role)
 
 _KEY = TREES["keyid_key"].key
 _USER = TREES["userid_masterkeyid"].key.pack
-_CHANGE = TREES["keychangeid_userid"].key
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}")
 _LOOKS_LIKE_ONE = re.compile(r"[A-Za-z0-9+/]{43}=*")
@@ -38,34 +36,19 @@ class DevicesThere(Protocol):
     def exists(self, user: UserId, device: DeviceId) -> bool: ...
 
 
-class RoomsOfUser(Protocol):
-    """Which rooms a user is in."""
+class Announcements(Protocol):
+    """Where it is said that a user has new keys."""
 
-    def rooms_joined(self, user: UserId) -> list[RoomId]: ...
-
-
-class RoomStates(Protocol):
-    """What the rooms' states say."""
-
-    def is_encrypted(self, room: RoomId) -> bool: ...
-
-
-class RoomsNear(Protocol):
-    """Who is where, and where it is encrypted."""
-
-    @property
-    def members(self) -> RoomsOfUser: ...
-    @property
-    def state_accessor(self) -> RoomStates: ...
+    def mark(self, user: UserId) -> Count: ...
 
 
 class KeysNear(Near, Protocol):
-    """The devices that have keys, and the rooms where a change is announced."""
+    """The devices that have keys, and those who hear of a change."""
 
     @property
     def devices(self) -> DevicesThere: ...
     @property
-    def rooms(self) -> RoomsNear: ...
+    def key_changes(self) -> Announcements: ...
 
 
 def nobody(_signer: UserId) -> bool:
@@ -74,7 +57,7 @@ def nobody(_signer: UserId) -> bool:
 
 
 class Keys(Part[KeysNear]):
-    """Trees: ``keyid_key``, ``keychangeid_userid``, and where each cross-signing key is.
+    """Trees: ``keyid_key``, and three that say where the cross-signing keys are.
 
     Keys are JSON objects, as the client API has them.
     """
@@ -83,7 +66,6 @@ class Keys(Part[KeysNear]):
     _masters = TreeOf("userid_masterkeyid")
     _self_signings = TreeOf("userid_selfsigningkeyid")
     _user_signings = TreeOf("userid_usersigningkeyid")
-    _changes = TreeOf("keychangeid_userid")
 
     def _pointers(self, role: Role) -> Tree:
         match role:
@@ -107,7 +89,7 @@ class Keys(Part[KeysNear]):
         if not self._near.devices.exists(user, device):
             raise InvalidArgumentError(f"{user} has no device {shown(device)}")
         self._keys.insert(_device_key(user, device), _pack(keys))
-        return self.mark_changed(user)
+        return self._near.key_changes.mark(user)
 
     def device_keys(self, user: UserId, device: DeviceId) -> JsonObject | None:
         """A device's identity keys, every signature included. Source: Conduit, get_device_keys."""
@@ -125,7 +107,7 @@ class Keys(Part[KeysNear]):
         """Drop the keys of a device that goes and announce it; False if there were none."""
         had_keys = self._keys.remove(_device_key(user, device)) is not None
         if had_keys:
-            self.mark_changed(user)
+            self._near.key_changes.mark(user)
         return had_keys
 
     # Cross-signing ------------------------------------------------------------------------------
@@ -164,7 +146,7 @@ class Keys(Part[KeysNear]):
             self._pointers(role).insert(_USER(user), key)
             self._keys.insert(key, packed[role])
         if notify:
-            self.mark_changed(user)
+            self._near.key_changes.mark(user)
 
     def master_key(
         self, user: UserId, allowed: Callable[[UserId], bool] = nobody
@@ -224,7 +206,7 @@ class Keys(Part[KeysNear]):
             raise InvalidArgumentError("a signature is text, and so are its signer and its key")
         keys.setdefault("signatures", {}).setdefault(signer, {})[signing_key_id] = signature
         self._keys.insert(key, _pack(keys))
-        return self.mark_changed(user)
+        return self._near.key_changes.mark(user)
 
     def _find(self, user: UserId, key_id: str) -> tuple[bytes, bytes | None]:
         """Where a key is, and its value."""
@@ -234,46 +216,6 @@ class Keys(Part[KeysNear]):
             key = _device_key(user, DeviceId(key_id))
             value = self._keys.get(key)
         return key, value
-
-    # Changes ------------------------------------------------------------------------------------
-    @atomic
-    def mark_changed(self, user: UserId) -> Count:
-        """Announce that the user's keys changed: to the user, and in each encrypted room with them.
-
-        Cost: for each room of the user a look at its state; for each encrypted one, two writes.
-        Source: Conduit, mark_device_key_update.
-        """
-        newest = self._changes.scan_prefix(_CHANGE.prefix(user), reverse=True, limit=1)
-        before = [_CHANGE.unpack(key)[1] for key, _ in newest]
-        count = self._near.globals.draw()
-        for room_or_user in (user, *self._encrypted_rooms(user)):
-            for old in before:
-                self._changes.remove(_CHANGE.pack(room_or_user, old))
-            self._changes.insert(_CHANGE.pack(room_or_user, count), pack_text(user))
-        return count
-
-    def _encrypted_rooms(self, user: UserId) -> list[RoomId]:
-        rooms = self._near.rooms
-        joined = rooms.members.rooms_joined(user)
-        return [room for room in joined if rooms.state_accessor.is_encrypted(room)]
-
-    def changed_since(
-        self, room_or_user: RoomId | UserId, since: Count, upto: Count
-    ) -> list[UserId]:
-        """Who got new keys in (since, upto], as a room or the user hears of it; each user once.
-
-        Cost: one range. Source: Conduit, keys_changed.
-        """
-        lo, hi = _CHANGE.counts(room_or_user, since=since, upto=upto)
-        users = [unpack_text("keychangeid_userid", user) for _, user in self._changes.range(lo, hi)]
-        return [UserId(user) for user in dict.fromkeys(users)]
-
-    @consistent
-    def changed_since_many(
-        self, rooms_and_users: Iterable[RoomId | UserId], since: Count, upto: Count
-    ) -> set[UserId]:
-        """Whose keys a client has to ask for again: :meth:`changed_since` of all of these."""
-        return {user for each in rooms_and_users for user in self.changed_since(each, since, upto)}
 
 
 def public_key_of(keys: JsonObject) -> PublicKey:

@@ -21,7 +21,7 @@ KEYS = [
          worth="primary", gone="never: one row per user"),
     tree("userid_usersigningkeyid", "user", _KEY, "keys", "which key signs other users",
          worth="primary", gone="never: one row per user"),
-    tree("keychangeid_userid", "room_or_user ff count:u64", "text", "keys",
+    tree("keychangeid_userid", "room_or_user ff count:u64", "text", "key_changes",
          "who has new keys, for those who share an encrypted room, and for the user",
          worth="primary", gone="the user's next change; purging the room"),
 

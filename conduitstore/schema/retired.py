@@ -29,6 +29,8 @@ _TOMBSTONES = {
         "server_currenttransaction",
     "grew with every sync; the state at a token is read from the timeline instead":
         "roomsynctoken_shortstatehash",
+    "receipts are found by thread too; ours, until schema version 2":
+        "roomuserid_readreceiptcount",
     "media are found by the hash of their content":
         "mediaid_file",
 }  # fmt: skip

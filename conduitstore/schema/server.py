@@ -6,8 +6,13 @@ _QUEUED = "destination:destination ff item:queued"
 
 SERVER = [
     tree("global", "name", "u64 or text", "globals",
-         "single rows: c = newest count, version = schema version, lineage = whose schema",
+         "single rows: c = newest count, version = schema version, lineage = whose schema, "
+         "migrating = how far a migration is, keypair = this server's signing key, "
+         "u = newest announcement shown",
          worth="primary", gone="never: a handful of rows"),
+    tree("server_signingkeys", "server", "json", "server_keys", "the keys other servers sign with",
+         worth="shared", gone="never by itself: one row for each server ever met, and old events "
+         "need old keys"),
 
     tree("servernameevent_data", _QUEUED, "queued edu", "sending",
          "what waits to be sent: empty = the event at that PduId, otherwise an EDU's JSON",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from conduitstore.codec.keypairs import unpack_keypair
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
 from conduitstore.codec.states import show_diff
@@ -33,6 +34,8 @@ def _unpack_numbers(tree: str, value: bytes) -> list[int]:
 
 
 def _unpack_global(tree: str, value: bytes) -> int | str:
+    if b"\xff" in value and len(value) > 8:
+        return f"key pair {unpack_keypair(value).version}"  # The rest is secret.
     return unpack_u64(tree, value) if len(value) == 8 else unpack_text(tree, value)
 
 

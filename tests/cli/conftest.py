@@ -80,10 +80,14 @@ def ndjson(*records):
 def filled(path, room):
     """A store with a room of thirty messages, one joined user and a device with two messages."""
     with conduitstore.open(path) as store:
-        timeline = store.rooms.timeline
         for record in [room.create, *(room.message(f"message {n}") for n in range(30))]:
-            timeline.append(record["pdu"], record["event_id"], room.id)
-        store.rooms.members.mark_joined(ALICE, room.id)
+            store.rooms.append(record["pdu"], record["event_id"], room.id)
+        join = room.member(ALICE, "join")
+        store.rooms.timeline.add_outlier(join["pdu"], join["event_id"])
+        state = store.rooms.state_compressor.change(
+            store.rooms.state.current(room.id), {("m.room.member", ALICE): join["event_id"]}
+        )
+        store.rooms.state.set_current(room.id, state)
         store.users.create(ALICE, None)
         store.devices.create(ALICE, "PHONE/1", "token")
         for text in ("one", "two"):

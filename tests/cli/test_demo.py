@@ -12,17 +12,18 @@ from conduitstore.changes import Changes
 from conduitstore.cli import demo as scenes
 from conduitstore.demo.history import PACKED, History
 from conduitstore.demo.kill import Kill, _compare, kill_a_writer
-from conduitstore.demo.replay import Tally, replay, wrong_memberships
+from conduitstore.demo.replay import Tally, replay, wrong_memberships, wrong_states
 from conduitstore.errors import InvalidArgumentError
 
 BEGINNING = 1_500
 
 
-def pack(path, operations, joined, **header):
+def pack(path, operations, joined, state=None, **header):
     """A history file."""
     lines = [{"format": 1, "source": "a test", "totals": {}, **header}, *operations]
     text = b"".join(
-        json.dumps(line).encode() + b"\n" for line in [*lines, {"joined": joined, "state": {}}]
+        json.dumps(line).encode() + b"\n"
+        for line in [*lines, {"joined": joined, "state": state or {}}]
     )
     path.write_bytes(zstandard.compress(text))
     return path
@@ -45,11 +46,16 @@ def short_history(tmp_path, beginning):
     return pack(tmp_path / "history.zst", *beginning)
 
 
-def test_the_packed_history_replays_to_the_memberships_the_server_ended_with():
+def test_the_packed_history_replays_to_the_members_and_state_the_server_ended_with():
     history, tally = History(), Tally()
     with conduitstore.open(":memory:") as store:
         assert len(list(replay(store, tally.watch(history)))) == len(history)
-        assert wrong_memberships(store, history) == []
+        assert wrong_memberships(store, history) == wrong_states(store, history) == []
+        assert sum(map(len, history.state.values())) == 377
+        for room in tally.events:
+            leaves = store.rooms.state.forward_extremities(room)
+            assert leaves
+            assert all(store.rooms.timeline.position(leaf) is not None for leaf in leaves)
         members = store.rooms.members
         assert sum(members.joined_total(room) for room in history.joined) == sum(
             map(len, history.joined.values())
@@ -81,6 +87,7 @@ def test_the_demo_shows_its_scenes(cli, short_history):
     assert result.exit_code == 0, result.output
     for words in (
         "Joined members checked",
+        "State checked",
         "The busiest room: Choir",
         "two pages back:",
         "A long poll from",
@@ -108,6 +115,14 @@ def test_a_membership_that_differs_is_told(cli, tmp_path, beginning):
     result = cli("demo", "--history", wrong)
     assert result.exit_code == 1
     assert f"{room}: joined users differ" in result.output
+
+
+def test_a_state_that_differs_is_told(cli, tmp_path, beginning):
+    room = next(iter(beginning[1]))
+    state = {room: [["m.room.create", "", "$another"]]}
+    result = cli("demo", "--history", pack(tmp_path / "wrong.zst", *beginning, state))
+    assert result.exit_code == 1
+    assert f"{room}: the state differs" in result.output
 
 
 def test_a_long_poll_that_nothing_wakes_is_told(cli, short_history, monkeypatch):

@@ -218,8 +218,23 @@ def test_memberships_follow_the_member_events(cli, path, room):
         assert members.invited_members(room.id) == ["@invited:x", "@odd:x"]
         assert members.change("@invited:x", room.id, "invite").events == [stripped]
         assert members.is_knocked("@knocking:x", room.id)
-        assert members.change("@gone:x", room.id, "leave").events == [gone["pdu"]]
+        left = gone["pdu"] | {"event_id": gone["event_id"]}
+        assert members.change("@gone:x", room.id, "leave").events == [left]
         assert members.is_left("@banned:x", room.id)
+
+
+def test_every_event_finds_its_room_with_a_state_and_an_end(cli, path, room):
+    name = room.event("m.room.name", {"name": "Kitchen"}, state_key="")
+    records = [room.message("early"), room.create, room.member("@a:x", "join"), name]
+    assert cli("import", "-", "--path", path, stdin=ndjson(*records)).exit_code == 0
+    with conduitstore.open(path) as store:
+        ids = [record["event_id"] for record in records]
+        states = [store.rooms.state.before(event_id) for event_id in ids]
+        states.append(store.rooms.state.current(room.id))
+        sizes = [len(store.rooms.state_accessor.full_ids(state)) for state in states]
+        assert sizes == [0, 0, 1, 2, 3]
+        assert store.rooms.state_accessor.name(room.id) == "Kitchen"
+        assert ids[-1] in store.rooms.state.forward_extremities(room.id)
 
 
 def test_blank_lines_are_nothing(cli, path, room):

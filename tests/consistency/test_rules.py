@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from lived import OTHER, ROOM, A, B
+from lived import OTHER, ROOM, WHOLE, A, B
 
+from conduitstore.codec.states import pack_diff, unpack_diff
 from conduitstore.consistency import RULES, check
 from conduitstore.schema import TREES
 
@@ -86,6 +87,69 @@ def two_rooms_of_one_number(db):
     db.open_tree("roomid_shortroomid").insert(b"!third:x", short_of(db, ROOM))
 
 
+def number_of_no_room(db):
+    """A room that forgot its number whole."""
+    number = db.open_tree("roomid_shortroomid").remove(key("roomid_shortroomid", OTHER))
+    db.open_tree("shortroomid_room").remove(number)
+
+
+DIFFS = "shortstatehash_statediff"
+
+
+def newest_state(db):
+    return db.open_tree("roomid_shortstatehash").get(WHOLE.encode())
+
+
+def missing_state(db):
+    """The empty state before the first event, which no other is built on."""
+    number, value = db.open_tree(DIFFS).first()
+    assert value == u64(0)
+    db.open_tree(DIFFS).remove(number)
+
+
+def state_in_itself(db):
+    db.open_tree(DIFFS).insert(newest_state(db), newest_state(db))
+
+
+def rewritten(change):
+    """The newest state, with another difference."""
+
+    def breaking(db):
+        tree, number = db.open_tree(DIFFS), newest_state(db)
+        value = pack_diff(change(unpack_diff(DIFFS, tree.get(number))))
+        tree.insert(number, value)
+
+    return breaking
+
+
+def name_in_it(db):
+    tree = db.open_tree("statekey_shortstatekey")
+    return tree.get(key("statekey_shortstatekey", "m.room.name", ""))
+
+
+def twice_in_it(db):
+    """A second event for a state key that the newest state has."""
+    diffs, number = db.open_tree(DIFFS), newest_state(db)
+    diff = unpack_diff(DIFFS, diffs.get(number))
+    event = db.open_tree("eventid_shorteventid").get(b"$w1")
+    added = sorted([*diff.added, name_in_it(db) + event])
+    diffs.insert(number, pack_diff(diff._replace(added=added)))
+
+
+def old_state_as_current(db):
+    """As if a room's state had been set by half."""
+    history = db.open_tree("roomcount_shortstatehash")
+    number = db.open_tree("roomid_shortroomid").get(WHOLE.encode())
+    keys = list(history.keys(number))
+    name_before = history.get(keys[-2])
+    db.open_tree("roomid_shortstatehash").insert(WHOLE.encode(), name_before)
+
+
+def both_queues(db):
+    found, value = db.open_tree("servercurrentevent_data").first()
+    db.open_tree("servernameevent_data").insert(found, value)
+
+
 def event_with_a_rooms_number(db):
     number = short_of(db, ROOM)
     db.open_tree("eventid_shorteventid").insert(b"$x", number)
@@ -101,6 +165,7 @@ def counter_ahead(db):
 
 
 MEMBER = (A, ROOM)
+POINTERS = ("userid_masterkeyid", "userid_selfsigningkeyid", "userid_usersigningkeyid")
 
 # Rule -> what breaks it, and it alone.
 BREAKINGS = {
@@ -126,19 +191,41 @@ BREAKINGS = {
         first("pduid_pdu", lambda _: event(event_id="$another")),
         first("pduid_pdu", lambda _: event()),
     ],
-    3: [room_without_a_number, two_rooms_of_one_number],
+    3: [room_without_a_number, two_rooms_of_one_number, number_of_no_room],
     4: [
         drop_first("eventid_shorteventid"),
         drop_first("shorteventid_eventid"),
         drop_first("statekey_shortstatekey"),
-        drop_first("shortstatekey_statekey"),
+        put("statekey_shortstatekey", ("m.unused", ""), u64(3)),
         event_with_a_rooms_number,
+    ],
+    5: [
+        missing_state,
+        state_in_itself,
+        first("shorteventid_shortstatehash", lambda _: u64(4)),
+    ],
+    6: [
+        rewritten(lambda diff: diff._replace(removed=[*diff.removed, b"x" * 16])),
+        rewritten(lambda diff: diff._replace(added=[*diff.added, b"x" * 16])),
+        twice_in_it,
+        drop_first("statehash_shortstatehash"),
+    ],
+    7: [
+        drop("roomid_pduleaves", WHOLE, "$w99"),
+        put("roomid_pduleaves", (WHOLE, "$unknown"), b"$unknown"),
+        drop("roomid_shortstatehash", WHOLE),
     ],
     8: [
         drop("userroomid_joined", A, ROOM),
         drop("userroomid_invitestate", "@c:three.test", ROOM),
         drop("roomuserid_knockcount", ROOM, "@d:three.test"),
         drop("roomuseroncejoinedids", ROOM, A),
+        both(
+            drop("roomuserid_joined", WHOLE, "@m1:one.test"),
+            drop("userroomid_joined", "@m1:one.test", WHOLE),
+            put("roomid_joinedcount", (WHOLE,), u64(19)),
+            put("roomserverid_joinedcount", (WHOLE, "one.test"), u64(19)),
+        ),
         both(
             put("userroomid_leftstate", MEMBER, b"[]"),
             put("roomuserid_leftcount", (ROOM, A), u64(1)),
@@ -166,6 +253,10 @@ BREAKINGS = {
     11: [
         put("todeviceid_events", (A, "gone", 1), b"{}"),
         drop("userid_password", B),
+        put("userdeviceidalgorithm_fallback", (A, "gone", "a"), b"{}"),
+        put("onetimekeyuploads", (A, "D", "signed_curve25519", 1, "none"), b""),
+        put("onetimekeyid_onetimekeys", (A, "D", '"a:b"'), b"{}"),
+        drop_first("onetimekeyuploads"),
     ],
     12: [
         drop("roomusertype_roomuserdataid", ROOM, A, "m.tag"),
@@ -177,6 +268,15 @@ BREAKINGS = {
         drop("roomuserthreadid_readreceiptid", ROOM, A, ""),
         drop_first("readreceiptid_readreceipt"),
     ],
+    14: [
+        drop_first("backupid_etag"),
+        put("backupid_etag", (A, "7"), u64(1)),
+        put("backupkeyid_backup", (A, "7", ROOM, "s"), b"{}"),
+        drop_first("backupkeyid_backup"),
+        drop_first("backupid_keystotal"),
+    ],
+    15: [first(tree, lambda value: value + b"x") for tree in POINTERS],
+    18: [both_queues],
 }
 CASES = [(rule, breaking) for rule, breakings in BREAKINGS.items() for breaking in breakings]
 

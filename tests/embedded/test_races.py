@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import os
+import sys
 import threading
 
 import pytest
 
 from conduitstore.engine import embedded
+from conduitstore.engine.embedded import counters
 from conduitstore.engine.embedded.forest import Forest
 from conduitstore.engine.embedded.manifest import Manifest
 from conduitstore.errors import (
@@ -57,21 +59,52 @@ def test_a_log_that_turns_over_during_a_sync_is_synced_to_its_end(disk):
     assert [key for key, _ in open_on(disk)] == [b"a", b"b", b"c"]
 
 
-def test_no_id_is_given_out_behind_a_closes_back(disk):
+@pytest.mark.parametrize("how", ["from a block", "in a new block", "reserved"])
+def test_no_id_is_given_out_behind_a_closes_back(disk, how):
     db = open_on(disk)
-    db.generate_id()
-    check, ids = db.check_handle, []
+    if how != "in a new block":
+        assert db.generate_id() == 0
+    took = db.counters.take_id
+    ids = [] if how == "in a new block" else [0]
+    if how == "reserved":
+        took = lambda: db.counters.take_ids(1)[0]  # noqa: E731
 
-    def late():
-        check()
-        if not ids:
-            ids.append(None)
-            db.close()
+    def late():  # The handle was checked; then the store is closed.
+        db.close()
+        return took()
 
-    db.check_handle = late
+    db.counters.take_id = late
     with pytest.raises(ClosedError):
         db.generate_id()
-    assert open_on(disk).generate_id() == 1
+    assert open_on(disk).generate_id() == len(ids)
+
+
+def test_ids_of_many_threads_leave_no_gap_whatever_way_they_are_taken(disk, monkeypatch):
+    monkeypatch.setattr(counters, "ID_BLOCK", 7)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    taken = []
+    with open_on(disk, idgen_persist_interval=50) as db:
+
+        def take(number):
+            mine = []
+            for at in range(400):
+                if (at + number) % 5:
+                    mine.append(db.generate_id())
+                else:
+                    mine.extend(db.reserve_ids(at % 4))
+                assert db.counters.ids <= db.counters.ceilings.ids
+            taken.extend(mine)
+
+        jobs = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join()
+        sys.setswitchinterval(interval)
+    assert sorted(taken) == list(range(len(taken)))
+    with open_on(disk) as db:
+        assert db.generate_id() == len(taken)
 
 
 def test_a_closed_file_writes_into_no_other(tmp_path):

@@ -48,6 +48,19 @@ def test_without_an_interval_nothing_happens_by_itself(disk):
     assert threads_of_ours() == []
 
 
+@pytest.mark.parametrize("bound", [50_000, 1 << 30])
+def test_dirty_memory_brings_a_checkpoint_though_the_log_is_short(disk, bound):
+    with open_on(disk, dirty_bytes_max=bound) as db:
+        for number in range(2_000):
+            db.insert(number.to_bytes(2), bytes(100))
+        db.checkpoint()
+        generation = db.stats().generation
+        for number in range(0, 2_000, 10):
+            db.insert(number.to_bytes(2), b"1")
+        assert (db.stats().generation > generation) == (bound == 50_000)
+        assert db.stats().dirty_bytes < 3 * bound
+
+
 @pytest.mark.parametrize("level", [0, 1, 19])
 def test_compression_is_chosen_and_no_obstacle_to_another_choice(disk, level):
     text = random.Random(1)

@@ -38,6 +38,20 @@ Insert(key=b'todo:1', value=b'sleep')
 Remove(key=b'todo:1')
 later: Insert(key=b'todo:2', value=b'while nobody listened')
 """,
+    "log": """\
+on the platter up to 3
+2 dear Bob
+3 dear Carol
+4 not synced: a power loss may take it
+files forgotten: 2
+the next is 5
+""",
+    "leaf_store": """\
+4 words, then 5
+cow: gives milk
+from b to c: bee cat cow
+the last: dog
+""",
     "last_ten": "999 998 997 996 995 994 993 992 991 990\n",
     "before_a_time": """\
 forgotten: 2

@@ -31,7 +31,7 @@ def tracked():
 
 @pytest.fixture(scope="session")
 def text_files(tracked):
-    binary = {".zst", ".png", ".gz"}
+    binary = {".zst", ".png", ".gz", ".stream"}
     golden = ROOT / "tests" / "golden"
     return [
         path

@@ -38,11 +38,8 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    blocked_servername_mediaid filehash_metadata filehash_servername_mediaid filehash_thumbnailid
-    id_appserviceregistrations openidtoken_expiresatuserid senderkey_pusher server_signingkeys
-    servername_userlocalpart_mediaid servernamemediaid_metadata servernamemediaid_userlocalpart
-    shorteventid_authchain thumbnailid_metadata userdevicesessionid_uiaainfo
-    userdevicetxnid_response userfilterid_filter
+    id_appserviceregistrations senderkey_pusher shorteventid_authchain userdevicesessionid_uiaainfo
+    userdevicetxnid_response
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

@@ -1,7 +1,10 @@
 """Account data."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import conduitstore
 from conduitstore import InvalidArgumentError
 
 A, ROOM = "@a:one.test", "!r:one.test"
@@ -60,3 +63,50 @@ def test_bad_content_draws_no_count(store, content):
     with pytest.raises(InvalidArgumentError, match="object"):
         store.account_data.update(None, A, "m.tag", content)
     assert store.globals.next_count() == 1
+
+
+@pytest.mark.parametrize("room", [None, ROOM])
+def test_what_is_deleted_is_told_as_empty(store, room):
+    data = store.account_data
+    assert data.delete(room, A, "m.tag") is None
+    data.update(room, A, "m.tag", {"n": 1})
+    since = data.update(room, A, "m.direct", {"n": 2})
+    count = data.delete(room, A, "m.tag")
+    assert data.get(room, A, "m.tag") == {}
+    assert data.changes_since(room, A, since, count) == [(count, {"type": "m.tag", "content": {}})]
+    assert data.delete(room, A, "m.tag") is None
+    assert data.last_count(room, A) == count == store.globals.current_count()
+
+
+def test_when_something_last_changed(store):
+    data = store.account_data
+    assert data.last_count(None, A) is None
+    first = data.update(None, A, "x", {})
+    data.update(ROOM, A, "x", {})
+    data.update(None, "@a:one.tests", "x", {})
+    assert data.last_count(None, A) == first
+    assert data.last_count("!r:one.tests", A) is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, "!a", "!a!", "!b", "!\U0010ffff"]),
+            st.sampled_from(["@a:x", "@a:xx", "@b:x"]),
+            st.sampled_from(["t", "u"]),
+        )
+    ),
+    st.sampled_from(["@a:x", "@a:xx", "@b:x", "@c:x"]),
+)
+def test_erasing_a_user_leaves_the_others(written, erased):
+    with conduitstore.open(":memory:") as store:
+        for room, user, type in written:
+            store.account_data.update(room, user, type, {"n": 1})
+        gone = {row for row in written if row[1] == erased}
+        assert store.account_data.erase_user(erased) == len(gone)
+        for row in written:
+            room, user, type = row
+            expected = None if row in gone else {"n": 1}
+            assert store.account_data.get(room, user, type) == expected
+        kept = set(written) - gone
+        assert len(store.db.open_tree("roomuserdataid_accountdata")) == len(kept)

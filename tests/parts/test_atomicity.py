@@ -43,7 +43,7 @@ OPERATIONS = {
         A, cross("N"), cross("S"), cross("U")
     ),
     "sign": lambda p, _: p.keys.sign(A, "M" * 43, B, "k", "s"),
-    "announce": lambda p, _: p.keys.mark_changed(A),
+    "announce": lambda p, _: p.key_changes.mark(A),
     "one-time keys": lambda p, _: p.one_time_keys.add(A, "D", {"x:1": {}, "x:2": {}}),
     "claim": lambda p, _: p.one_time_keys.claim(A, "D", "x"),
     "claim many": lambda p, _: p.one_time_keys.claim_many([(A, "D", "x"), (A, "D", "y")]),
@@ -56,6 +56,23 @@ OPERATIONS = {
         A, backup_of(p), {ROOM: {"s": {}, "t": {}}}
     ),
     "delete backed up keys": lambda p, _: p.key_backups.delete_keys(A, backup_of(p)),
+    "deactivate": lambda p, _: p.users.deactivate(A),
+    "origin": lambda p, _: p.users.create(B, "*", origin="sso"),
+    "log out": lambda p, _: p.devices.remove_tokens(A, "D"),
+    "expiring token": lambda p, _: p.devices.set_token(A, "D", "token2", expires_s=5),
+    "refresh token": lambda p, _: p.refresh_tokens.set(A, "D", "r9"),
+    "spend": lambda p, _: p.refresh_tokens.spend("r2", "r3"),
+    "dehydrated device": lambda p, _: p.dehydrated_devices.set(A, "DRY2", {}),
+    "wake": lambda p, _: p.dehydrated_devices.remove(A),
+    "openid": lambda p, _: p.tokens.create_openid(A),
+    "login token": lambda p, _: p.tokens.create_login(A),
+    "forget tokens": lambda p, _: p.tokens.forget_user(A),
+    "filter": lambda p, _: p.filters.create(A, {"new": 1}),
+    "profile": lambda p, _: p.profiles.clear(A),
+    "suspend": lambda p, _: p.restrictions.impose(A, "suspended", B),
+    "erase": lambda p, _: p.restrictions.erase(A),
+    "delete account data": lambda p, _: p.account_data.delete(None, A, "m.tag"),
+    "erase account data": lambda p, _: p.account_data.erase_user(A),
     "queue": lambda p, _: p.to_device.queue(B, A, "D", "t", {}),
     "queue many": lambda p, _: p.to_device.queue_many(B, "t", {A: {"D": {}, "E": {}}}),
     "acknowledge": lambda p, _: p.to_device.forget_until(A, "D", 1 << 40),
@@ -135,6 +152,16 @@ def lived_in(store, message):
         tx.one_time_keys.add(A, "D", {"x:0": {}})
         tx.one_time_keys.add_fallback(A, "D", "y:1", {})
         tx.key_backups.add_keys(A, tx.key_backups.create(A, {}), {ROOM: {"s": {}}})
+        tx.refresh_tokens.set(A, "D", "r1")
+        tx.refresh_tokens.spend("r1", "r2")
+        tx.dehydrated_devices.set(A, "DRY", {})
+        tx.tokens.create_openid(A)
+        tx.tokens.create_login(A)
+        tx.filters.create(A, {})
+        tx.profiles.set(A, "m.tz", "UTC")
+        tx.users.set_displayname(A, "A")
+        tx.account_data.update(None, A, "m.tag", {"a": 1})
+        tx.account_data.update(ROOM, A, "m.tag", {"a": 1})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.to_device.queue(B, A, "D", "t", {})
         tx.account_data.update(None, A, "m.direct", {})

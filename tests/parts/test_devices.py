@@ -118,3 +118,30 @@ def test_device_ids_of_any_length_come_back_whole(devices):
     assert devices.find_from_token("t" * 3_000) is None
     assert devices.remove(A, LONG)
     assert devices.ids(A) == [LONG + "x"]
+
+
+def test_no_row_of_any_tree_names_a_device_that_is_gone(store, devices, rows):
+    """Whatever a part keeps for a device is made here; what is added later belongs in here too."""
+    for device in ("GONE", "STAYS"):
+        devices.create(A, device, f"token of {device}", expires_s=1 << 40)
+        store.to_device.queue(B, A, device, "t", {})
+        store.keys.add_device_keys(A, device, {"device_id": device})
+        store.one_time_keys.add(A, device, {"x:1": {}})
+        store.one_time_keys.add_fallback(A, device, "x:2", {})
+        store.refresh_tokens.set(A, device, f"1 {device}")
+        store.refresh_tokens.spend(f"1 {device}", f"2 {device}")
+        store.rooms.lazy_loading.witness(A, device, "!r:one.test", [B], since=0, token=1)
+
+    def naming(device):
+        return {
+            (name, key, value)
+            for name, tree in rows().items()
+            for key, value in tree
+            if device in key + value
+        }
+
+    stays = naming(b"STAYS")
+    assert len({name for name, _, _ in naming(b"GONE")}) == 15
+    assert devices.remove(A, "GONE")
+    assert naming(b"GONE") == set()
+    assert naming(b"STAYS") == stays

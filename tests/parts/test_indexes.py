@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import conduitstore
 from conduitstore.codec.mentions import relation_in, text_in
 from conduitstore.codec.words import words
+from conduitstore.upkeep import delete_room
 
 ROOM, OTHER = "!r:one.test", "!r:one.test2"
 USERS = ["@a:x", "@b:x"]
@@ -162,13 +163,6 @@ def test_the_search_row_is_conduits(store):
     assert list(store.db.open_tree("tokenids")) == [(row, b"")]
 
 
-def test_words():
-    assert words("Straße, ÉTÉ_2024 naïve's\x00x") == ["straße", "été", "2024", "naïve", "s", "x"]
-    assert words("हिन्दी میں") == ["हिन्दी", "میں"]
-    assert words("a" * 51 + " " + "b" * 50 + " B" * 3) == ["b" * 50, "b"]
-    assert words("") == words("😀 -- \ufffd") == []
-
-
 # Relations --------------------------------------------------------------------------------------
 def test_relations_by_page_and_kind(store):
     timeline, relations = store.rooms.timeline, store.rooms.pdu_metadata.relations
@@ -252,18 +246,6 @@ def test_defect_06_references_have_a_separator(store):
     assert not metadata.is_referenced(ROOM, "$1")
     assert not metadata.is_referenced(ROOM + "$", "a")
     assert store.db.open_tree("referencedevents").get(f"{ROOM}\xff$a".encode("latin1")) == b""
-
-
-def test_marks(store):
-    metadata = store.rooms.pdu_metadata
-    metadata.mark_soft_failed("$1")
-    metadata.mark_rejected("$2")
-    assert metadata.is_soft_failed("$1")
-    assert not metadata.is_rejected("$1")
-    assert metadata.is_rejected("$2")
-    assert (metadata.clear_soft_failed("$1"), metadata.clear_soft_failed("$1")) == (True, False)
-    assert (metadata.clear_rejected("$2"), metadata.clear_rejected("$2")) == (True, False)
-    assert not metadata.is_soft_failed("$1")
 
 
 @pytest.mark.parametrize(
@@ -375,6 +357,26 @@ def test_a_redaction_leaves_no_word_and_keeps_the_original_if_asked(store):
     assert originals.get("$2") is None
     originals.forget_until(500)
     assert len(store.db.open_tree("timeredacted_eventid")) == 0
+
+
+def test_a_room_that_is_deleted_takes_its_relations_and_names_along(store):
+    for room in (ROOM, OTHER):
+        store.rooms.append(event("tea", room=room), f"${room}", room)
+        store.rooms.append(event("tea", f"${room}", room=room), f"$reply{room}", room)
+        store.rooms.append(event(to="$unknown", room=room), f"$waiting{room}", room)
+        store.rooms.alias.set(f"#{len(room)}:one.test", room, USERS[0])
+    trees = (
+        *("tokenids", "roomid_tscount_pducount", "tofrom_relation", "eventid_relatingpduid"),
+        *("threadid_userids", "threadactivityid_rootid", "threadrootid_latestcount"),
+        *("alias_roomid", "alias_userid", "aliasid_alias"),
+    )
+    before = {name: len(store.db.open_tree(name)) for name in trees}
+    delete_room(store.db, ROOM)
+    assert {name: len(store.db.open_tree(name)) for name in trees} == {
+        name: total // 2 for name, total in before.items()
+    }
+    assert_derived_trees_follow(store)
+    assert store.rooms.alias.of_room(OTHER) == [f"#{len(OTHER)}:one.test"]
 
 
 def test_an_outlier_is_no_timeline_event(store):

@@ -90,11 +90,11 @@ def test_keys_of_a_device_that_is_gone_do_not_come_back(store, keys, rows):
 def test_a_device_that_goes_is_announced_if_it_had_keys(store, keys):
     since = store.globals.current_count()
     store.devices.remove(B, "D")
-    assert keys.changed_since(ROOM, since, store.globals.current_count()) == []
+    assert store.key_changes.since(ROOM, since, store.globals.current_count()) == []
     keys.add_device_keys(A, "D", device_keys())
     since = store.globals.current_count()
     store.devices.remove(A, "D")
-    assert keys.changed_since(ROOM, since, store.globals.current_count()) == [A]
+    assert store.key_changes.since(ROOM, since, store.globals.current_count()) == [A]
     assert not keys.forget_device(A, "D")
 
 
@@ -222,19 +222,19 @@ def test_no_signature_is_lost_where_two_sign_at_once(keys):
 
 def test_a_change_is_announced_with_one_count(store, keys):
     since = store.globals.current_count()
-    count = keys.mark_changed(A)
+    count = store.key_changes.mark(A)
     assert count == store.globals.current_count() == since + 1
     for where in (A, ROOM, OTHER):
-        assert keys.changed_since(where, since, count) == [A]
-        assert keys.changed_since(where, count, count) == []
-        assert keys.changed_since(where, 0, since) == []
-    assert keys.changed_since(B, 0, count) == keys.changed_since(PLAIN, 0, count) == []
-    later = keys.mark_changed(B)
-    assert keys.changed_since(ROOM, since, later) == [A, B]
-    assert keys.changed_since(ROOM, count, later) == [B]
-    assert keys.changed_since_many([A, ROOM, OTHER], since, later) == {A, B}
-    assert keys.changed_since_many([A, OTHER], since, later) == {A}
-    assert keys.changed_since_many([], since, later) == set()
+        assert store.key_changes.since(where, since, count) == [A]
+        assert store.key_changes.since(where, count, count) == []
+        assert store.key_changes.since(where, 0, since) == []
+    assert store.key_changes.since(B, 0, count) == store.key_changes.since(PLAIN, 0, count) == []
+    later = store.key_changes.mark(B)
+    assert store.key_changes.since(ROOM, since, later) == [A, B]
+    assert store.key_changes.since(ROOM, count, later) == [B]
+    assert store.key_changes.since_many([A, ROOM, OTHER], since, later) == {A, B}
+    assert store.key_changes.since_many([A, OTHER], since, later) == {A}
+    assert store.key_changes.since_many([], since, later) == set()
 
 
 def test_every_change_of_keys_is_announced_once(store, keys):
@@ -243,7 +243,7 @@ def test_every_change_of_keys_is_announced_once(store, keys):
         change()
         upto = store.globals.current_count()
         assert upto <= since + 1
-        return keys.changed_since_many([A, ROOM, OTHER], since, upto)
+        return store.key_changes.since_many([A, ROOM, OTHER], since, upto)
 
     assert told(lambda: keys.add_device_keys(A, "D", device_keys())) == {A}
     assert told(lambda: keys.add_cross_signing_keys(A, cross(MASTER))) == {A}
@@ -253,10 +253,10 @@ def test_every_change_of_keys_is_announced_once(store, keys):
 
 def test_defect_19_old_announcements_go(store, keys):
     for _ in range(300):  # Their counts hold FF bytes, too.
-        keys.mark_changed(A)
-    count = keys.mark_changed(B)
+        store.key_changes.mark(A)
+    count = store.key_changes.mark(B)
     assert len(all_rows(store, "keychangeid_userid")) == 5
-    assert keys.changed_since(ROOM, 0, count) == [A, B]
+    assert store.key_changes.since(ROOM, 0, count) == [A, B]
 
 
 MOVES = st.sampled_from(["change a", "change b", "leave", "join", "sync"])
@@ -275,14 +275,14 @@ def test_a_syncing_neighbour_hears_of_every_change(moves):
             if move == "sync":
                 with store.snapshot() as view:
                     upto = view.globals.current_count()
-                    assert view.keys.changed_since_many([B, ROOM], since, upto) == owed
+                    assert view.key_changes.since_many([B, ROOM], since, upto) == owed
                 since, owed = upto, set()
             elif move in ("leave", "join"):
                 (members.mark_left if move == "leave" else members.mark_joined)(A, ROOM)
                 is_in = move == "join"
             else:
                 user = A if move == "change a" else B
-                store.keys.mark_changed(user)
+                store.key_changes.mark(user)
                 owed |= {user} if user == B or is_in else set()
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from conduitstore import engine
 from conduitstore.errors import UnsupportedFormatError
-from conduitstore.migrate import LINEAGE, Migration, in_order, load_migrations, migrate
+from conduitstore.ladder import Migration, in_order, load_migrations
+from conduitstore.migrate import LINEAGE, migrate
 from conduitstore.parts.holder import Parts
 from conduitstore.schema import TREES
 

@@ -7,12 +7,12 @@ import sysconfig
 from collections.abc import Iterator
 from typing import Any
 
-from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
+from conduitstore.errors import UnsupportedFormatError
 from conduitstore.operations import BackupReport, Damage, OnRead
 
 from .backup import restore as _restore
 from .config import Settings
-from .files import FileSystem, Os
+from .files import FileSystem, Os, path_of
 from .lifecycle import Store, open_store
 from .pieces import ignore
 from .readonly import ReadOnlyStore, open_read_only
@@ -48,7 +48,7 @@ def open(
         InvalidArgumentError: an unknown setting, or a path that is none.
     """
     _check_build()
-    name, checked = _path(path), Settings.of(settings)
+    name, checked = path_of(path), Settings.of(settings)
     if checked.read_only:
         return open_read_only(files or Os(), name, checked)
     return open_store(files or Os(), name, checked)
@@ -73,8 +73,8 @@ def restore(
         CorruptedError: a file of the backup is damaged.
     """
     _check_build()
-    files, name = files or Os(), _path(path)
-    report = _restore(files, _path(source), name, on_read or ignore)
+    files, name = files or Os(), path_of(path)
+    report = _restore(files, path_of(source), name, on_read or ignore)
     open_store(files, name, Settings(flush_every_ms=None)).close()
     return report
 
@@ -93,7 +93,7 @@ def verify(
         CorruptedError: the newest manifest is damaged: nothing says what else there should be.
         LockedError: somebody has it open: ask that store.
     """
-    return verify_directory(files or Os(), _path(path), on_read or ignore)
+    return verify_directory(files or Os(), path_of(path), on_read or ignore)
 
 
 def repair(
@@ -115,20 +115,10 @@ def repair(
         CorruptedError: the newest manifest is damaged: nothing says what else there should be.
         LockedError: somebody has it open.
     """
-    source = _path(backup) if backup is not None else None
-    return _repair(files or Os(), _path(path), source, on_read or ignore)
+    source = path_of(backup) if backup is not None else None
+    return _repair(files or Os(), path_of(path), source, on_read or ignore)
 
 
 def _check_build() -> None:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise UnsupportedFormatError("free-threaded builds of Python are not supported yet")
-
-
-def _path(path: str | os.PathLike[str]) -> str:
-    try:
-        name = os.fsdecode(path)
-    except TypeError as error:
-        raise InvalidArgumentError(f"a path must be str or path-like: {error}") from error
-    if not name or "\0" in name:
-        raise InvalidArgumentError(f"not a path: {name!r}")
-    return name

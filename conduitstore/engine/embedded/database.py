@@ -19,8 +19,8 @@ Locks, always taken in this order: checkpoint, writer, ceilings, apply. The log'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Self, TypeVar, cast
 
 import msgpack
@@ -242,22 +242,6 @@ class Database(StoreOperations, LiveTree, Guard):
         raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
-    @contextmanager
-    def latching(self) -> Iterator[None]:
-        """Around whatever may leave the disk in a state of its own: only lack of space is mild."""
-        try:
-            yield
-        except (StoreFullError, PoisonedError):
-            raise
-        except BaseException as error:
-            self.latch(error, is_torn=False)
-            if isinstance(error, OSError):
-                raise PoisonedError(
-                    f"{error}: what was committed since the last sync may not be on the platter; "
-                    "close the store and open it again"
-                ) from error
-            raise
-
     def sync(self, sequence: int) -> None:
         """Return once a commit, already handed to the kernel, is on the platter."""
         if self.log.durable < sequence:
@@ -328,7 +312,9 @@ class Database(StoreOperations, LiveTree, Guard):
         return self.forest.count
 
     def generate_id(self) -> int:
-        return self.reserve_ids(1)[0]
+        if self.guarded:
+            self.check_handle()
+        return self.counters.take_id()
 
     def reserve_ids(self, total: int) -> range:
         self.check_handle()

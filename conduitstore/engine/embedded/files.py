@@ -21,7 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from conduitstore.errors import LockedError, StoreFullError, UnsupportedFormatError
+from conduitstore.errors import (
+    InvalidArgumentError,
+    LockedError,
+    StoreFullError,
+    UnsupportedFormatError,
+)
 
 _sync = getattr(os, "fdatasync", os.fsync)  # Not everywhere; fsync does all it does and more.
 
@@ -234,6 +239,17 @@ class Os:
                 part.mkdir(mode=0o700)
             _sync_directory(str(part.parent))
         return OsDirectory(path)
+
+
+def path_of(path: str | os.PathLike[str]) -> str:
+    """A path as a plain string, or an :class:`InvalidArgumentError` that says why it is none."""
+    try:
+        name = os.fsdecode(path)
+    except TypeError as error:
+        raise InvalidArgumentError(f"a path must be str or path-like: {error}") from error
+    if not name or "\0" in name:
+        raise InvalidArgumentError(f"not a path: {name!r}")
+    return name
 
 
 def _sync_directory(path: str) -> None:

@@ -11,9 +11,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from conduitstore.errors import ClosedError, InvalidArgumentError, LockedError, PoisonedError
+from conduitstore.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    LockedError,
+    PoisonedError,
+    StoreFullError,
+)
 
 Refusal = Callable[[], Exception]
 
@@ -64,6 +71,22 @@ class Guard:
         if is_torn:
             self._no_reads = self._no_reads or poisoned
             self.guarded = True
+
+    @contextmanager
+    def latching(self) -> Iterator[None]:
+        """Around whatever may leave the disk in a state of its own: only lack of space is mild."""
+        try:
+            yield
+        except (StoreFullError, PoisonedError):
+            raise
+        except BaseException as error:
+            self.latch(error, is_torn=False)
+            if isinstance(error, OSError):
+                raise PoisonedError(
+                    f"{error}: what was committed since the last sync may not be on the platter; "
+                    "close the store and open it again"
+                ) from error
+            raise
 
     def refuse(self, refusal: Refusal) -> None:
         """Give nothing more, for this reason."""

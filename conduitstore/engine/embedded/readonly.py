@@ -146,6 +146,9 @@ class ReadOnlyStore(Database):
         if sequence > self.durable_sequence:
             raise InvalidArgumentError(f"{sequence} is not known to be durable: refresh, or wait")
 
+    def generate_id(self) -> NoReturn:
+        self.reserve_ids(1)
+
     def reserve_ids(self, total: int) -> NoReturn:  # noqa: ARG002 - refused whatever is asked
         self.check_handle()
         raise read_only()

@@ -216,7 +216,7 @@ class Transaction(DraftTree):
 
     def generate_id(self) -> int:
         self.check()
-        return self.db.counters.take_ids(1)[0]
+        return self.db.counters.take_id()
 
     def transaction(
         self,

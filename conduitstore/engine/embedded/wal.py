@@ -164,6 +164,11 @@ class WriteAheadLog:
                     self.failure = error
                     raise
 
+    def sync_files(self) -> None:
+        """Put the files and their names on the platter, even if no commit is in them."""
+        with self._sync_lock:
+            self._sync()
+
     def _sync(self) -> None:
         written = self.written  # Before the files: each file up to it is then among them.
         files = self._unsynced

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from conduitstore.codec.mentions import previous_in
+from conduitstore.codec.events import previous_events
 from conduitstore.parts.part import Near, Part, atomic
 from conduitstore.types import (
     Count,
@@ -116,7 +116,7 @@ class Append(Part[AppendNear]):
             after = self._with_event(before if current is None else current, pdu, event_id)
         rooms.state.set_current(room, after, Count(position))
         if extremities is None:
-            followed = {event_id, *previous_in(pdu)}
+            followed = {event_id, *previous_events(pdu)}
             kept = [leaf for leaf in rooms.state.forward_extremities(room) if leaf not in followed]
             extremities = [*kept, event_id]
         rooms.state.set_forward_extremities(room, extremities)

@@ -98,7 +98,7 @@ class Receipts(Part[ReceiptsNear]):
         the room. Source: Conduit, readreceipt_update; that it says so is tuwunel's.
         """
         value = pack_json_object(event)
-        event_id, thread = _read_in(event, user)
+        event_id, thread = read_in(event, user)
         key = _THREAD.pack(room, user, thread)
         old = self._newest.get(key)
         if old is not None:
@@ -205,7 +205,7 @@ class Receipts(Part[ReceiptsNear]):
         return sorted((m for m in found if since < m.moved <= upto), key=lambda m: m.moved)
 
 
-def _read_in(event: JsonObject, user: UserId) -> tuple[EventId, str]:
+def read_in(event: JsonObject, user: UserId) -> tuple[EventId, str]:
     """The event that ``user`` read, and the thread as a key has it."""
     content = event.get("content")
     if not isinstance(content, dict) or len(content) != 1:

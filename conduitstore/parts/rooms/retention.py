@@ -75,7 +75,7 @@ class Purged:
     next: RetentionCursor | None
 
 
-class Retention(Part[RetentionNear]):
+class MessageRetention(Part[RetentionNear]):
     """No trees of its own: it removes events of the timeline by their time."""
 
     @atomic

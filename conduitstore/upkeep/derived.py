@@ -1,0 +1,153 @@
+"""How each derived tree follows from others: what makes it right, one way per tree.
+
+A way mends in place: it writes what is missing or wrong, then removes what nothing implies. So
+readers never find the tree empty, writers go on, and a run that dies has done its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conduitstore.codec.states import state_hash
+from conduitstore.codec.values import EMPTY
+from conduitstore.consistency.events import event_id_in
+from conduitstore.consistency.references import Reference
+from conduitstore.consistency.rows import found_at, row_of
+from conduitstore.consistency.state import DIFFS, entries_of
+from conduitstore.kv import Keyspace, Transaction
+from conduitstore.schema import TREES
+
+from .batches import each_row
+
+_HASH = TREES["statehash_shortstatehash"].key
+Item = tuple[bytes, bytes]
+Leads = Callable[[Keyspace, Item], Item | None]
+"""From a row of one tree to a row of another; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A tree whose rows follow from single rows of another.
+
+    Attributes:
+        target: the derived tree.
+        source: what it follows from.
+        implied: from a row of the source to the target's row that it asks for.
+        origin: from a row of the target to the source's row that it can follow from.
+    """
+
+    target: str
+    source: str
+    implied: Leads
+    origin: Leads
+
+    def rebuild(self, db: Keyspace) -> int:
+        """Make the tree right; gives how many rows were not."""
+        return each_row(db, self.source, self._fill) + self.sweep(db)
+
+    def sweep(self, db: Keyspace) -> int:
+        """Remove what nothing implies; gives how many rows that were."""
+        return each_row(db, self.target, self._sweep)
+
+    def _fill(self, tx: Transaction, key: bytes, value: bytes) -> int:
+        item = self.implied(tx, (key, value))
+        tree = tx.open_tree(self.target)
+        if item is None or tree.get(item[0]) == item[1]:
+            return 0
+        tree.insert(*item)
+        return 1
+
+    def _sweep(self, tx: Transaction, key: bytes, value: bytes) -> int:
+        origin = self.origin(tx, (key, value))
+        if origin is not None and self.implied(tx, origin) == (key, value):
+            return 0
+        tx.open_tree(self.target).remove(key)
+        return 1
+
+
+def mirror(forward: Reference, back: Reference) -> Derivation:
+    """The same facts under another key.
+
+    ``forward`` says how the derived tree's key and value are made, ``back`` how the source's key.
+    """
+
+    def implied(_view: Keyspace, item: Item) -> Item | None:
+        row = row_of(TREES[forward.source], *item)
+        if row is None:
+            return None
+        return forward.target_key(row), row[forward.value] if forward.value else EMPTY
+
+    def origin(view: Keyspace, item: Item) -> Item | None:
+        row = row_of(TREES[back.source], *item)
+        return None if row is None else row_at(view, back.target, back.target_key(row))
+
+    return Derivation(forward.target, forward.source, implied, origin)
+
+
+def row_at(view: Keyspace, tree: str, key: bytes) -> Item | None:
+    """A row by its key; None where there is none."""
+    value = found_at(view.open_tree(tree), key)
+    return None if value is None else (key, value)
+
+
+def _named_by_value(tree: str) -> Leads:
+    """The row of ``tree`` whose key is the other's value."""
+    return lambda view, item: row_at(view, tree, item[1])
+
+
+def _event_place(_view: Keyspace, item: Item) -> Item | None:
+    event_id = event_id_in(item[1])
+    return None if event_id is None else (event_id, item[0])
+
+
+def _state_by_hash(view: Keyspace, item: Item) -> Item | None:
+    entries = entries_of(view, item[0])
+    return None if entries is None else (_HASH.pack(state_hash(entries)), item[0])
+
+
+EVENT_PLACES = Derivation("eventid_pduid", "pduid_pdu", _event_place, _named_by_value("pduid_pdu"))
+STATE_HASHES = Derivation("statehash_shortstatehash", DIFFS, _state_by_hash, _named_by_value(DIFFS))
+
+
+MIRRORS = [
+    mirror(
+        Reference("userdeviceid_token", "token_userdeviceid", {"token": "folded"}, value="key"),
+        Reference("token_userdeviceid", "userdeviceid_token"),
+    ),
+    mirror(
+        Reference("roomuserdataid_accountdata", "roomusertype_roomuserdataid", value="key"),
+        Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
+    ),
+    mirror(
+        Reference(
+            "eventid_shorteventid", "shorteventid_eventid", {"short_event": "value"}, value="key"
+        ),
+        Reference("shorteventid_eventid", "eventid_shorteventid", {"event": "value"}),
+    ),
+    mirror(
+        Reference(
+            "statekey_shortstatekey",
+            "shortstatekey_statekey",
+            {"short_state_key": "value"},
+            value="key",
+        ),
+        Reference("shortstatekey_statekey", "statekey_shortstatekey", key="value"),
+    ),
+    mirror(
+        Reference("roomid_shortroomid", "shortroomid_room", {"short_room": "value"}, value="key"),
+        Reference("shortroomid_room", "roomid_shortroomid", {"room": "value"}),
+    ),
+    mirror(
+        Reference("roomuserid_joined", "userroomid_joined", value="value"),
+        Reference("userroomid_joined", "roomuserid_joined"),
+    ),
+    mirror(
+        Reference("userroomid_joined", "roomuserid_joined", value="value"),
+        Reference("roomuserid_joined", "userroomid_joined"),
+    ),
+    mirror(
+        Reference("roomserverids", "serverroomids"),
+        Reference("serverroomids", "roomserverids"),
+    ),
+]
