@@ -69,6 +69,15 @@ class PduId(NamedTuple):
     position: PduCount
 
 
+class PlacedEvent(NamedTuple):
+    """An event and its place: what the indexes over the timeline are made of."""
+
+    room: RoomId
+    id: PduId
+    event_id: EventId
+    pdu: JsonObject
+
+
 class Mxc(NamedTuple):
     """The address of a piece of media; ``str`` of it is the ``mxc://`` URI."""
 

@@ -14,10 +14,11 @@ A key shape is written as the catalogue of Conduit's trees writes it::
 - ``name:sha256`` is a hash, 32 bytes; its value is hexadecimal text.
 - ``name:position`` is a place in a timeline (see :mod:`conduitstore.codec.positions`), 8 or 16
   bytes, last in its key.
+- ``name:biased`` is such a place in 8 bytes, 2^63 added, so that both kinds sort together.
 - ``name:whole`` is text as it is, however long: for values, and for keys that are read back. What
   makes a key longer than an engine takes is refused there.
-- ``name:hash`` is a SHA-256, 32 bytes, in hexadecimal outside; ``name:u32`` is 4 bytes, big-endian;
-  ``name:flag`` is one byte 0xFF or nothing.
+- ``name:hash`` is a SHA-256, 32 bytes, in hexadecimal outside; ``name:u32`` is 4 bytes, big-endian,
+  ``name:u8`` one; ``name:flag`` is one byte 0xFF or nothing.
 - ``name:destination`` and ``name:queued`` are an outgoing queue and what waits in it: an event's
   PduId, or the count of an EDU.
 
@@ -54,6 +55,7 @@ FOLDED = "sha256:"
 
 _U64 = struct.Struct(">Q")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_BIAS = 1 << 63
 _TWO_U64 = struct.Struct(">QQ")
 
 
@@ -130,6 +132,25 @@ def decode_position(raw: bytes) -> int:
     return int.from_bytes(raw) if len(raw) == 8 else int.from_bytes(raw[8:]) - U64_MAX
 
 
+def encode_biased(position: int) -> bytes:
+    """The position with 2^63 added."""
+    if type(position) is not int or not -_BIAS <= position < _BIAS:
+        raise InvalidArgumentError(f"not a timeline position: {shown(position)}")
+    return _U64.pack(position + _BIAS)
+
+
+def decode_biased(raw: bytes) -> int:
+    """The inverse."""
+    return int.from_bytes(raw) - _BIAS
+
+
+def encode_u8(number: int) -> bytes:
+    """One byte."""
+    if type(number) is not int or not 0 <= number <= 255:
+        raise InvalidArgumentError(f"an int of 0 to 255 is needed, not {shown(number)}")
+    return number.to_bytes(1)
+
+
 def encode_u32(number: int) -> bytes:
     """4 bytes, big-endian."""
     if type(number) is not int or not 0 <= number <= U32_MAX:
@@ -202,6 +223,8 @@ FIELD_KINDS = {
     "u64": FieldKind(encode_u64, int.from_bytes, rb".{8}"),
     "sha256": FieldKind(encode_sha256, bytes.hex, rb".{32}"),
     "position": FieldKind(encode_position, decode_position, rb"\0{8}.{8}|.{8}"),
+    "biased": FieldKind(encode_biased, decode_biased, rb".{8}"),
+    "u8": FieldKind(encode_u8, int.from_bytes, rb"."),
     "whole": FieldKind(_utf8, bytes.decode, rb"[^\xff]*"),
     "u32": FieldKind(encode_u32, int.from_bytes, rb".{4}"),
     "hash": FieldKind(encode_hash, bytes.hex, rb".{32}"),

@@ -7,12 +7,12 @@ whose row is damaged (:class:`CorruptedError`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from canonicaljson import encode_canonical_json
 
-from conduitstore.codec.keys import encode_u64
+from conduitstore.codec.keys import encode_id, encode_u64
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.types import JsonObject
 
@@ -45,6 +45,19 @@ def unpack_u64s(tree: str, value: bytes) -> list[int]:
     if len(value) % 8:
         raise CorruptedError(tree, 0, f"{len(value)} bytes are no whole number of u64")
     return [int.from_bytes(value[at : at + 8]) for at in range(0, len(value), 8)]
+
+
+def unpack_ids(tree: str, value: bytes) -> list[str]:
+    """Ids, each with a byte 0xFF behind it."""
+    *ids, rest = value.split(b"\xff")
+    if rest:
+        raise CorruptedError(tree, 0, "a list of ids ends with 0xFF, this one does not")
+    return [unpack_text(tree, id) for id in ids]
+
+
+def pack_ids(ids: Iterable[str]) -> bytes:
+    """The inverse of :func:`unpack_ids`."""
+    return b"".join(encode_id(id) + b"\xff" for id in ids)
 
 
 def pack_text(text: str) -> bytes:

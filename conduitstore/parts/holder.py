@@ -37,16 +37,23 @@ from conduitstore.parts.rooms.alias import Alias
 from conduitstore.parts.rooms.append import Append
 from conduitstore.parts.rooms.auth_chain import AuthChain
 from conduitstore.parts.rooms.directory import Directory
+from conduitstore.parts.rooms.indexes import Indexes
 from conduitstore.parts.rooms.lazy_loading import LazyLoading
 from conduitstore.parts.rooms.members import Members
 from conduitstore.parts.rooms.metadata import Metadata
+from conduitstore.parts.rooms.originals import Originals
+from conduitstore.parts.rooms.pdu_metadata import PduMetadata
 from conduitstore.parts.rooms.receipts import Receipts
+from conduitstore.parts.rooms.retention import MessageRetention
+from conduitstore.parts.rooms.search import Search
 from conduitstore.parts.rooms.sharing import Sharing
 from conduitstore.parts.rooms.short import Short
 from conduitstore.parts.rooms.state import State
 from conduitstore.parts.rooms.state_accessor import StateAccessor
 from conduitstore.parts.rooms.state_compressor import StateCompressor
+from conduitstore.parts.rooms.threads import Threads
 from conduitstore.parts.rooms.timeline import Timeline
+from conduitstore.parts.rooms.timestamps import Timestamps
 from conduitstore.parts.rooms.user_counters import UserCounters
 from conduitstore.parts.sending import Sending
 from conduitstore.parts.server_keys import ServerKeys
@@ -97,6 +104,13 @@ class Rooms(Holder):
     directory = PartOf(Directory)
     metadata = PartOf(Metadata)
     lazy_loading = PartOf(LazyLoading)
+    indexes = PartOf(Indexes)
+    search = PartOf(Search)
+    timestamps = PartOf(Timestamps)
+    pdu_metadata = PartOf(PduMetadata)
+    threads = PartOf(Threads)
+    originals = PartOf(Originals)
+    retention = PartOf(MessageRetention)
 
 
 class Media(Holder):

@@ -10,7 +10,13 @@ from conduitstore.codec.keypairs import unpack_keypair
 from conduitstore.codec.keys import KeyShape
 from conduitstore.codec.records import unpack_fields
 from conduitstore.codec.states import show_diff
-from conduitstore.codec.values import unpack_json, unpack_text, unpack_u64, unpack_u64s
+from conduitstore.codec.values import (
+    unpack_ids,
+    unpack_json,
+    unpack_text,
+    unpack_u64,
+    unpack_u64s,
+)
 from conduitstore.errors import CorruptedError
 
 Worth = Literal["primary", "shared", "numbering", "derived", "disposable"]
@@ -51,6 +57,7 @@ VALUE_KINDS: dict[str, Callable[[str, bytes], Any]] = {
     "u64s": unpack_u64s,
     "servers": _unpack_servers,
     "state": show_diff,
+    "ids": unpack_ids,  # Each with 0xFF behind it.
     "u64 or text": _unpack_global,
     "queued edu": _unpack_queued,
 }

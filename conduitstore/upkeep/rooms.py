@@ -53,6 +53,7 @@ def delete_room(db: Database, room: RoomId) -> Removed:
     key = _ROOM.pack(room)
     number = db.open_tree("roomid_shortroomid").get(key)
     _delete_states(db, key, number, removed)
+    each_row(db, "aliasid_alias", partial(_delete_alias, key, removed), prefix=key + b"\xff")
     for tree in TREES.values():
         _delete_named(db, tree, _ROOM_FIELDS, key, removed)
     if number is not None:
@@ -113,6 +114,16 @@ def _delete_numbers(key: bytes, number: bytes, removed: Removed, tx: Transaction
     _remove_many("shortroomid_room", [number], removed, tx)
 
 
+def _delete_alias(room: bytes, removed: Removed, tx: Transaction, key: bytes, value: bytes) -> int:
+    """A name of the room, where it is not another's by now."""
+    localpart = value[1:].partition(b":")[0]
+    if localpart and tx.open_tree("alias_roomid").get(localpart) == room:
+        for tree in ("alias_roomid", "alias_userid"):
+            _remove_many(tree, [localpart], removed, tx)
+    _remove_many("aliasid_alias", [key], removed, tx)
+    return 1
+
+
 # Events -----------------------------------------------------------------------------------------
 
 
@@ -121,6 +132,7 @@ def _delete_placed(removed: Removed, tx: Transaction, key: bytes, value: bytes) 
     event_id = event_id_in(value)
     if event_id is not None:
         _delete_event(tx, event_id, removed)
+    _delete_rows(tx, [TREES["tofrom_relation"]], key[_WORD:], removed)
     _remove_many("pduid_pdu", [key], removed, tx)
     return 1
 

