@@ -32,10 +32,8 @@ _MISSING = """
     appservices backoff dehydrated_devices filters globals key_backups key_changes
     media.blocks media.contents media.files media.pending media.previews media.retention
     media.thumbnails media.uploaders presence profiles pushers refresh_tokens restrictions
-    rooms.alias rooms.auth_chain rooms.directory rooms.indexes rooms.lazy_loading
-    rooms.metadata rooms.originals rooms.pdu_metadata rooms.retention rooms.search
-    rooms.sharing rooms.short rooms.state_accessor rooms.state_compressor rooms.threads
-    rooms.timestamps rooms.user_counters sending server_keys transaction_ids uiaa
+    rooms.alias rooms.directory rooms.lazy_loading rooms.metadata rooms.sharing
+    rooms.user_counters sending server_keys transaction_ids uiaa
 """
 MISSING = set(_MISSING.split())
 PAGES = sorted((KINDS.keys() | BESIDE.keys()) - MISSING)
