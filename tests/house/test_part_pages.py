@@ -29,11 +29,8 @@ BESIDE["sync"] = conduitstore.sync
 
 # This list only ever shrinks.
 _MISSING = """
-    appservices backoff dehydrated_devices filters globals key_backups key_changes
-    media.blocks media.contents media.files media.pending media.previews media.retention
-    media.thumbnails media.uploaders presence profiles pushers refresh_tokens restrictions
-    rooms.alias rooms.directory rooms.lazy_loading rooms.metadata rooms.sharing
-    rooms.user_counters sending server_keys transaction_ids uiaa
+    appservices backoff dehydrated_devices filters globals key_backups key_changes presence
+    profiles pushers refresh_tokens restrictions sending server_keys transaction_ids uiaa
 """
 MISSING = set(_MISSING.split())
 PAGES = sorted((KINDS.keys() | BESIDE.keys()) - MISSING)
@@ -89,7 +86,7 @@ def shown_call(part, operation, call):
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword:
             is_keyword = True
             shown.append("*")
-        name = parameter.name
+        name = str(parameter).partition(":")[0].partition("=")[0]  # With the star of *args.
         required = parameter.default is parameter.empty
         shown.append(name if required else f"{name}={shown_default(parameter.default)}")
     name = part.rpartition(".")[2] if operation == "__call__" else operation
