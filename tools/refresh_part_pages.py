@@ -138,10 +138,12 @@ def with_output(path: str, page: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in KINDS:
+    for path in ["README", *KINDS]:
         page = PAGES / f"{path}.md"
-        before = page.read_text()
-        after = with_output(path, with_calls(path, with_trees(path, before)))
+        before = after = page.read_text()
+        if path in KINDS:
+            after = with_calls(path, with_trees(path, after))
+        after = with_output(path, after)
         if after != before:
             page.write_text(after)
             print(page)

@@ -55,7 +55,7 @@ def test_a_page_lists_the_operations_of_its_part(pages, part):
     assert [call for call, says in rows if len(says) < 10] == [], "say what these do"
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ["README", *PARTS])
 def test_an_example_prints_what_the_page_says(pages, part, tmp_path, monkeypatch):
     ((code, says),) = re.findall(
         r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", pages[part], re.DOTALL | re.MULTILINE
