@@ -233,7 +233,7 @@ class State(Part[StateNear]):
 
     # Other times --------------------------------------------------------------------------------
     @consistent
-    def at(self, room: RoomId, count: Count) -> ShortStateHash | None:
+    def at(self, room: RoomId, count: Count | PduCount) -> ShortStateHash | None:
         """The state a room had at a count; None where it had none yet.
 
         With the count of an event (its position) it is the state with that event; with one less,
