@@ -81,6 +81,11 @@ class Pushers(Part[PushersNear]):
             self.remove(user, pushkey)
         return pushkeys
 
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Remove all pushers of a user and what waits for them; gives how many there were."""
+        return sum([self.remove(user, pushkey) for pushkey in self.pushkeys(user)])
+
     def get(self, user: UserId, pushkey: str) -> JsonObject | None:
         """The pusher of a pushkey. Source: Conduit, get_pusher."""
         value = self._rows.get(_PUSHER.pack(user, pushkey))
