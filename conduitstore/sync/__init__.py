@@ -12,6 +12,8 @@ from conduitstore.parts.holder import Parts
 from conduitstore.types import Count, DeviceId, RoomId, UserId
 
 from .answer import DeviceLists, JoinedRoom, LeftRoom, Summary, SyncAnswer
+from .filter import EventFilter
+from .messages import EventContext, HistoryOptions, MessagesPage, context, messages
 from .request import Request, SyncOptions, TypingNow
 from .rooms import joined_room, left_room
 from .users import device_lists, presence_of
@@ -19,12 +21,18 @@ from .window import StateWindow, state_window
 
 __all__ = [
     "DeviceLists",
+    "EventContext",
+    "EventFilter",
+    "HistoryOptions",
     "JoinedRoom",
     "LeftRoom",
+    "MessagesPage",
     "Summary",
     "SyncAnswer",
     "SyncOptions",
     "acknowledge",
+    "context",
+    "messages",
     "sync",
     "witness",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from conduitstore.codec.positions import token_of
 from conduitstore.parts.presence import PresenceChange
 from conduitstore.parts.rooms.receipts import PrivateRead
 from conduitstore.parts.rooms.user_counters import RoomUnread
 from conduitstore.types import (
     Count,
     JsonObject,
+    PduCount,
+    PduToken,
     Receipt,
     RoomChange,
     RoomId,
@@ -63,6 +66,11 @@ class JoinedRoom:
     typing: list[UserId] | None
     shown_members: list[UserId]
 
+    @property
+    def prev_batch(self) -> PduToken | None:
+        """Where paging back goes on, see :mod:`conduitstore.sync.messages`; None: no event."""
+        return _prev_batch(self.timeline)
+
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
         return bool(
@@ -94,6 +102,16 @@ class LeftRoom:
     state: list[StoredEvent]
     events: list[JsonObject]
     account_data: list[tuple[Count, JsonObject]]
+
+    @property
+    def prev_batch(self) -> PduToken | None:
+        """Where paging back goes on, see :mod:`conduitstore.sync.messages`; None: no event."""
+        return _prev_batch(self.timeline)
+
+
+def _prev_batch(timeline: TimelineSlice) -> PduToken | None:
+    position = timeline.events[0].position if timeline.events else None
+    return None if position is None else token_of(PduCount(position - 1))
 
 
 @dataclass(frozen=True, slots=True)

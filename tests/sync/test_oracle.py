@@ -4,6 +4,7 @@
 its reason. docs/sync.md has the table: a change in any total fails, so that it has to be looked at.
 """
 
+import re
 import runpy
 
 import pytest
@@ -35,3 +36,9 @@ def test_most_is_the_same(tally):
     assert same["timelines"] == 535
     assert same["state events"] == 1485
     assert same["summaries"] == 72
+
+
+def test_the_example_of_the_page_runs(request):
+    page = (request.config.rootpath / "docs/sync.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(compile(example, "docs/sync.md", "exec"), {})
