@@ -69,6 +69,14 @@ def test_an_example_prints_what_the_page_says(pages, part, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("part", ["README", *PARTS])
+def test_an_example_prints_the_same_on_disk(pages, part, tmp_path):
+    path = repr(str(tmp_path / "store"))
+    on_disk = pages[part].replace('":memory:"', path)
+    assert TOOL["with_output"](part, on_disk).replace(path, '":memory:"') == pages[part]
+    assert (tmp_path / "store").is_dir()
+
+
 def test_a_page_that_is_behind_is_refreshed(pages):
     page = pages["to_device"]
     behind = page.replace("forget_until(user, device, until)", "forget_until(user)")
