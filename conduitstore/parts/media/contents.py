@@ -144,7 +144,11 @@ class Contents(Part[ContentsNear]):
 
     def _count(self, kind: MediaKind, files: int, size_bytes: int) -> None:
         usage = self.usage(kind)
-        self._usage.insert(_KIND(kind), _USAGE.pack(usage.files + files, usage.bytes + size_bytes))
+        if usage.files + files:
+            now = _USAGE.pack(usage.files + files, usage.bytes + size_bytes)
+            self._usage.insert(_KIND(kind), now)
+        else:
+            self._usage.remove(_KIND(kind))
 
     def usage(self, kind: MediaKind) -> Usage:
         """How many files of a kind there are, and their bytes. Cost: one point read."""

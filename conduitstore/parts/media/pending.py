@@ -83,6 +83,16 @@ class Pending(Part[Near]):
             self._remove(key)
         return len(keys)
 
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Drop what is kept for a user; gives how many ids that were."""
+        rows = list(self._by_user.scan_prefix(_BY_USER.prefix(user)))
+        for by_user, expires_ms in rows:
+            _, key = _BY_USER.cut(by_user)
+            self._by_time.remove(expires_ms + key)
+            self._remove(key)
+        return len(rows)
+
     def _remove(self, key: bytes) -> None:
         value = self._rows.remove(key)
         if value is not None:

@@ -279,6 +279,10 @@ class State(Part[StateNear]):
         """The events that a new one follows. Source: Conduit, get_forward_extremities."""
         return [_LEAF.unpack(key)[1] for key in self._leaves.keys(_LEAF.prefix(room))]
 
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool:
+        """Whether a new event of the room follows this one. Cost: a point read."""
+        return self._leaves.contains_key(_LEAF.pack(room, event))
+
     @atomic
     def set_forward_extremities(self, room: RoomId, events: Collection[EventId]) -> None:
         """Replace them. Source: Conduit, set_forward_extremities.

@@ -50,7 +50,7 @@ class ShortIds(Protocol):
 
 
 class EventIndexes(Protocol):
-    """What follows from an event by itself."""
+    """What follows from an event by itself, and all that is noted of one."""
 
     def add(self, event: PlacedEvent) -> None: ...
     def replace(self, old: PlacedEvent, new: PlacedEvent) -> None: ...
@@ -61,13 +61,12 @@ class KeptOriginals(Protocol):
     """Redacted events as they were."""
 
     def keep(self, event_id: EventId, pdu: JsonObject, redacted_s: int) -> bool: ...
-    def forget(self, event_id: EventId) -> bool: ...
 
 
 class States(Protocol):
-    """The states before events."""
+    """Where rooms' histories end."""
 
-    def forget_before(self, event: EventId) -> bool: ...
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool: ...
 
 
 class RoomParts(Protocol):
@@ -173,19 +172,24 @@ class Timeline(Part[TimelineNear]):
     def remove(self, event_id: EventId) -> bool:
         """Take an event out of the timeline, and all that was derived from it.
 
-        Its short id stays, for others may have noted it. Whether the room can do without the event
-        is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
+        The short id of a state event stays, for states name it. Whether the room can do without the
+        event is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
 
         Returns:
             False, and no change, where it is in no timeline.
+
+        Raises:
+            InvalidArgumentError: the room's next event would follow it: a forward extremity.
         """
         found = self._found(event_id)
         if found is None:
             return False
         rooms = self._near.rooms
+        if rooms.state.is_forward_extremity(found.room, event_id):
+            raise InvalidArgumentError(
+                f"{event_id} is a forward extremity: set others (rooms.state) or delete the room"
+            )
         rooms.indexes.remove(found)
-        rooms.originals.forget(event_id)
-        rooms.state.forget_before(event_id)
         self._pdus.remove(PDU_ID.pack(*found.id))
         self._pdu_ids.remove(_EVENT(event_id))
         return True
