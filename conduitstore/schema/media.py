@@ -39,7 +39,7 @@ MEDIA = [
          worth="derived", gone=_PURGED, ours=True),
     tree("mediakind_usage", "kind", "files:u64 bytes:u64", "contents",
          "how many files of a kind there are, and how large they are together",
-         worth="derived", gone="never: three rows", ours=True),
+         worth="derived", gone=_PURGED, ours=True),
     tree("filehash_removal", "file:hash", "u64", "contents",
          "files that no row speaks of any more and that are still to be deleted",
          worth="primary", gone="media.contents.delete_files gc", ours=True),

@@ -45,6 +45,13 @@ def store(request, tmp_path):
         yield store
 
 
+@pytest.fixture
+def bare():
+    """A store that knows of media, and not of their bytes."""
+    with conduitstore.open(":memory:") as store:
+        yield store
+
+
 def event(kind="m.room.message", room=ROOM, **more):
     return {
         "content": {"body": "tea"},
@@ -184,8 +191,9 @@ def test_no_tree_grows_for_ever(store):
     assert after[5] == after[4] == after[3]
 
 
-def test_what_is_needed_stays(store):
+def test_what_is_needed_stays(bare):
     """With every age at its default, and nothing old, nothing that somebody could want goes."""
+    store = bare
     store.transaction(live)
     store.devices.create("@a:one.test", "NEW", "new", expires_s=1 << 40)
     store.rooms.lazy_loading.witness(A, "D", ROOM, [B], since=0, token=1)
@@ -199,9 +207,10 @@ def test_what_is_needed_stays(store):
     collected = store.gc()
     with store.snapshot() as view:
         after = {name: dict(iter(view.keyspace.open_tree(name))) for name in TREES}
-    assert before.pop("servername_backoff") != after.pop("servername_backoff")  # It failed in 1970.
-    assert after == before
-    assert {one.tree for one in collected if one.removed} == {"servername_backoff"}
+    # What that life has from 1970.
+    old = {"servername_backoff", "mediaid_pending", "userid_pending", "expiresms_mediaid"}
+    assert {name for name in TREES if after[name] != before[name]} == old
+    assert {one.tree for one in collected if one.removed} == old
     assert {one.tree for one in collected if one.looked_at} > {"todeviceid_events"}
 
 

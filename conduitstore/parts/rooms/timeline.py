@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
+from conduitstore.codec.mentions import with_relations_of
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
@@ -161,7 +162,7 @@ class Timeline(Part[TimelineNear]):
             raise InvalidArgumentError(f"{event_id} is in no timeline")
         if pdu.get("room_id", old.room) != old.room:
             raise InvalidArgumentError(f"{event_id} is not of room {shown(pdu['room_id'])}")
-        new = old._replace(pdu=_with_relations(pdu, old.pdu) | {"event_id": event_id})
+        new = old._replace(pdu=with_relations_of(pdu, old.pdu) | {"event_id": event_id})
         self._pdus.insert(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
         if keep_original_s is not None:
             self._near.rooms.originals.keep(event_id, old.pdu, keep_original_s)
@@ -259,6 +260,15 @@ class Timeline(Part[TimelineNear]):
         key = PDU_ID.pack(*pdu_id)
         return _placed(key, self._pdus.get(key))
 
+    @consistent
+    def at_many(self, room: RoomId, positions: Iterable[PduCount]) -> list[StoredEvent | None]:
+        """The events at places of a room, in their order: of a search. Cost: one bulk read."""
+        short_room = self._near.rooms.short.room(room)
+        if short_room is None:
+            return [None for _ in positions]
+        keys = [PDU_ID.pack(short_room, position) for position in positions]
+        return list(map(_placed, keys, self._pdus.get_many(keys)))
+
     def outlier(self, event_id: EventId) -> StoredEvent | None:
         """An event that is known and in no timeline. Source: Conduit, get_outlier_pdu."""
         key = _EVENT(event_id)
@@ -351,16 +361,6 @@ class Timeline(Part[TimelineNear]):
         newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
         events, limited = _cut(newest, limit)
         return TimelineSlice(events[::-1], limited)
-
-
-def _with_relations(new: JsonObject, old: JsonObject) -> JsonObject:
-    """``new`` with the notes of the store's own that ``old`` has."""
-    noted = old.get("unsigned")
-    if not isinstance(noted, dict) or "m.relations" not in noted:
-        return new
-    unsigned = new.get("unsigned")
-    kept = unsigned if isinstance(unsigned, dict) else {}
-    return new | {"unsigned": kept | {"m.relations": noted["m.relations"]}}
 
 
 def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
