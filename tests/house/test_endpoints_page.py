@@ -21,7 +21,7 @@ def named(root):
 def test_every_call_is_there(named):
     calls = {f"{path}.{name}" for path in TOOL["KINDS"] for name in TOOL["calls_of"](path)}
     assert len(named) > 150
-    assert set(named) - calls == {"rooms.append"}  # Which is called itself.
+    assert set(named) - calls == {"rooms.append", "store.gc"}  # One is called itself, one no part.
 
 
 def test_every_part_has_an_endpoint(named):

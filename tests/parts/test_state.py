@@ -124,13 +124,3 @@ def test_forward_extremities_are_replaced_and_never_emptied(store, state, messag
         with pytest.raises(InvalidArgumentError):
             state.set_forward_extremities(ROOM, bad)
     assert rows() == before
-
-
-def test_what_is_named_survives_collecting(store, state, saved):
-    old, new, before, loose = (saved({NAME: f"${n}"}) for n in range(4))
-    state.set_current(ROOM, old)
-    state.set_current(ROOM, new)
-    state.set_before("$event", before)
-    assert state.named() == {old, new, before}
-    assert store.rooms.state_compressor.forget_all_but(state.named()) == 1
-    assert not store.rooms.state_compressor.exists(loose)
