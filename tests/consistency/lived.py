@@ -6,7 +6,7 @@ from conduitstore.types import FederationServer, Mxc, PduId
 A, B, ROOM, OTHER = "@a:one.test", "@b:two.test", "!r:one.test", "!r:one.test2"
 WHOLE = "!whole:one.test"
 TWO = FederationServer("two.test")
-FILES = [digit * 64 for digit in "abcdef"]
+FILES = [digit * 64 for digit in "abcdef9"]
 
 
 def message(number, room=ROOM, **changes):
@@ -140,7 +140,8 @@ def live_illustrated(tx):
         tx.media.files.create(
             mxc, FILES[number // 2], size, kind=kind, uploader=uploader, now_secs=number
         )
-        tx.media.thumbnails.create(mxc, Dimensions(9, number), FILES[3], 7, now_secs=number)
+        thumbnail = FILES[3] if number < 4 else FILES[6]
+        tx.media.thumbnails.create(mxc, Dimensions(9, number), thumbnail, 7, now_secs=number)
     tx.media.blocks.block([media[0]], now_secs=9)
     tx.media.retention.purge([media[1]])
     tx.media.files.create(Mxc("one.test", "gone"), FILES[4], 5)
@@ -153,7 +154,7 @@ def live_named(tx):
     for number in range(3):
         for room in (ROOM, WHOLE):
             tx.rooms.alias.set(f"#alias{number}{room[1]}:one.test", room, A)
-    tx.rooms.alias.set(f"#alias1{ROOM[1]}:one.test", WHOLE, B)
+    tx.rooms.alias.set(f"#alias1{ROOM[1]}:one.test", WHOLE, A)
 
 
 def reply(number, rel_type, to, **changes):
