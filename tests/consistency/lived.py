@@ -136,12 +136,14 @@ def live_illustrated(tx):
     for number, mxc in enumerate(media):
         kind = "remote" if number == 5 else "local"
         uploader = A if number % 2 else None
-        size = 10 * (number // 2 + 1)
+        size = 1_000 * (number // 2 + 1)
         tx.media.files.create(
-            mxc, FILES[number // 2], size, kind=kind, uploader=uploader, now_secs=number
+            mxc, FILES[number // 2], size, kind=kind, uploader=uploader, now_secs=9_000 + number
         )
         thumbnail = FILES[3] if number < 4 else FILES[6]
-        tx.media.thumbnails.create(mxc, Dimensions(9, number), thumbnail, 7, now_secs=number)
+        tx.media.thumbnails.create(
+            mxc, Dimensions(9, number), thumbnail, 7_000, now_secs=9_000 + number
+        )
     tx.media.blocks.block([media[0]], now_secs=9)
     tx.media.retention.purge([media[1]])
     tx.media.files.create(Mxc("one.test", "gone"), FILES[4], 5)
