@@ -3,7 +3,8 @@
 1. Refuse a target that holds anything but an earlier backup of this store; take its lock.
 2. Checkpoint, so that everything committed lies in segments, and hold their files open.
 3. Copy each segment that the target does not have, or not whole: under a name that ends in
-   ``.new``, read back, synced, renamed. Sync the directory.
+   ``.new``, read back, synced, renamed. Sync the directory. Every leaf and every blob that the
+   manifest leads to was among what was read back.
 4. Publish a manifest: write, sync, rename, sync the directory. Now the target is the new backup.
 5. Unlink what only the earlier one needed.
 
@@ -13,7 +14,7 @@ Nothing is linked: damage to one copy is no damage to the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,7 +24,8 @@ from conduitstore.operations import BackupReport, OnRead
 
 from . import capture, names
 from .files import Directory, File, FileSystem, append_whole, create_file
-from .format import HEADER_BYTES, Header, decode_header
+from .format import HEADER_BYTES, Frame, Header, decode_header
+from .leaf import decode_leaf
 from .manifest import Generation, Manifest, read_manifest, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
@@ -142,16 +144,19 @@ class _Target:
     ) -> BackupReport:
         """Steps 3 to 5; the files are those of every segment that ``generation`` needs."""
         copied, copied_bytes, kept = [], 0, 0
+        inventory = _Inventory(generation)
         # A restore may have raised the number of the backup's manifest past the store's own.
         number = max(number, newest_manifest(self.directory.names()) + 1)
         for segment, file in sorted(segments.items()):
             name, size = names.numbered(names.SEGMENT, segment), file.size()
-            if self._has(name, segment, size, store_id, on_read):
+            wanted = Header(KIND, store_id, segment)
+            if self._has(name, wanted, size, inventory, on_read):
                 kept += size
                 continue
-            self._copy(file, name, segment, store_id, on_read)
+            self._copy(file, name, wanted, inventory, on_read)
             copied.append(name)
             copied_bytes += size
+        inventory.check()
         self._explain()
         log = names.numbered(names.LOG, number)
         self._begin_log(store_id, generation, number)
@@ -164,19 +169,26 @@ class _Target:
         _unlink(self.directory, sorted(ours))
         return BackupReport(generation.sequence, copied_bytes, kept, tuple(copied))
 
-    def _has(self, name: str, number: int, size: int, store_id: bytes, on_read: OnRead) -> bool:
+    def _has(
+        self, name: str, wanted: Header, size: int, inventory: _Inventory, on_read: OnRead
+    ) -> bool:
         if name not in self.directory.names():
             return False
         file = self.directory.open(name)
         try:
-            _check_segment(file, name, number, store_id, on_read)
-            return file.size() == size
+            if file.size() != size:
+                return False
+            _check_segment(file, name, wanted, inventory, on_read)
         except CorruptedError:
             return False
+        else:
+            return True
         finally:
             file.close()
 
-    def _copy(self, source: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+    def _copy(
+        self, source: File, name: str, wanted: Header, inventory: _Inventory, on_read: OnRead
+    ) -> None:
         new, size = name + names.NEW, source.size()
         _unlink(self.directory, [new])
         file = create_file(self.directory, new)
@@ -185,7 +197,7 @@ class _Target:
                 data = source.read_at(offset, min(COPY_BYTES, size - offset))
                 on_read(len(data))
                 append_whole(file, data, offset)
-            _check_segment(file, name, number, store_id, ignore)
+            _check_segment(file, name, wanted, inventory, ignore)
             file.sync()
         except Exception:
             _unlink(self.directory, [new])
@@ -249,14 +261,58 @@ def _has_commits(directory: Directory, name: str) -> bool:
     return size > HEADER_BYTES
 
 
-def _check_segment(file: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+class _Inventory:
+    """Which frames a generation leads to, and which were found: a file may end too early."""
+
+    def __init__(self, generation: Generation) -> None:
+        rows = [row for lows in generation.leaves.values() for row in lows.values() if row]
+        self._needed = {row[:3] for row in rows}
+        self._has_blobs = {row[:3] for row in rows if len(row) > 5}
+        self._found: set[tuple[int, ...]] = set()
+
+    def take(self, name: str, number: int, frames: Iterable[Frame]) -> None:
+        """The frames of a segment, unless they turn out not to be whole."""
+        found: set[tuple[int, ...]] = set()
+        needed: set[tuple[int, ...]] = set()
+        for frame in frames:
+            place = (number, frame.offset, frame.end - frame.offset)
+            found.add(place)
+            if place in self._has_blobs:
+                needed |= _blob_places(name, frame)
+        self._found |= found
+        self._needed |= needed
+
+    def check(self) -> None:
+        """Raise ``CorruptedError`` for the first one that is missing."""
+        for number, offset, _ in sorted(self._needed - self._found):
+            name = names.numbered(names.SEGMENT, number)
+            raise CorruptedError(name, offset, "no whole frame: repair the store first")
+
+
+def _blob_places(name: str, frame: Frame) -> set[tuple[int, ...]]:
+    """Segment, offset and bytes of each blob of a leaf."""
+    try:
+        values = decode_leaf(frame.payload, frame.flags)[3]
+        return {tuple(one[:3]) for one in values if type(one) is not bytes}
+    except Exception as error:  # Whatever hostile bytes make the decoder raise.
+        raise CorruptedError(name, frame.offset, f"not a leaf: {error}") from error
+
+
+def _check_segment(
+    file: File, name: str, wanted: Header, inventory: _Inventory, on_read: OnRead
+) -> None:
     """Raise ``CorruptedError`` unless every byte of a segment's copy is as it was written."""
     header = decode_header(file.read_at(0, HEADER_BYTES), name, KIND)
-    if (header.store_id, header.number) != (store_id, number):
+    if (header.store_id, header.number) != (wanted.store_id, wanted.number):
         raise CorruptedError(name, 0, "it belongs to another place or store")
+    inventory.take(name, header.number, _whole_frames(file, name, header, on_read))
+
+
+def _whole_frames(file: File, name: str, header: Header, on_read: OnRead) -> Iterator[Frame]:
     for piece in pieces(file, file.size(), header.seed, on_read):
         if isinstance(piece, Gap):
             raise CorruptedError(name, piece.offset, "no whole frame: repair the store first")
+        yield piece
 
 
 def _unlink(directory: Directory, unneeded: Iterable[str]) -> None:
