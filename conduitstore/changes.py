@@ -123,7 +123,7 @@ class Changes:
             InvalidArgumentError: not called on an event loop, or an argument is of no use.
 
         Cost: one scan of the user's rooms, here on the loop, and a dictionary entry or two for
-        each room.
+        each room. Source: Conduit, watch and wait_for_update.
         """
         check_u64(since)
         timeout_s = _timeout_s(timeout_ms)

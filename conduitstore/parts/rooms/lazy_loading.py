@@ -51,7 +51,7 @@ class LazyLoading(Part[Near]):
 
         Cost: a point read and one for each member; where an answer got lost, a range over the
         room's notes. Source: Conduit, lazy_load_was_sent_before, lazy_load_mark_sent and
-        lazy_load_confirm_delivery; the token in the row is the forks'.
+        lazy_load_confirm_delivery; the forks, witness_retain.
         """
         if not isinstance(members, list | tuple):
             raise InvalidArgumentError(f"a list of users is needed here, not {shown(members)}")

@@ -91,7 +91,10 @@ class Members(Part[Near]):
     def mark_invited(
         self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
     ) -> Count:
-        """The user has an open invite, shown with ``stripped_state``. Source: mark_as_invited."""
+        """The user has an open invite, shown with ``stripped_state``.
+
+        Source: Conduit, mark_as_invited.
+        """
         return self._move(user, room, "invite", pack_json_objects(stripped_state))
 
     @atomic
@@ -185,19 +188,19 @@ class Members(Part[Near]):
         return next((m for m in _MEMBERSHIPS if self._trees(m)[0].contains_key(key)), None)
 
     def is_joined(self, user: UserId, room: RoomId) -> bool:
-        """Source: Conduit, is_joined; the others likewise."""
+        """Whether the user is in the room. Source: Conduit, is_joined."""
         return self._joined.contains_key(_BY_USER.pack(user, room))
 
     def is_invited(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user has an open invite."""
+        """Whether the user has an open invite. Source: Conduit, is_invited."""
         return self._invited.contains_key(_BY_USER.pack(user, room))
 
     def is_knocked(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user's knock is open."""
+        """Whether the user's knock is open. Source: Conduit, is_knocked."""
         return self._knocked.contains_key(_BY_USER.pack(user, room))
 
     def is_left(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user left and did not forget the room."""
+        """Whether the user left and did not forget the room. Source: Conduit, is_left."""
         return self._left.contains_key(_BY_USER.pack(user, room))
 
     def once_joined(self, user: UserId, room: RoomId) -> bool:
@@ -208,7 +211,7 @@ class Members(Part[Near]):
     def change(self, user: UserId, room: RoomId, membership: Membership) -> RoomChange | None:
         """An invite, knock or leave with its count and events; None where it does not hold.
 
-        Source: Conduit, invite_state, knock_state, left_state and the get_..._count of each.
+        Source: Conduit, invite_state, knock_state and left_state.
         """
         rows, _ = self._trees(_with_events(membership))
         value = rows.get(_BY_USER.pack(user, room))
@@ -217,7 +220,8 @@ class Members(Part[Near]):
     def count(self, user: UserId, room: RoomId, membership: Membership) -> Count | None:
         """When the user came to be that; None where it does not hold.
 
-        Source: Conduit, get_invite_count and its like; the forks, get_joined_count.
+        Source: Conduit, get_invite_count, get_knock_count and get_left_count; the forks,
+        get_joined_count.
         """
         _, counts = self._trees(membership)
         value = counts.get(_BY_ROOM.pack(room, user))
