@@ -105,12 +105,12 @@ def test_writers_between_any_two_batches_lose_nothing(before, between):
         for one in before:
             move(store, model, *one)
 
-        def meanwhile(_tree, _done, _total):
+        def meanwhile(_tree, _looked_at, _removed):
             for one in next(waiting, ()):
                 move(store, model, *one)
             assert_named(store, model)
 
-        store.gc(NOW, on_progress=meanwhile)
+        states.collect(store.db, 0, meanwhile, dry_run=False)
         assert_named(store, model)
         store.gc(NOW)
         assert_named(store, model)
