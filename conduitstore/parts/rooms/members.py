@@ -391,8 +391,5 @@ def _total(tree: Tree, key: bytes) -> int:
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
     total = _total(tree, key) + change
-    if total:
-        tree.insert(key, pack_u64(total))
-    else:
-        tree.remove(key)
+    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
     return total
