@@ -15,6 +15,7 @@ from pathlib import Path
 from conduitstore.schema import AREAS, RETIRED, TREES, TreeSchema
 
 PAGE = Path(__file__).parents[1] / "docs" / "trees.md"
+_PARTS = {page.stem.rpartition(".")[2]: page.name for page in (PAGE.parent / "parts").glob("*.md")}
 
 _HEAD = """\
 # The trees
@@ -69,7 +70,8 @@ def _cells(tree: TreeSchema) -> Iterator[str]:
     yield f"`{tree.key.notation}`"
     yield tree.value if tree.value_shape is None else f"`{tree.value}`"
     gone = ", ".join(f"`{name}`" for name in tree.emptied_by) or tree.gone
-    yield from (tree.owner, tree.worth, gone, tree.meaning)
+    yield f"[{tree.owner}](parts/{_PARTS[tree.owner]})"
+    yield from (tree.worth, gone, tree.meaning)
 
 
 def _retired() -> str:

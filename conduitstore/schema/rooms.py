@@ -66,8 +66,10 @@ ROOMS = [
     tree("bannedroomids", "banned_room", "text", "metadata",
          "rooms that local users may not join, with the moderator or empty; outlives the purge",
          worth="primary", gone="rooms.metadata.unban", ours=True),
-    tree("roomid_mindepth", "room", "u64", "metadata", "the lowest depth of an event seen",
-         worth="derived", gone="delete_room", ours=True),
+    tree("roomid_mindepth", "room", "u64", "metadata",
+         "the lowest depth of an event seen, as the homeserver noted it, of events too that were "
+         "not kept",
+         worth="primary", gone="delete_room", ours=True),
     tree("lazyloadedids", "user ff device:any ff room ff member", "u64", "lazy_loading",
          "members a device was told of, and the next token of the sync that did; Conduit's are "
          "empty, the token is the forks'",

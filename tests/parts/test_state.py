@@ -124,3 +124,13 @@ def test_forward_extremities_are_replaced_and_never_emptied(store, state, messag
         with pytest.raises(InvalidArgumentError):
             state.set_forward_extremities(ROOM, bad)
     assert rows() == before
+
+
+def test_defect_17_unknown_rooms_have_no_state_at_any_token(store):
+    assert store.rooms.state.at("!unknown:x", 5) is None
+    assert store.rooms.state_accessor.changes_since("!unknown:x", 0, 5).changed == {}
+    assert store.rooms.state_accessor.room_full("!unknown:x") == {}
+    assert store.rooms.timeline.page("!unknown:x", None, "b", 5) == ([], None)
+    assert store.rooms.timeline.since("!unknown:x", 0, 5, 5).events == []
+    assert store.rooms.timeline.last_position("!unknown:x") == 0
+    assert store.rooms.sharing.shared_rooms([]) == []

@@ -70,7 +70,7 @@ class AuthChain(Part[AuthChainNear]):
         """The chain of some events together, with the help of what is remembered.
 
         Cost: two bulk reads for each step down that is not remembered.
-        Source: Conduit, get_auth_chain, get_cached_eventid_authchain.
+        Source: Conduit, get_auth_chain and get_cached_eventid_authchain.
         """
         chain = Chain(set(), set())
         seen, step = set[EventId](), set(events)

@@ -135,7 +135,7 @@ class State(Part[StateNear]):
             state: stored by the compressor, best in the same transaction.
             count: when, if a count was drawn for what caused it.
 
-        Source: Conduit, set_room_state, and force_state with its update of members.
+        Source: Conduit, set_room_state and force_state.
 
         Raises:
             InvalidArgumentError: no such state; or a member event in it that is not stored.
