@@ -177,7 +177,7 @@ def assert_consistent(store):
         assert [one for one in check(view.keyspace) if b"UNKNOWN" not in one.key] == []
 
 
-def test_no_tree_grows_for_ever(store):
+def test_defect_19_no_tree_grows_for_ever(store):
     begin(store)
     after = []
     for n in range(6):
