@@ -47,7 +47,7 @@ class Pending(Part[Near]):
         self._by_time.insert(expiry_key(expires_ms, key), EMPTY)
 
     def get(self, mxc: Mxc) -> Reservation | None:
-        """For whom it is kept; None for nobody, or for somebody with whom that has ended.
+        """For whom it is kept and until when, also when that is over; None for nobody (any more).
 
         Source: tuwunel, search_pending_mxc.
         """

@@ -134,7 +134,10 @@ class PduMetadata(Part[MetadataNear]):
 
     @atomic
     def unrelate(self, event: PlacedEvent) -> PduId | None:
-        """The inverse of :meth:`relate`, with the event as it was; gives what it related to."""
+        """The inverse of :meth:`relate`, with the event as it was; gives what it related to.
+
+        Source: tuwunel, delete_typed_relation.
+        """
         relation = relation_in(event.pdu)
         if relation is None:
             return None
@@ -269,7 +272,10 @@ class PduMetadata(Part[MetadataNear]):
             self._count_referring(room, event, 0)
 
     def is_referenced(self, room: RoomId, event: EventId) -> bool:
-        """Whether an event of the room named it as previous. Source: is_event_referenced."""
+        """Whether an event of the room named it as previous.
+
+        Source: Conduit, is_event_referenced.
+        """
         return self._referenced.contains_key(_REFERENCED(room, event))
 
     @atomic
@@ -307,15 +313,21 @@ class PduMetadata(Part[MetadataNear]):
 
     # Marks --------------------------------------------------------------------------------------
     def mark_soft_failed(self, event: EventId) -> None:
-        """The event is kept out of the room's view. Source: mark_event_soft_failed."""
+        """The event is kept out of the room's view.
+
+        Source: Conduit, mark_event_soft_failed.
+        """
         self._soft_failed.insert(_EVENT(event), EMPTY)
 
     def is_soft_failed(self, event: EventId) -> bool:
-        """Source: Conduit, is_event_soft_failed."""
+        """Whether it has that mark. Source: Conduit, is_event_soft_failed."""
         return self._soft_failed.contains_key(_EVENT(event))
 
     def clear_soft_failed(self, event: EventId) -> bool:
-        """Take the mark away; False where there was none. Source: clear_event_soft_failed."""
+        """Take the mark away; False where there was none.
+
+        Source: continuwuity, clear_event_soft_failed.
+        """
         return _unmark(self._soft_failed, event)
 
     def mark_rejected(self, event: EventId) -> None:
@@ -323,7 +335,7 @@ class PduMetadata(Part[MetadataNear]):
         self._rejected.insert(_EVENT(event), EMPTY)
 
     def is_rejected(self, event: EventId) -> bool:
-        """Source: continuwuity, is_event_rejected."""
+        """Whether it has that mark. Source: continuwuity, is_event_rejected."""
         return self._rejected.contains_key(_EVENT(event))
 
     def clear_rejected(self, event: EventId) -> bool:

@@ -8,7 +8,7 @@ from hypothesis.stateful import rule
 from conduitstore.sync import SyncOptions, acknowledge, sync
 
 from .accounts import Accounts
-from .base import INDEX, ROOMS, USERS, chosen
+from .base import INDEX, ROOMS, USER_IDS, USERS, chosen
 from .encryption import Encryption
 from .talk import Talk
 
@@ -122,7 +122,7 @@ class Syncs(Talk, Encryption, Accounts):
             n for count, n in queue if count > since
         ]
         assert told_data(answer.account_data) == self.new_data(user, None, since)
-        self.assert_key_changes(user, since, answer.keys_changed, news["join"])
+        self.assert_key_changes(user, since, answer.device_lists.changed, news["join"])
 
     def assert_room_told(self, user, room, joined, since, news, limit):
         """``joined`` is the count of the join: whoever joined since is told from the beginning."""
@@ -139,13 +139,15 @@ class Syncs(Talk, Encryption, Accounts):
             return
         timeline = news.timeline
         assert [event.event_id for event in timeline.events] == events[-limit:]
-        assert timeline.limited == (len(events) > limit)
+        before = known.timeline if news.is_new and events else events
+        assert timeline.limited == (len(before) > min(limit, len(events)))
+        assert news.is_new == (joined > since)
         assert {e.event_id for e in news.state}.isdisjoint(events[-limit:])
         told = [(r.user, next(iter(r.event["content"]))) for r in news.receipts]
         assert sorted(told) == sorted(read)
         assert told_data(news.account_data) == data
         counters = self.unread.get((room, user), {}).values()
-        assert news.unread.notifications == sum(n for n, _ in counters)
+        assert news.unread.total.notifications == sum(n for n, _ in counters)
 
     def new_data(self, user, room, since):
         return {
@@ -156,9 +158,21 @@ class Syncs(Talk, Encryption, Accounts):
 
     def assert_key_changes(self, user, since, told, joined):
         """At least of whom the user shared an encrypted room with then and does now."""
-        recent = [change for change in self.key_changes if change[0] > since] if since else []
-        must = {who for _, who, rooms in recent if who == user or rooms & joined.keys()}
-        assert must <= told <= {who for _, who, _ in recent}
+        if not since:
+            assert told == set()
+            return
+        shared = {
+            other: {
+                room
+                for room in joined
+                if ("m.room.encryption", "") in self.rooms[room].state
+                and other in self.rooms[room].who("join")
+            }
+            for other in USER_IDS
+        }
+        recent = [change for change in self.key_changes if change[0] > since]
+        assert told >= {who for _, who, rooms in recent if who == user or rooms & shared[who]}
+        assert told <= {who for _, who, _ in recent} | {who for who in shared if shared[who]}
 
     def take_in(self, client, answer):
         """What a client makes of it: each room's state follows from deltas and timelines."""
