@@ -50,6 +50,7 @@ class History:
     states: dict[int, Content] = field(default_factory=dict)
     acknowledged: int = 0
     durable: int = 0
+    logged: int = 0  # the log is on the platter up to here
     newest_count: int = 0  # drawn, perhaps by a transaction that failed
     visible_count: int = 0
     ids: set[int] = field(default_factory=set)
@@ -64,7 +65,8 @@ class History:
             self.newest_count = max(self.newest_count, getattr(db, "positions", _nothing)()[0])
             self.visible_count = max(self.visible_count, db.current_count())
         acknowledged = getattr(step, "acknowledged", 0)
-        self.durable = max(self.durable, db.durable_sequence, acknowledged)
+        self.logged = max(self.logged, db.durable_sequence)
+        self.durable = max(self.durable, self.logged, acknowledged)
         self.acknowledged = max(self.acknowledged, self.durable)
         self.listeners.follow(db)
 
@@ -250,7 +252,7 @@ class _Explorer:
         history.may_lag = "log_keep_bytes" in self.settings
         disk.crash_at, db = crash_at, None
         try:
-            db = self._open(disk)
+            db = self.open(disk)
             for step, owes in zip(steps, owed, strict=True):
                 if owes.reopens:
                     db = self._reopened(disk, db, history)
@@ -266,7 +268,7 @@ class _Explorer:
                 db.abandon()
         return None
 
-    def _open(self, disk: SimulatedDisk) -> embedded.Store:
+    def open(self, disk: SimulatedDisk) -> embedded.Store:
         db = embedded.open(PATH, files=disk, **self.settings)
         assert isinstance(db, embedded.Store)
         return db
@@ -279,8 +281,9 @@ class _Explorer:
             db.close()
         finally:
             history.note(db)
+        assert db.durable_sequence == sequence, "closed, and not all of it is durable"
         history.acknowledged = history.durable = sequence
-        db = self._open(disk)
+        db = self.open(disk)
         history.listeners.restart(db)
         return db
 
@@ -321,7 +324,7 @@ class _Explorer:
 
     def _crashes(self, disk: SimulatedDisk) -> bool:
         try:
-            self._open(disk)
+            self.open(disk)
         except SimulatedCrash:
             return True
         except Exception:  # noqa: BLE001 - opened once more, without a crash, it is told
@@ -332,7 +335,7 @@ class _Explorer:
         try:
             if history.check is not None:
                 history.check(copy.deepcopy(disk), history)
-            _check(disk, history, self._open, self.report)
+            _check(disk, history, self)
         except Exception as error:
             raise _BrokenError(error, crashes) from error
 
@@ -351,32 +354,29 @@ def _run(step: Step, db: Database, history: History, owes: Owed) -> None:
         history.note(db, step)
 
 
-def _check(
-    disk: SimulatedDisk,
-    history: History,
-    open_on: Callable[[SimulatedDisk], embedded.Store],
-    report: Report,
-) -> None:
-    db = open_on(disk)
+def _check(disk: SimulatedDisk, history: History, explorer: _Explorer) -> None:
+    db = explorer.open(disk)
     found, owed = db.sequence, history.acknowledged
     assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
     assert found in history.states, f"sequence {found} was never reached"
     assert content(db) == history.states[found], f"not what sequence {found} looked like"
     assert db.current_count() >= history.visible_count, "the count went back"
-    _check_listeners(db, history, report)
+    _check_listeners(db, history, explorer.settings, explorer.report)
     drawn = db.transaction(lambda tx: tx.next_count())
     assert drawn > history.newest_count, f"count {drawn} may have been handed out before"
     assert not history.ids.intersection(db.reserve_ids(3)), "an id came twice"
     db.insert(b"after", b"the crash")
     kept = content(db)
     db.close()
-    db = open_on(disk)
+    db = explorer.open(disk)
     assert content(db) == kept, "a clean close and open changed the content"
     assert not db.was_recovered
     db.close()
 
 
-def _check_listeners(db: embedded.Store, history: History, report: Report) -> None:
+def _check_listeners(
+    db: embedded.Store, history: History, settings: dict[str, Any], report: Report
+) -> None:
     found = db.sequence
     checkpointed = found - db.recovery_report.commits_replayed
     for listener in history.listeners:
@@ -391,6 +391,8 @@ def _check_listeners(db: embedded.Store, history: History, report: Report) -> No
         except LaggedError:
             assert history.may_lag, f"a subscriber cannot go on behind {listener.sequence}"
             assert listener.sequence < checkpointed, "what a checkpoint does not hold is not told"
+            is_kept = "log_keep_bytes" not in settings
+            assert not is_kept or checkpointed > history.logged, "the log has it, and does not tell"
             report.lagged_total += 1
             continue
         assert told == expected, f"a subscriber of {listener.tree} was told something else"
