@@ -29,9 +29,10 @@ from conduitstore.engine import embedded
 from conduitstore.errors import ConduitStoreError, PoisonedError, StoreFullError
 from conduitstore.kv import Database
 
-from .crash import PATH, Content, content, small_reserves
+from .crash import Content, content, quiet, small_reserves
 from .disk import KEEPS, SimulatedDisk
 from .oracle import Oracle, Step
+from .promises import open_on
 from .shrink import script, shrunk
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -143,7 +144,7 @@ def _counted(
     report: Report, steps: Sequence[Step], settings: dict[str, Any], fault: Fault, *, small: bool
 ) -> bool:
     """Whether the fault struck anything; what came of it goes into the report."""
-    with small_reserves() if small else nullcontext():
+    with quiet(), small_reserves() if small else nullcontext():
         run = _Run(fault, {"flush_every_ms": None, **settings})
         outcome = run.run(steps)
     if not run.failed:
@@ -215,7 +216,7 @@ class _Run:
     def run(self, steps: Sequence[Step]) -> str:
         """Live through the steps; gives how it ended."""
         try:
-            db = self._open(self.disk)
+            db = open_on(self.disk, self.settings)
         except (ConduitStoreError, OSError):
             self._ended([content(self.oracle)])
             return "open failed"
@@ -288,7 +289,7 @@ class _Run:
         return outcome
 
     def _reopened(self, disk: SimulatedDisk, lawful: list[Content] | None) -> None:
-        db = self._open(disk)
+        db = open_on(disk, self.settings)
         found = content(db)
         if lawful is not None:
             assert found in lawful, "opened again it has something else"
@@ -300,14 +301,9 @@ class _Run:
         db.insert(b"after", b"the fault")
         kept = content(db)
         db.close()
-        db = self._open(disk)
+        db = open_on(disk, self.settings)
         assert content(db) == kept
         db.close()
-
-    def _open(self, disk: SimulatedDisk) -> embedded.Store:
-        db = embedded.open(PATH, files=disk, **self.settings)
-        assert isinstance(db, embedded.Store)
-        return db
 
 
 def _evict_and_kill(disk: SimulatedDisk) -> None:
