@@ -4,6 +4,8 @@ Set ``HYPOTHESIS_PROFILE=long`` for the thorough search.
 """
 
 import os
+import sys
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -140,3 +142,13 @@ def db(harness):
 @pytest.fixture
 def tree(db):
     return db.open_tree("key_value")
+
+
+@pytest.fixture
+def faults(request, capsys):
+    """Counts the faults a test injects, by outcome; there must be some."""
+    counter = Counter()
+    yield counter
+    with capsys.disabled():
+        sys.stdout.write(f"\n{counter.total()} faults, {dict(counter)}: ")
+    assert counter.total() > 0

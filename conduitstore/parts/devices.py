@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from conduitstore.codec.keys import FOLDED, check_u64
+from conduitstore.codec.keys import FOLDED, check_u64, encode_id, fold
 from conduitstore.codec.values import (
     pack_json,
     pack_text,
@@ -66,6 +66,12 @@ class DevicesNear(Near, Protocol):
     @property
     def dehydrated_devices(self) -> Belongings: ...
     @property
+    def pushers(self) -> Belongings: ...
+    @property
+    def transaction_ids(self) -> Belongings: ...
+    @property
+    def uiaa(self) -> Belongings: ...
+    @property
     def rooms(self) -> RoomsNear: ...
 
 
@@ -95,14 +101,15 @@ class Devices(Part[DevicesNear]):
     ) -> None:
         """Log a device in: its metadata, its token, a new device list version, in one commit.
 
-        A device of that id starts anew, and its old tokens are retired: on the platter before this
-        returns. Without a token it only receives. ``expires_s`` is until when the token works, Unix
-        seconds; default: until it is retired.
+        A device of that id gets new metadata and keeps its keys and its queue; its old tokens are
+        retired, on the platter before this returns. Without a token it only receives. ``expires_s``
+        is until when the token works, Unix seconds; default: until it is retired.
         Source: Conduit, create_device.
 
         Raises:
-            InvalidArgumentError: no such account, or the token belongs to another device.
+            InvalidArgumentError: no such account, an empty id, or another device's token.
         """
+        encode_id(fold(device))
         if not self._near.users.exists(user):
             raise InvalidArgumentError(f"there is no account {user}")
         known = {"display_name": display_name, "last_seen_ip": last_seen_ip}
@@ -119,9 +126,10 @@ class Devices(Part[DevicesNear]):
 
     @atomic(durability="commit")
     def remove(self, user: UserId, device: DeviceId) -> bool:
-        """Forget a device and all it has: tokens, queue, keys. On the platter before it returns.
+        """Forget a device and all it has: tokens, queue, keys, pushers, answers, what it was told.
 
-        Source: Conduit, remove_device, which leaves its keys.
+        On the platter before it returns. Source: Conduit, remove_device, which forgets no more than
+        tokens and the queue.
 
         Returns:
             Whether there was such a device. If not, nothing but leftovers is removed.
@@ -133,6 +141,9 @@ class Devices(Part[DevicesNear]):
             near.keys,
             near.one_time_keys,
             near.dehydrated_devices,
+            near.pushers,
+            near.transaction_ids,
+            near.uiaa,
             near.rooms.lazy_loading,
         ):
             part.forget_device(user, device)
@@ -192,7 +203,7 @@ class Devices(Part[DevicesNear]):
         return self._metadata.contains_key(_DEVICE.pack(user, device))
 
     def token(self, user: UserId, device: DeviceId) -> AccessToken | None:
-        """The device's access token."""
+        """The device's access token. Source: the forks, get_token."""
         value = self._tokens.get(_DEVICE.pack(user, device))
         return None if value is None else AccessToken(unpack_text("userdeviceid_token", value))
 
@@ -236,7 +247,10 @@ class Devices(Part[DevicesNear]):
         return None if value is None else _unpack(value)
 
     def all_metadata(self, user: UserId) -> list[JsonObject]:
-        """What is known of each of the user's devices. Source: all_user_devices_metadata."""
+        """What is known of each of the user's devices.
+
+        Source: Conduit, all_user_devices_metadata.
+        """
         return [_unpack(value) for _, value in self._metadata.scan_prefix(_DEVICE.prefix(user))]
 
     @atomic

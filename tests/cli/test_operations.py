@@ -12,6 +12,8 @@ from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
+from conduitstore.files import DirectoryFiles
+from conduitstore.types import Mxc
 
 
 def checksum_of(path):
@@ -42,6 +44,16 @@ def test_damage_is_named_and_sets_the_status(cli, filled):
         assert name in result.stdout
         assert "; tree '" in result.stdout
         assert result.stderr.startswith("1 ")
+
+
+def test_a_damaged_manifest_hides_no_other_damage(cli, filled):
+    found = [spoil(filled, "manifest-*", at=80), spoil(filled, "segment-*")]
+    for command in ("verify", "check"):
+        result = cli(command, "--path", filled)
+        assert result.exit_code == 1
+        assert f"{found[0]}, bytes 64 to " in result.stdout
+        assert f"{found[1]}, bytes " in result.stdout
+        assert result.stderr == f"2 {'damage' if command == 'verify' else 'violation'}s\n"
 
 
 def test_check_names_what_does_not_decode(cli, filled):
@@ -229,3 +241,18 @@ def test_salvage_needs_no_manifest(cli, filled):
     assert done.exit_code == 0
     assert "nothing can be repaired" in done.stdout
     assert checksum_of(filled) == checksum
+
+
+def test_check_reads_the_files_of_media_and_makes_none(cli, filled, tmp_path):
+    media = tmp_path / "media"
+    with conduitstore.open(filled, media_files=DirectoryFiles(media)) as store:
+        file = store.media.files.upload(Mxc("one.test", "m"), [b"content"])
+        store.media.files.upload(Mxc("one.test", "n"), [b"other"])
+    (media / "unfinished").rmdir()
+    assert cli("check", "--path", filled, "--media", media).exit_code == 0
+    assert not (media / "unfinished").exists()
+    DirectoryFiles(media).remove(file)
+    result = cli("check", "--path", filled, "--media", media)
+    assert result.exit_code == 1
+    assert "rule 16: filehash_metadata: " in result.stdout
+    assert "the file is not there" in result.stdout

@@ -23,6 +23,14 @@ def test_rooms_that_users_share(sharing):
     assert sharing.shared_rooms([A]) == [ROOM, OTHER, THIRD]
     assert sharing.shared_rooms([A, "@nobody:x"]) == []
     assert sharing.shared_rooms([]) == []
+    with pytest.raises(InvalidArgumentError, match="a list"):
+        sharing.shared_rooms(A)
+
+
+@pytest.mark.parametrize("users", [A, b"@a:x", None, 5, [[]], {A: B}])
+def test_what_is_no_list_of_users(sharing, users):
+    with pytest.raises(InvalidArgumentError):
+        sharing.shared_rooms(users)
 
 
 def test_who_sees_whom(store, sharing):

@@ -72,16 +72,16 @@ def test_no_increment_is_lost_between_threads(store):
     assert store.rooms.user_counters.unread(B, ROOM).main == Unread(200, 0)
 
 
-def test_shared_rooms(store):
-    members, shared = store.rooms.members, store.rooms.user_counters.shared_rooms
-    for user, rooms in ((A, "123"), (B, "234"), (A + "x", "13")):
-        for room in rooms:
-            members.mark_joined(user, f"!{room}:x")
-    assert shared([A]) == ["!1:x", "!2:x", "!3:x"]
-    assert shared([A, B]) == shared([B, A]) == ["!2:x", "!3:x"]
-    assert shared([A, B, A + "x"]) == ["!3:x"]
-    assert shared([A, "@nobody:x"]) == []
-    assert shared([]) == []
+def test_the_number_on_an_apps_icon(store):
+    counters = store.rooms.user_counters
+    counters.increment(ROOM, [A, B], [A])
+    counters.increment(OTHER, [A])
+    counters.increment(OTHER, [A, A + "x"], [A], thread="$t")
+    assert counters.unread_everywhere(A) == Unread(3, 2)
+    assert counters.unread_everywhere(B) == Unread(1, 0)
+    counters.reset(A, OTHER)
+    assert counters.unread_everywhere(A) == Unread(1, 1)
+    assert counters.unread_everywhere("@nobody:x") == Unread()
 
 
 @pytest.mark.parametrize("users", [A, b"@a:x", None, 5, [[]]])
@@ -90,7 +90,6 @@ def test_what_is_no_list_of_users(store, rows, users):
     for call in (
         lambda: store.rooms.user_counters.increment(ROOM, users),
         lambda: store.rooms.user_counters.increment(ROOM, [B], users),
-        lambda: store.rooms.user_counters.shared_rooms(users),
     ):
         with pytest.raises(InvalidArgumentError):
             call()

@@ -8,7 +8,7 @@ from lived import OTHER, ROOM, WHOLE, A, live
 import conduitstore
 from conduitstore.consistency import check
 from conduitstore.schema import TREES
-from conduitstore.upkeep import batches, delete_room, rooms
+from conduitstore.upkeep import GcOptions, batches, delete_room, rooms
 
 ROOMS = [ROOM, OTHER, WHOLE]
 # What is a user's own and stays: keys of backups, and which of our own trees they are counted in.
@@ -68,8 +68,11 @@ def test_events_and_states_of_the_room_are_gone(store, room):
     own = {ROOM: b"$!r:one.test@", OTHER: b"$!r:one.test2@", WHOLE: b"$w"}[room]
     for name in ("eventid_pduid", "eventid_outlierpdu", "eventid_shorteventid"):
         assert not [key for key in after[name] if key.startswith(own)]
-    if room == WHOLE:
-        assert len(after["shortstatehash_statediff"]) == 1  # The state before every room.
+    states = store.rooms.state_compressor
+    before_every_room = states.number_of([])
+    collected = {one.tree: one.removed for one in store.gc(GcOptions(young_counts=0))}
+    is_gone = before_every_room is not None and not states.exists(before_every_room)
+    assert collected["shortstatehash_statediff"] == is_gone
 
 
 def test_all_rooms_one_after_the_other(store):
@@ -109,8 +112,9 @@ def test_a_run_that_died_is_finished_by_the_next(commits):
             delete_room(store.db, WHOLE)
         store.db.transaction = transaction
         delete_room(store.db, WHOLE)
-        expected = contents(whole) | {"userdeviceid_metadata": ANY}  # When they were last seen.
-        assert contents(store) == expected
+        # When they were last seen, and when tokens were spent.
+        clocks = {"userdeviceid_metadata": ANY, "spentrefresh_userdeviceid": ANY}
+        assert contents(store) == contents(whole) | clocks
 
 
 def test_a_room_that_is_not_there_is_nothing(store):

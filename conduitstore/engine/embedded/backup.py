@@ -3,7 +3,8 @@
 1. Refuse a target that holds anything but an earlier backup of this store; take its lock.
 2. Checkpoint, so that everything committed lies in segments, and hold their files open.
 3. Copy each segment that the target does not have, or not whole: under a name that ends in
-   ``.new``, read back, synced, renamed. Sync the directory.
+   ``.new``, read back, synced, renamed. Sync the directory. Every leaf and every blob that the
+   manifest leads to was among what was read back.
 4. Publish a manifest: write, sync, rename, sync the directory. Now the target is the new backup.
 5. Unlink what only the earlier one needed.
 
@@ -13,7 +14,7 @@ Nothing is linked: damage to one copy is no damage to the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ from conduitstore.operations import BackupReport, OnRead
 
 from . import capture, names
 from .files import Directory, File, FileSystem, append_whole, create_file
-from .format import HEADER_BYTES, Header, decode_header
-from .manifest import FORK_GAP, Generation, Manifest, read_manifest, segments_in
+from .format import HEADER_BYTES, Frame, Header, decode_header
+from .leaf import decode_leaf
+from .manifest import Generation, Manifest, read_manifest, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
@@ -52,8 +54,8 @@ def backup(db: Store, path: str, on_read: OnRead) -> BackupReport:
 def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> BackupReport:
     """Copy a backup into an empty directory; opening that makes it a new incarnation.
 
-    The backup first learns that its numbers up to 2**32 above its ceilings may be given out by what
-    was restored of it, so that what is restored of it next begins above them.
+    The backup first learns that this was made of it, so that what is restored of it next begins its
+    counts, ids and sequence above those that this one will give out.
 
     Raises:
         InvalidArgumentError: there is no backup, or the target is not empty.
@@ -65,14 +67,14 @@ def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> 
     lock = lock_directory(directory)
     try:
         header, generation = read_manifest(directory, newest_manifest(directory.names()))
-        if not generation.is_backup:
+        if not generation.fork:
             raise InvalidArgumentError(f"{source} is a store in use, not a backup: open it")
         target = _Target.open(filesystem, path)
         try:
             if target.generation is not None:
                 raise InvalidArgumentError(f"{path} already holds a store")
             pinned = _files(directory, header.store_id, generation)
-            _raise_ceilings(directory, header, generation)
+            _begin_fork(directory, header, generation)
             number = header.number + 1
             return target.receive(header.store_id, generation, pinned, number, on_read)
         finally:
@@ -86,12 +88,11 @@ def _files(directory: Directory, store_id: bytes, generation: Generation) -> dic
     return {number: Segment.open(directory, number, store_id).file for number in named}
 
 
-def _raise_ceilings(directory: Directory, header: Header, generation: Generation) -> None:
-    raised = generation.ceilings.raised_by(FORK_GAP)
+def _begin_fork(directory: Directory, header: Header, generation: Generation) -> None:
     leftover = names.numbered(names.MANIFEST, header.number + 1) + names.NEW
     _unlink(directory, [leftover])
     manifest = Manifest(directory, header.store_id, header.number + 1)
-    manifest.publish(replace(generation, ceilings=raised))
+    manifest.publish(replace(generation, fork=generation.fork + 1))
     manifest.close()
 
 
@@ -124,7 +125,7 @@ class _Target:
         found, path = self.generation, self.directory.path
         if found is None:
             return
-        if not found.is_backup:
+        if not found.fork:
             raise InvalidArgumentError(f"{path} is a store in use, no backup: name another one")
         if self.store_id != store_id or found.incarnations != source.incarnations:
             raise InvalidArgumentError(
@@ -143,23 +144,23 @@ class _Target:
     ) -> BackupReport:
         """Steps 3 to 5; the files are those of every segment that ``generation`` needs."""
         copied, copied_bytes, kept = [], 0, 0
+        inventory = _Inventory(generation)
         # A restore may have raised the number of the backup's manifest past the store's own.
         number = max(number, newest_manifest(self.directory.names()) + 1)
         for segment, file in sorted(segments.items()):
             name, size = names.numbered(names.SEGMENT, segment), file.size()
-            if self._has(name, segment, size, store_id, on_read):
+            wanted = Header(KIND, store_id, segment)
+            if self._has(name, wanted, size, inventory, on_read):
                 kept += size
                 continue
-            self._copy(file, name, segment, store_id, on_read)
+            self._copy(file, name, wanted, inventory, on_read)
             copied.append(name)
             copied_bytes += size
+        inventory.check()
         self._explain()
         log = names.numbered(names.LOG, number)
         self._begin_log(store_id, generation, number)
         self.directory.sync()
-        if self.generation is not None:
-            raised = generation.ceilings.raised_to(self.generation.ceilings)
-            generation = replace(generation, ceilings=raised)
         self._publish(store_id, replace(generation, log_start=number), number + 1)
         needed = {names.numbered(names.SEGMENT, segment) for segment in segments}
         newest = names.numbered(names.MANIFEST, number + 1)
@@ -168,19 +169,26 @@ class _Target:
         _unlink(self.directory, sorted(ours))
         return BackupReport(generation.sequence, copied_bytes, kept, tuple(copied))
 
-    def _has(self, name: str, number: int, size: int, store_id: bytes, on_read: OnRead) -> bool:
+    def _has(
+        self, name: str, wanted: Header, size: int, inventory: _Inventory, on_read: OnRead
+    ) -> bool:
         if name not in self.directory.names():
             return False
         file = self.directory.open(name)
         try:
-            _check_segment(file, name, number, store_id, on_read)
-            return file.size() == size
+            if file.size() != size:
+                return False
+            _check_segment(file, name, wanted, inventory, on_read)
         except CorruptedError:
             return False
+        else:
+            return True
         finally:
             file.close()
 
-    def _copy(self, source: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+    def _copy(
+        self, source: File, name: str, wanted: Header, inventory: _Inventory, on_read: OnRead
+    ) -> None:
         new, size = name + names.NEW, source.size()
         _unlink(self.directory, [new])
         file = create_file(self.directory, new)
@@ -189,7 +197,7 @@ class _Target:
                 data = source.read_at(offset, min(COPY_BYTES, size - offset))
                 on_read(len(data))
                 append_whole(file, data, offset)
-            _check_segment(file, name, number, store_id, ignore)
+            _check_segment(file, name, wanted, inventory, ignore)
             file.sync()
         except Exception:
             _unlink(self.directory, [new])
@@ -217,7 +225,8 @@ class _Target:
         manifest.publish(
             replace(
                 generation,
-                is_backup=True,
+                # What was restored of the backup that was here keeps its numbers.
+                fork=max(generation.fork, self.generation.fork if self.generation else 1),
                 is_clean=True,
                 previous_log_start=generation.log_start,
             )
@@ -252,14 +261,58 @@ def _has_commits(directory: Directory, name: str) -> bool:
     return size > HEADER_BYTES
 
 
-def _check_segment(file: File, name: str, number: int, store_id: bytes, on_read: OnRead) -> None:
+class _Inventory:
+    """Which frames a generation leads to, and which were found: a file may end too early."""
+
+    def __init__(self, generation: Generation) -> None:
+        rows = [row for lows in generation.leaves.values() for row in lows.values() if row]
+        self._needed = {row[:3] for row in rows}
+        self._has_blobs = {row[:3] for row in rows if len(row) > 5}
+        self._found: set[tuple[int, ...]] = set()
+
+    def take(self, name: str, number: int, frames: Iterable[Frame]) -> None:
+        """The frames of a segment, unless they turn out not to be whole."""
+        found: set[tuple[int, ...]] = set()
+        needed: set[tuple[int, ...]] = set()
+        for frame in frames:
+            place = (number, frame.offset, frame.end - frame.offset)
+            found.add(place)
+            if place in self._has_blobs:
+                needed |= _blob_places(name, frame)
+        self._found |= found
+        self._needed |= needed
+
+    def check(self) -> None:
+        """Raise ``CorruptedError`` for the first one that is missing."""
+        for number, offset, _ in sorted(self._needed - self._found):
+            name = names.numbered(names.SEGMENT, number)
+            raise CorruptedError(name, offset, "no whole frame: repair the store first")
+
+
+def _blob_places(name: str, frame: Frame) -> set[tuple[int, ...]]:
+    """Segment, offset and bytes of each blob of a leaf."""
+    try:
+        values = decode_leaf(frame.payload, frame.flags)[3]
+        return {tuple(one[:3]) for one in values if type(one) is not bytes}
+    except Exception as error:  # Whatever hostile bytes make the decoder raise.
+        raise CorruptedError(name, frame.offset, f"not a leaf: {error}") from error
+
+
+def _check_segment(
+    file: File, name: str, wanted: Header, inventory: _Inventory, on_read: OnRead
+) -> None:
     """Raise ``CorruptedError`` unless every byte of a segment's copy is as it was written."""
     header = decode_header(file.read_at(0, HEADER_BYTES), name, KIND)
-    if (header.store_id, header.number) != (store_id, number):
+    if (header.store_id, header.number) != (wanted.store_id, wanted.number):
         raise CorruptedError(name, 0, "it belongs to another place or store")
+    inventory.take(name, header.number, _whole_frames(file, name, header, on_read))
+
+
+def _whole_frames(file: File, name: str, header: Header, on_read: OnRead) -> Iterator[Frame]:
     for piece in pieces(file, file.size(), header.seed, on_read):
         if isinstance(piece, Gap):
             raise CorruptedError(name, piece.offset, "no whole frame: repair the store first")
+        yield piece
 
 
 def _unlink(directory: Directory, unneeded: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ probation is hot after all and enters the main queue at once: a leaf remembers w
 
 - Contents are installed and dropped under the cache's lock, read without it.
 - Loading happens outside the lock: two readers may read the same leaf twice, never wait for
-  each other's disk.
+  each other's disk. Nor for the lock: who finds it taken leaves what it read out of the cache.
 - Dirty leaves are not here: :mod:`.backlog` bounds them.
 """
 
@@ -16,12 +16,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
 from .blob import Blob
 from .leaf import Leaf
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
 Entry = Leaf | Blob
+E = TypeVar("E", Leaf, Blob)
+C = TypeVar("C", Contents, bytes)
+NO_WAITING = (False,)
 
 PROBATION_SHARE = 10
 """One part in so many of the capacity is left to what was read only once."""
@@ -49,23 +54,38 @@ class Cache:
         location = leaf.location
         assert location is not None
         contents = location.segment.load(location, self)
-        with self._lock:
-            self.loads_total += 1
-            if leaf.entries is None:
-                leaf.keys, leaf.entries = contents
-                self._admit(leaf)
+        self._unless_taken(self._install, leaf, contents)
         return contents
 
     def blob_value(self, blob: Blob) -> bytes:
         """A blob's value, read from its segment."""
         value = blob.load()
-        with self._lock:
-            self.loads_total += 1
-            if blob.value is not None:
-                return blob.value  # Another reader was first: let both see the same object.
+        self._unless_taken(self._install_blob, blob, value)
+        kept = blob.value  # Another reader may have been first: let both see the same object.
+        return value if kept is None else kept
+
+    def _unless_taken(self, install: Callable[[E, C], None], entry: E, contents: C) -> None:
+        """Install what was read under the lock, or not at all where somebody has that."""
+        taken: list[bool] = []
+        try:
+            # One call into C: an interrupt comes before it, or finds what it did.
+            taken.extend(map(self._lock.acquire, NO_WAITING))
+            if taken[0]:
+                self.loads_total += 1
+                install(entry, contents)
+        finally:
+            if True in taken:
+                self._lock.release()
+
+    def _install(self, leaf: Leaf, contents: Contents) -> None:
+        if leaf.entries is None:
+            leaf.keys, leaf.entries = contents
+            self._admit(leaf)
+
+    def _install_blob(self, blob: Blob, value: bytes) -> None:
+        if blob.value is None:
             blob.value = value
             self._admit(blob)
-        return value
 
     def admit(self, entry: Entry) -> None:
         """Take in what was dirty until now."""

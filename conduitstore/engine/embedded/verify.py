@@ -54,12 +54,13 @@ def _verify_chain(
     is_log = kind == names.LOG
     position = before.sequence if is_log and before is not None else None
     start = subject.generation.previous_log_start if before is None else before.log_start
+    begun = dict(subject.generation.incarnations)  # With a sequence far above the one before.
     for number, name in numbered:
         if is_log and number < start:
             continue
         link = _Link(subject, kind, number, name)
         yield from link.verify()
-        goes_on = is_log and (position is None or link.first == position + 1)
+        goes_on = is_log and (position is None or link.first == position + 1 or number in begun)
         if torn is not None and not goes_on:
             yield torn
         torn = link.torn
@@ -215,10 +216,11 @@ class _Segments:
 
     def _unused(self) -> Iterator[Damage]:
         """Damaged places that take neither a leaf nor a blob."""
+        use = ", and nothing in use" if self._subject.is_newest else ""
         for name, (offset, size_bytes) in self._gaps:
             end = offset + size_bytes
             if not any(name == file and offset <= at < end for file, at in self._blobs_lost):
-                yield Damage(name, offset, size_bytes, "no whole frame, and nothing in use")
+                yield Damage(name, offset, size_bytes, f"no whole frame{use}")
 
 
 # Headers ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from conduitstore.codec.mentions import relation_in
+from conduitstore.codec.mentions import previous_in, relation_in
 from conduitstore.codec.positions import parse_token, token_of
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -93,22 +93,34 @@ class PduMetadata(Part[MetadataNear]):
 
         Source: Conduit, add_relation; tuwunel, add_typed_relation.
         """
+        to, rows = self._relation_of(event)
+        trees = {tree.name: tree for tree in (self._relations, self._typed, self._waiting)}
+        for tree, key, value in rows:
+            trees[tree].insert(key, value)
+        return to
+
+    def rows_of(self, event: PlacedEvent) -> list[tuple[str, bytes, bytes]]:
+        """The rows that an event's relation makes: tree, key, value."""
+        return self._relation_of(event)[1]
+
+    def _relation_of(
+        self, event: PlacedEvent
+    ) -> tuple[PduId | None, list[tuple[str, bytes, bytes]]]:
         relation = relation_in(event.pdu)
         if relation is None:
-            return None
+            return None, []
         to = self._near.rooms.timeline.pdu_id(relation.to)
         if to is None:
-            self._waiting.insert(_WAITING.pack(relation.to, *event.id), EMPTY)
-            return None
+            return None, [(_WAITING.tree, _WAITING.pack(relation.to, *event.id), EMPTY)]
         if to.short_room != event.id.short_room:
-            return None
-        self._relations.insert(_RELATION.pack(to.position, event.id.position), EMPTY)
+            return None, []
+        rows = [(_RELATION.tree, _RELATION.pack(to.position, event.id.position), EMPTY)]
         tag = _TAGS.get(relation.rel_type)
         if tag is not None and (tag == 2 or self._may_replace(event, to)):
             short = self._near.rooms.short.event(event.event_id)
             assert short is not None
-            self._typed.insert(_typed_key(event, to, tag), pack_u64(short))
-        return to
+            rows.append((_TYPED.tree, _typed_key(event, to, tag), pack_u64(short)))
+        return to, rows
 
     def _may_replace(self, event: PlacedEvent, to: PduId) -> bool:
         """Only who wrote an event may edit it, and state is not edited but replaced."""
@@ -122,7 +134,10 @@ class PduMetadata(Part[MetadataNear]):
 
     @atomic
     def unrelate(self, event: PlacedEvent) -> PduId | None:
-        """The inverse of :meth:`relate`, with the event as it was; gives what it related to."""
+        """The inverse of :meth:`relate`, with the event as it was; gives what it related to.
+
+        Source: tuwunel, delete_typed_relation.
+        """
         relation = relation_in(event.pdu)
         if relation is None:
             return None
@@ -249,29 +264,70 @@ class PduMetadata(Part[MetadataNear]):
     # References ---------------------------------------------------------------------------------
     @atomic
     def mark_referenced(self, room: RoomId, events: Iterable[EventId]) -> None:
-        """Events of the room are named as previous by another. Source: mark_as_referenced."""
+        """Note that events are named by one that stays out of the timeline, a soft-failed one say.
+
+        Source: Conduit, mark_as_referenced. What the timeline's own events name is noted anyway.
+        """
         for event in events:
-            self._referenced.insert(_REFERENCED(room, event), EMPTY)
+            self._count_referring(room, event, 0)
 
     def is_referenced(self, room: RoomId, event: EventId) -> bool:
-        """Whether an event of the room names it as previous. Source: is_event_referenced."""
+        """Whether an event of the room named it as previous.
+
+        Source: Conduit, is_event_referenced.
+        """
         return self._referenced.contains_key(_REFERENCED(room, event))
 
-    def unmark_referenced(self, room: RoomId, event: EventId) -> bool:
-        """No event that is here names it any more; False where none did."""
-        return self._referenced.remove(_REFERENCED(room, event)) is not None
+    @atomic
+    def refer(self, event: PlacedEvent) -> None:
+        """Note what an event of the timeline names as previous."""
+        for previous in previous_in(event.pdu):
+            self._count_referring(event.room, previous, 1)
+
+    @atomic
+    def unrefer(self, event: PlacedEvent) -> None:
+        """The inverse of :meth:`refer`, with the event as it was.
+
+        What it named and is here stays referenced, so that it does not pass for an end of the
+        room's history; it forgets that with :meth:`forget_references`.
+        """
+        for previous in previous_in(event.pdu):
+            total = self._count_referring(event.room, previous, -1)
+            place = self._near.rooms.timeline.pdu_id(previous)
+            if not total and (place is None or place.short_room != event.id.short_room):
+                self._referenced.remove(_REFERENCED(event.room, previous))
+
+    @atomic
+    def forget_references(self, event: PlacedEvent) -> None:
+        """The event itself leaves the timeline: that others there name it is remembered, if any."""
+        key = _REFERENCED(event.room, event.event_id)
+        if self._referenced.get(key) == pack_u64(0):
+            self._referenced.remove(key)
+
+    def _count_referring(self, room: RoomId, event: EventId, change: int) -> int:
+        key = _REFERENCED(room, event)
+        value = self._referenced.get(key)
+        total = max(0, change + (0 if value is None else unpack_u64("referencedevents", value)))
+        self._referenced.insert(key, pack_u64(total))
+        return total
 
     # Marks --------------------------------------------------------------------------------------
     def mark_soft_failed(self, event: EventId) -> None:
-        """The event is kept out of the room's view. Source: mark_event_soft_failed."""
+        """The event is kept out of the room's view.
+
+        Source: Conduit, mark_event_soft_failed.
+        """
         self._soft_failed.insert(_EVENT(event), EMPTY)
 
     def is_soft_failed(self, event: EventId) -> bool:
-        """Source: Conduit, is_event_soft_failed."""
+        """Whether it has that mark. Source: Conduit, is_event_soft_failed."""
         return self._soft_failed.contains_key(_EVENT(event))
 
     def clear_soft_failed(self, event: EventId) -> bool:
-        """Take the mark away; False where there was none. Source: clear_event_soft_failed."""
+        """Take the mark away; False where there was none.
+
+        Source: continuwuity, clear_event_soft_failed.
+        """
         return _unmark(self._soft_failed, event)
 
     def mark_rejected(self, event: EventId) -> None:
@@ -279,7 +335,7 @@ class PduMetadata(Part[MetadataNear]):
         self._rejected.insert(_EVENT(event), EMPTY)
 
     def is_rejected(self, event: EventId) -> bool:
-        """Source: continuwuity, is_event_rejected."""
+        """Whether it has that mark. Source: continuwuity, is_event_rejected."""
         return self._rejected.contains_key(_EVENT(event))
 
     def clear_rejected(self, event: EventId) -> bool:

@@ -135,7 +135,7 @@ class State(Part[StateNear]):
             state: stored by the compressor, best in the same transaction.
             count: when, if a count was drawn for what caused it.
 
-        Source: Conduit, set_room_state, and force_state with its update of members.
+        Source: Conduit, set_room_state and force_state.
 
         Raises:
             InvalidArgumentError: no such state; or a member event in it that is not stored.
@@ -233,7 +233,7 @@ class State(Part[StateNear]):
 
     # Other times --------------------------------------------------------------------------------
     @consistent
-    def at(self, room: RoomId, count: Count) -> ShortStateHash | None:
+    def at(self, room: RoomId, count: Count | PduCount) -> ShortStateHash | None:
         """The state a room had at a count; None where it had none yet.
 
         With the count of an event (its position) it is the state with that event; with one less,
@@ -279,6 +279,10 @@ class State(Part[StateNear]):
         """The events that a new one follows. Source: Conduit, get_forward_extremities."""
         return [_LEAF.unpack(key)[1] for key in self._leaves.keys(_LEAF.prefix(room))]
 
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool:
+        """Whether a new event of the room follows this one. Cost: a point read."""
+        return self._leaves.contains_key(_LEAF.pack(room, event))
+
     @atomic
     def set_forward_extremities(self, room: RoomId, events: Collection[EventId]) -> None:
         """Replace them. Source: Conduit, set_forward_extremities.
@@ -295,16 +299,6 @@ class State(Part[StateNear]):
             if self._near.rooms.timeline.position(event) is None:
                 raise InvalidArgumentError(f"{shown(event)} is in no timeline")
             self._leaves.insert(key, pack_text(event))
-
-    # Collecting ---------------------------------------------------------------------------------
-    @consistent
-    def named(self) -> set[ShortStateHash]:
-        """Every state that a room or an event names. Cost: one scan of all events."""
-        return {
-            ShortStateHash(unpack_u64(tree.name, value))
-            for tree in (self._current, self._history, self._before)
-            for _, value in tree
-        }
 
 
 def _number(tree: str, value: bytes | None) -> ShortStateHash | None:

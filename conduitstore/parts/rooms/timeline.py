@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
+from conduitstore.codec.mentions import with_relations_of
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
@@ -49,7 +50,7 @@ class ShortIds(Protocol):
 
 
 class EventIndexes(Protocol):
-    """What follows from an event by itself."""
+    """What follows from an event by itself, and all that is noted of one."""
 
     def add(self, event: PlacedEvent) -> None: ...
     def replace(self, old: PlacedEvent, new: PlacedEvent) -> None: ...
@@ -60,13 +61,12 @@ class KeptOriginals(Protocol):
     """Redacted events as they were."""
 
     def keep(self, event_id: EventId, pdu: JsonObject, redacted_s: int) -> bool: ...
-    def forget(self, event_id: EventId) -> bool: ...
 
 
 class States(Protocol):
-    """The states before events."""
+    """Where rooms' histories end."""
 
-    def forget_before(self, event: EventId) -> bool: ...
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool: ...
 
 
 class RoomParts(Protocol):
@@ -151,7 +151,7 @@ class Timeline(Part[TimelineNear]):
             keep_original_s: the time now, Unix seconds, where the event as it was is to be kept
                 for moderators (see ``rooms.originals``).
 
-        Source: Conduit, replace_pdu and deindex_pdu.
+        Source: Conduit, replace_pdu.
 
         Raises:
             InvalidArgumentError: not a PDU, of another room, or not in a timeline.
@@ -162,7 +162,7 @@ class Timeline(Part[TimelineNear]):
             raise InvalidArgumentError(f"{event_id} is in no timeline")
         if pdu.get("room_id", old.room) != old.room:
             raise InvalidArgumentError(f"{event_id} is not of room {shown(pdu['room_id'])}")
-        new = old._replace(pdu=_with_relations(pdu, old.pdu) | {"event_id": event_id})
+        new = old._replace(pdu=with_relations_of(pdu, old.pdu) | {"event_id": event_id})
         self._pdus.insert(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
         if keep_original_s is not None:
             self._near.rooms.originals.keep(event_id, old.pdu, keep_original_s)
@@ -172,19 +172,24 @@ class Timeline(Part[TimelineNear]):
     def remove(self, event_id: EventId) -> bool:
         """Take an event out of the timeline, and all that was derived from it.
 
-        Its short id stays, for others may have noted it. Whether the room can do without the event
-        is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
+        The short id of a state event stays, for states name it. Whether the room can do without the
+        event is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
 
         Returns:
             False, and no change, where it is in no timeline.
+
+        Raises:
+            InvalidArgumentError: the room's next event would follow it: a forward extremity.
         """
         found = self._found(event_id)
         if found is None:
             return False
         rooms = self._near.rooms
+        if rooms.state.is_forward_extremity(found.room, event_id):
+            raise InvalidArgumentError(
+                f"{event_id} is a forward extremity: set others (rooms.state) or delete the room"
+            )
         rooms.indexes.remove(found)
-        rooms.originals.forget(event_id)
-        rooms.state.forget_before(event_id)
         self._pdus.remove(PDU_ID.pack(*found.id))
         self._pdu_ids.remove(_EVENT(event_id))
         return True
@@ -223,7 +228,8 @@ class Timeline(Part[TimelineNear]):
     def get(self, event_id: EventId) -> StoredEvent | None:
         """An event from the timeline or, failing that, from the outliers.
 
-        Cost: two point reads. Source: Conduit, get_pdu.
+        Cost: two point reads. Source: Conduit, get_pdu, get_pdu_json, get_non_outlier_pdu and
+        get_non_outlier_pdu_json, the last two of which want one with a position.
         """
         key = _EVENT(event_id)
         pdu_id = self._pdu_ids.get(key)
@@ -251,12 +257,21 @@ class Timeline(Part[TimelineNear]):
         return None if pdu_id is None else PduId(*PDU_ID.unpack(pdu_id))
 
     def at(self, pdu_id: PduId) -> StoredEvent | None:
-        """The event at a place. Cost: a point read. Source: Conduit, get_pdu_from_id."""
+        """The event at a place. Source: Conduit, get_pdu_from_id and get_pdu_json_from_id."""
         key = PDU_ID.pack(*pdu_id)
         return _placed(key, self._pdus.get(key))
 
+    @consistent
+    def at_many(self, room: RoomId, positions: Iterable[PduCount]) -> list[StoredEvent | None]:
+        """The events at places of a room, in their order: of a search. Cost: one bulk read."""
+        short_room = self._near.rooms.short.room(room)
+        if short_room is None:
+            return [None for _ in positions]
+        keys = [PDU_ID.pack(short_room, position) for position in positions]
+        return list(map(_placed, keys, self._pdus.get_many(keys)))
+
     def outlier(self, event_id: EventId) -> StoredEvent | None:
-        """An event that is known and in no timeline. Source: Conduit, get_outlier_pdu."""
+        """One in no timeline. Source: Conduit, get_outlier_pdu and get_outlier_pdu_json."""
         key = _EVENT(event_id)
         return _outlier(key, self._outliers.get(key))
 
@@ -267,13 +282,16 @@ class Timeline(Part[TimelineNear]):
         return self._pdu_ids.contains_key(key) or self._outliers.contains_key(key)
 
     def position(self, event_id: EventId) -> PduCount | None:
-        """Where in the timeline an event is; None for an outlier. Source: get_pdu_count."""
+        """An event's place in its timeline; None for an outlier. Source: Conduit, get_pdu_count."""
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
         return None if pdu_id is None else PduCount(PDU_ID.unpack(pdu_id)[1])
 
     @consistent
     def last_position(self, room: RoomId) -> PduCount:
-        """The place of the newest event; 0 where there is none. Source: last_timeline_count."""
+        """The place of the newest event; 0 where there is none.
+
+        Source: Conduit, last_timeline_count.
+        """
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return _START
@@ -337,7 +355,7 @@ class Timeline(Part[TimelineNear]):
     def since(self, room: RoomId, since: Count, upto: Count, limit: int) -> TimelineSlice:
         """The newest ``limit`` events that arrived in (since, upto], oldest first; no backfill.
 
-        Cost: one range of ``limit`` + 1. Source: the first step of a sync, over pdus_until.
+        The first step of a sync. Cost: one range of ``limit`` + 1.
         """
         _check_page_limit(limit)
         short_room = self._near.rooms.short.room(room)
@@ -347,16 +365,6 @@ class Timeline(Part[TimelineNear]):
         newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
         events, limited = _cut(newest, limit)
         return TimelineSlice(events[::-1], limited)
-
-
-def _with_relations(new: JsonObject, old: JsonObject) -> JsonObject:
-    """``new`` with the notes of the store's own that ``old`` has."""
-    noted = old.get("unsigned")
-    if not isinstance(noted, dict) or "m.relations" not in noted:
-        return new
-    unsigned = new.get("unsigned")
-    kept = unsigned if isinstance(unsigned, dict) else {}
-    return new | {"unsigned": kept | {"m.relations": noted["m.relations"]}}
 
 
 def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:

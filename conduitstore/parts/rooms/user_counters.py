@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from conduitstore.codec.values import pack_u64, unpack_u64
-from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Tree
+from conduitstore.parts.arguments import distinct
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import Count, RoomId, ThreadId, UserId
@@ -23,27 +22,6 @@ _ROOM = TREES["userroomid_notificationcount"].key
 _THREAD = TREES["userroomthreadid_notificationcount"].key
 _READ = TREES["roomuserid_lastnotificationread"].key.pack
 _MAIN = ThreadId("main")
-
-
-class Joined(Protocol):
-    """Who is in which room."""
-
-    def rooms_joined(self, user: UserId) -> list[RoomId]: ...
-    def is_joined(self, user: UserId, room: RoomId) -> bool: ...
-
-
-class RoomParts(Protocol):
-    """The parts of rooms."""
-
-    @property
-    def members(self) -> Joined: ...
-
-
-class CountersNear(Near, Protocol):
-    """The members that shared rooms are made of."""
-
-    @property
-    def rooms(self) -> RoomParts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +51,7 @@ class RoomUnread:
         return Unread(sum(u.notifications for u in every), sum(u.highlights for u in every))
 
 
-class UserCounters(Part[CountersNear]):
+class UserCounters(Part[Near]):
     """Trees: two counters by room and two by thread, and ``roomuserid_lastnotificationread``."""
 
     _notifications = TreeOf("userroomid_notificationcount")
@@ -97,14 +75,14 @@ class UserCounters(Part[CountersNear]):
         Source: Conduit, increment_notification_counts.
         """
         if thread == _MAIN:
-            for user in _users(notify):
+            for user in distinct(notify, "users"):
                 self._notifications.increment(_ROOM.pack(user, room))
-            for user in _users(highlight):
+            for user in distinct(highlight, "users"):
                 self._highlights.increment(_ROOM.pack(user, room))
         else:
-            for user in _users(notify):
+            for user in distinct(notify, "users"):
                 self._thread_notifications.increment(_THREAD.pack(user, room, thread))
-            for user in _users(highlight):
+            for user in distinct(highlight, "users"):
                 self._thread_highlights.increment(_THREAD.pack(user, room, thread))
 
     @atomic
@@ -147,6 +125,17 @@ class UserCounters(Part[CountersNear]):
             self._unread_threads(_THREAD.prefix(user, room)),
         )
 
+    @consistent
+    def unread_everywhere(self, user: UserId) -> Unread:
+        """The sum over all rooms and threads: the number on an app's icon.
+
+        Cost: four ranges over what is unread. Source: tuwunel, global_notification_count.
+        """
+        prefix = _ROOM.prefix(user)
+        notifications = (self._notifications, self._thread_notifications)
+        highlights = (self._highlights, self._thread_highlights)
+        return Unread(_sum(notifications, prefix), _sum(highlights, prefix))
+
     def _unread_threads(self, prefix: bytes) -> dict[ThreadId, Unread]:
         highlights = {
             key: unpack_u64(self._thread_highlights.name, value)
@@ -168,31 +157,13 @@ class UserCounters(Part[CountersNear]):
         """
         return Count(_number(self._reads, _READ(room, user)))
 
-    @consistent
-    def shared_rooms(self, users: Collection[UserId]) -> list[RoomId]:
-        """The rooms that all of ``users`` are in; none for no users.
-
-        Cost: a scan of the first user's rooms, and a point read for each and each other user.
-        Source: Conduit, get_shared_rooms, which panics on an empty list.
-        """
-        members, given = self._near.rooms.members, _users(users)
-        return [
-            room
-            for room in (members.rooms_joined(given[0]) if given else [])
-            if all(members.is_joined(user, room) for user in given[1:])
-        ]
-
 
 def _number(tree: Tree, key: bytes) -> int:
     value = tree.get(key)
     return 0 if value is None else unpack_u64(tree.name, value)
 
 
-def _users(users: Iterable[UserId]) -> list[UserId]:
-    """Each once, in order; text is no list of users."""
-    if isinstance(users, str | bytes) or not isinstance(users, Iterable):
-        raise InvalidArgumentError(f"a list of users is needed here, not {shown(users)}")
-    try:
-        return list(dict.fromkeys(users))
-    except TypeError as error:
-        raise InvalidArgumentError(f"users are ids, as text: {error}") from error
+def _sum(trees: Iterable[Tree], prefix: bytes) -> int:
+    return sum(
+        unpack_u64(tree.name, value) for tree in trees for _, value in tree.scan_prefix(prefix)
+    )
