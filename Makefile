@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
 FOR_WORK := $(VENV)/$(STAMP)-dev
+FOR_BENCH := $(VENV)/$(STAMP)-bench
 # A Python that is too old, and one that is not there, get the same answer.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
@@ -40,8 +41,8 @@ types: $(FOR_WORK)  ## check types, strictly
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing tools benchmarks
 
-bench: $(FOR_WORK)  ## compare with SQLite, side by side in one run
-	$(BIN)/python benchmarks/homeserver.py
+bench: $(FOR_BENCH)  ## compare with LMDB, RocksDB, LevelDB and SQLite, side by side in one run
+	$(BIN)/python benchmarks/compare.py
 
 fmt: $(FOR_WORK)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
@@ -65,3 +66,8 @@ $(FOR_WORK): $(VENV)/$(STAMP)
 	@echo "Installing conduitstore and its development tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $(FOR_DEMO) $@
+
+$(FOR_BENCH): $(FOR_WORK)
+	@echo "Installing what conduitstore is compared with into $(VENV) ..."
+	@$(PIP) --editable '.[bench]'
+	@touch $@

@@ -38,16 +38,19 @@ class DirectoryFiles:
 
     It must not be the store's own directory, and a backup of the store does not hold it: copy it
     after the backup was made, and each file that the backup's rows name is there.
+
+    With ``read_only`` no directory is made, and nothing may be put.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = Path(path)
         self._unfinished = self.path / _UNFINISHED
         self._lock = Lock()
         self._durable: set[Path] = set()
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(self.path.parent)
-        self._make_directory(self._unfinished)
+        if not read_only:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(self.path.parent)
+            self._make_directory(self._unfinished)
 
     def put(self, content: Iterable[bytes]) -> tuple[FileHash, int]:
         digest, size_bytes = sha256(), 0

@@ -257,7 +257,8 @@ class Tree(Protocol):
             only_durable: hold each commit's events back until it survives power loss.
 
         Raises:
-            LaggedError: the commits behind ``since`` are no longer in the log.
+            LaggedError: the commits behind ``since`` are no longer in the log, or ``since`` is from
+                before a restore, or before a recovery that lost something: of another history.
         """
 
 

@@ -12,6 +12,7 @@ import click
 from conduitstore import consistency, engine
 from conduitstore.consistency import Violation
 from conduitstore.engine import embedded
+from conduitstore.files import DirectoryFiles
 from conduitstore.operations import Damage
 
 from .display import bytes_text, one_line
@@ -34,9 +35,14 @@ def verify(ctx: click.Context, path: Path) -> None:
 
 @click.command()
 @path_option
+@click.option(
+    "--media",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The directory of media files, to be read too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
-def check(ctx: click.Context, path: Path, *, as_json: bool) -> None:
+def check(ctx: click.Context, path: Path, media: Path | None, *, as_json: bool) -> None:
     """Verify, then test every rule of consistency; each violation is one line.
 
     Exit status: 0 when there is none, 1 when there is one.
@@ -45,7 +51,8 @@ def check(ctx: click.Context, path: Path, *, as_json: bool) -> None:
     violations = _damages(path, tell)
     if not violations:
         with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
-            for violation in consistency.check(view):
+            files = None if media is None else DirectoryFiles(media, read_only=True)
+            for violation in consistency.check(view, files):
                 tell(violation)
                 violations += 1
     click.echo(_summary(violations, "violation"), err=bool(violations) or as_json)

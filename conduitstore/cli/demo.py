@@ -74,7 +74,9 @@ def _scenes(screen: Screen, history: History, path: Path) -> bool:
     is_right &= _kill(screen, path)
     screen.heading("What is in the store now")
     with engine.open(path) as db:
-        screen.table(trees.COLUMNS, trees.tree_rows(db))
+        rows = list(trees.tree_rows(db))
+    screen.table(trees.COLUMNS, [row for row in rows if row[1]])
+    screen.line(f"{sum(not row[1] for row in rows)} more trees are empty: this history needs none.")
     return is_right
 
 

@@ -11,7 +11,6 @@ A key shape is written as the catalogue of Conduit's trees writes it::
   ``sha256:`` and the hex digest, by :func:`fold`; a part that must show the original keeps it in
   the value. A text that itself begins with ``sha256:`` is folded too, so no two can collide.
 - ``name:u64`` is 8 bytes, big-endian, so that keys sort as numbers do.
-- ``name:sha256`` is a hash, 32 bytes; its value is hexadecimal text.
 - ``name:position`` is a place in a timeline (see :mod:`conduitstore.codec.positions`), 8 or 16
   bytes, last in its key.
 - ``name:biased`` is such a place in 8 bytes, 2^63 added, so that both kinds sort together.
@@ -107,17 +106,6 @@ def check_u64(number: int) -> int:
 def encode_u64(number: int) -> bytes:
     """8 bytes, big-endian."""
     return _U64.pack(check_u64(number))
-
-
-def encode_sha256(text: str) -> bytes:
-    """32 bytes from their hexadecimal text."""
-    try:
-        raw = bytes.fromhex(text)
-    except (TypeError, ValueError):
-        raw = b""
-    if len(raw) != sha256().digest_size:
-        raise InvalidArgumentError(f"not a SHA-256 as hexadecimal text: {shown(text)}")
-    return raw
 
 
 def encode_position(position: int) -> bytes:
@@ -221,7 +209,6 @@ FIELD_KINDS = {
     "text": FieldKind(encode_text, bytes.decode, rb"[^\xff]*"),
     "any": FieldKind(encode_any, bytes.decode, rb"[^\xff]*"),
     "u64": FieldKind(encode_u64, int.from_bytes, rb".{8}"),
-    "sha256": FieldKind(encode_sha256, bytes.hex, rb".{32}"),
     "position": FieldKind(encode_position, decode_position, rb"\0{8}.{8}|.{8}"),
     "biased": FieldKind(encode_biased, decode_biased, rb".{8}"),
     "u8": FieldKind(encode_u8, int.from_bytes, rb"."),

@@ -50,3 +50,13 @@ def _is_id(value: Any) -> TypeGuard[EventId]:
         and 0 < len(value) <= TEXT_BYTES_MAX
         and (len(value) * 4 <= TEXT_BYTES_MAX or len(value.encode()) <= TEXT_BYTES_MAX)
     )
+
+
+def with_relations_of(new: JsonObject, old: JsonObject) -> JsonObject:
+    """``new`` with the notes of the store's own that ``old`` has."""
+    noted = old.get("unsigned")
+    if not isinstance(noted, dict) or "m.relations" not in noted:
+        return new
+    unsigned = new.get("unsigned")
+    kept = unsigned if isinstance(unsigned, dict) else {}
+    return new | {"unsigned": kept | {"m.relations": noted["m.relations"]}}

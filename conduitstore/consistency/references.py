@@ -10,7 +10,7 @@ from conduitstore.kv import Keyspace
 from conduitstore.schema import TREES
 
 from .findings import Find, Finding
-from .rows import Row, folded, found_at, rows
+from .rows import Row, folded, found_at, row_of, rows
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Reference:
         where: target field to source field, where the names differ.
         key: the source field that is the whole key instead.
         value: the source field that the target's value must be; None: any value.
+        agrees: target field to source field, for what both must say alike.
         is_absent: turns it round: the target must *not* have that row.
     """
 
@@ -31,6 +32,7 @@ class Reference:
     where: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     value: str | None = None
+    agrees: Mapping[str, str] = field(default_factory=dict)
     is_absent: bool = False
 
     def target_key(self, row: Row) -> bytes:
@@ -45,18 +47,26 @@ class Reference:
         target = view.open_tree(self.target)
         for row in rows(view, self.source):
             key = self.target_key(row)
-            wrong = self._wrong(row, found_at(target, key))
+            wrong = self._wrong(row, key, found_at(target, key))
             if wrong is not None:
                 yield Finding(self.source, row["key"], f"{self.target} {wrong} {key!r}")
 
-    def _wrong(self, row: Row, found: bytes | None) -> str | None:
+    def _wrong(self, row: Row, key: bytes, found: bytes | None) -> str | None:
         if self.is_absent:
             return None if found is None else "must not have"
         if found is None:
             return "does not have"
         if self.value is not None and row[self.value] not in (found, folded(found)):
             return "has another value at"
-        return None
+        return None if self._is_agreed(row, key, found) else "says otherwise at"
+
+    def _is_agreed(self, row: Row, key: bytes, found: bytes) -> bool:
+        if not self.agrees:
+            return True
+        other = row_of(TREES[self.target], key, found)
+        return other is None or all(
+            other[theirs] == row[ours] for theirs, ours in self.agrees.items()
+        )
 
 
 def mirrored(one: str, other: str) -> tuple[Reference, Reference]:
@@ -73,11 +83,21 @@ def exclusive(*trees: str) -> tuple[Reference, ...]:
     )
 
 
-def referring(*references: Reference) -> Find:
+@dataclass(frozen=True)
+class Together:
+    """A rule of several parts."""
+
+    finds: tuple[Find, ...]
+
+    def __call__(self, view: Keyspace) -> Iterator[Finding]:
+        return chain.from_iterable(find(view) for find in self.finds)
+
+
+def together(*finds: Find) -> Together:
+    """A rule of several parts."""
+    return Together(finds)
+
+
+def referring(*references: Reference) -> Together:
     """A rule that is nothing but references."""
     return together(*(reference.find for reference in references))
-
-
-def together(*finds: Find) -> Find:
-    """A rule of several parts."""
-    return lambda view: chain.from_iterable(find(view) for find in finds)

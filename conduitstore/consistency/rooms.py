@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conduitstore.codec.positions import PDU_ID
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import Keyspace
@@ -22,24 +23,44 @@ _WORD = 8
 
 
 def unfinished(view: Keyspace) -> Iterator[Finding]:
-    """Rooms with a state and no extremities or the reverse, or another state than the newest.
+    """Rooms that have some of events, a state and extremities, and not all.
 
-    A room without either is a bare timeline, as an import makes it.
+    Cost: some seeks for each room and extremity.
     """
     current, leaves = view.open_tree("roomid_shortstatehash"), view.open_tree("roomid_pduleaves")
-    history, rooms = view.open_tree("roomcount_shortstatehash"), view.open_tree("shortroomid_room")
     for row in rows(view, "roomid_shortstatehash"):
         if next(leaves.keys(_LEAF.join(row["room"]), limit=1), None) is None:
             yield Finding("roomid_shortstatehash", row["key"], "the room has no extremities")
+    for (room,) in heads(leaves, _LEAF):
+        if not current.contains_key(_ROOM.join(room)):
+            yield Finding("roomid_pduleaves", _LEAF.join(room), "the room has no state")
+    rooms = view.open_tree("shortroomid_room")
+    for (number,) in heads(view.open_tree("pduid_pdu"), PDU_ID):
+        has_room = rooms.get(number)
+        if has_room is not None and not current.contains_key(_ROOM.join(has_room)):
+            yield Finding("pduid_pdu", PDU_ID.join(number), "the room has events and no state")
+
+
+def outdated(view: Keyspace) -> Iterator[Finding]:
+    """Rooms with another state than their newest."""
+    current, rooms = view.open_tree("roomid_shortstatehash"), view.open_tree("shortroomid_room")
+    history = view.open_tree("roomcount_shortstatehash")
     for (number,) in heads(history, _HISTORY):
         newest = next(history.scan_prefix(_HISTORY.join(number), reverse=True, limit=1))
         room = rooms.get(number)
         if room and current.get(_ROOM.join(room)) != newest[1]:
             text = "the room's newest state, and not its current one"
             yield Finding("roomcount_shortstatehash", newest[0], text)
-    for (room,) in heads(leaves, _LEAF):
-        if not current.contains_key(_ROOM.join(room)):
-            yield Finding("roomid_pduleaves", _LEAF.join(room), "the room has no state")
+
+
+def misplaced_extremities(view: Keyspace) -> Iterator[Finding]:
+    """Extremities that are no events of their room's timeline."""
+    places, numbers = view.open_tree("eventid_pduid"), view.open_tree("roomid_shortroomid")
+    for row in rows(view, "roomid_pduleaves"):
+        place, number = found_at(places, row["event"]), numbers.get(row["room"])
+        if number is not None and (place is None or not place.startswith(number)):
+            text = "no event of the room's timeline"
+            yield Finding("roomid_pduleaves", row["key"], text)
 
 
 def disagreeing(view: Keyspace) -> Iterator[Finding]:

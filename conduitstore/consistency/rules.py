@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from .aliases import unlisted
 from .counts import above_the_counter, undecodable
+from .devices import dehydrated_without_device
 from .events import not_indexed, of_no_room
 from .findings import Rule
 from .keys import miscounted, out_of_order
+from .media import MEDIA, miscounted_kinds, of_no_kind, unused
 from .members import MEMBERSHIPS, wrong_totals
 from .receipts import superseded_receipts
 from .references import Reference, exclusive, mirrored, referring, together
-from .rooms import disagreeing, unfinished
+from .rooms import disagreeing, misplaced_extremities, outdated, unfinished
 from .state import meaningless, without_layers
 
 RULES = [
@@ -50,10 +53,8 @@ RULES = [
         without_layers,
     )),
     Rule(6, "A state is one event for each of its keys, and its hash leads to it.", meaningless),
-    Rule(7, "A room with a state has extremities, in a timeline, and no newer state.", together(
-        unfinished,
-        referring(Reference("roomid_pduleaves", "eventid_pduid")),
-    )),
+    Rule(7, "A room with events has a state, its newest, and extremities among the events.",
+         together(unfinished, outdated, misplaced_extremities)),
     Rule(8, "A user has one membership in a room, by user, by room and by its state.", together(
         referring(
             *(reference for pair in MEMBERSHIPS.items() for reference in mirrored(*pair)),
@@ -66,20 +67,32 @@ RULES = [
         *mirrored("roomserverids", "serverroomids"),
         *mirrored("roomserverids", "roomserverid_joinedcount"),
     ))),
-    Rule(10, "Devices and access tokens lead to each other.", referring(
+    Rule(10, "Devices and their tokens lead to each other.", referring(
         Reference("userdeviceid_token", "token_userdeviceid", {"token": "folded"}, value="key"),
         Reference("token_userdeviceid", "userdeviceid_token", value="key"),
         Reference("userdeviceid_token", "userdeviceid_metadata"),
         Reference("token_userdeviceid", "userdeviceid_metadata"),
+        Reference("userdeviceid_tokenexpires", "userdeviceid_token"),
+        Reference("userdeviceid_refresh", "refreshtoken_userdeviceid",
+                  {"token": "value"}, value="key"),
+        Reference("refreshtoken_userdeviceid", "userdeviceid_refresh", value="token"),
+        Reference("userdeviceid_refresh", "userdeviceid_metadata"),
+        Reference("userdeviceid_spentrefresh", "spentrefresh_userdeviceid",
+                  {"token": "value"}, agrees={"user": "user", "device": "device"}),
+        Reference("spentrefresh_userdeviceid", "userdeviceid_spentrefresh", value="token"),
+        Reference("userdeviceid_spentrefresh", "userdeviceid_refresh"),
     )),
-    Rule(11, "What waits for a device or belongs to one has its device; one-time keys have turns.",
-         together(
+    Rule(11, "What belongs to a device or a user has them; one-time keys have turns.", together(
         referring(
             Reference("todeviceid_events", "userdeviceid_metadata"),
             Reference("userdeviceid_metadata", "userid_password"),
             Reference("onetimekeyid_onetimekeys", "userdeviceid_metadata"),
             Reference("userdeviceidalgorithm_fallback", "userdeviceid_metadata"),
+            Reference("senderkey_pusher", "userid_password"),
+            Reference("senderkey_deviceid", "senderkey_pusher"),
+            Reference("senderkey_deviceid", "userdeviceid_metadata", {"device": "value"}),
         ),
+        dehydrated_without_device,
         out_of_order,
     )),
     Rule(12, "Account data and its index lead to each other.", referring(
@@ -105,6 +118,13 @@ RULES = [
             "userid_masterkeyid", "userid_selfsigningkeyid", "userid_usersigningkeyid",
         )
     ))),
+    Rule(16, "Media and files lead to each other; each file is used, and of one kind.", together(
+        referring(*MEDIA), unused, of_no_kind, miscounted_kinds,
+    )),
+    Rule(17, "Aliases, who set them, and the rooms that list them name the same ones.", together(
+        referring(*mirrored("alias_roomid", "alias_userid")),
+        unlisted,
+    )),
     Rule(18, "Nothing is both queued and being sent.", referring(
         *exclusive("servernameevent_data", "servercurrentevent_data"),
     )),

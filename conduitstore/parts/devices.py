@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from conduitstore.codec.keys import FOLDED, check_u64
+from conduitstore.codec.keys import FOLDED, check_u64, encode_id, fold
 from conduitstore.codec.values import (
     pack_json,
     pack_text,
@@ -66,6 +66,12 @@ class DevicesNear(Near, Protocol):
     @property
     def dehydrated_devices(self) -> Belongings: ...
     @property
+    def pushers(self) -> Belongings: ...
+    @property
+    def transaction_ids(self) -> Belongings: ...
+    @property
+    def uiaa(self) -> Belongings: ...
+    @property
     def rooms(self) -> RoomsNear: ...
 
 
@@ -101,8 +107,9 @@ class Devices(Part[DevicesNear]):
         Source: Conduit, create_device.
 
         Raises:
-            InvalidArgumentError: no such account, or the token belongs to another device.
+            InvalidArgumentError: no such account, an empty id, or another device's token.
         """
+        encode_id(fold(device))
         if not self._near.users.exists(user):
             raise InvalidArgumentError(f"there is no account {user}")
         known = {"display_name": display_name, "last_seen_ip": last_seen_ip}
@@ -119,9 +126,10 @@ class Devices(Part[DevicesNear]):
 
     @atomic(durability="commit")
     def remove(self, user: UserId, device: DeviceId) -> bool:
-        """Forget a device and all it has: tokens, queue, keys. On the platter before it returns.
+        """Forget a device and all it has: tokens, queue, keys, pushers, answers, what it was told.
 
-        Source: Conduit, remove_device, which leaves its keys.
+        On the platter before it returns. Source: Conduit, remove_device, which forgets no more than
+        tokens and the queue.
 
         Returns:
             Whether there was such a device. If not, nothing but leftovers is removed.
@@ -133,6 +141,9 @@ class Devices(Part[DevicesNear]):
             near.keys,
             near.one_time_keys,
             near.dehydrated_devices,
+            near.pushers,
+            near.transaction_ids,
+            near.uiaa,
             near.rooms.lazy_loading,
         ):
             part.forget_device(user, device)

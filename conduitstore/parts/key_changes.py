@@ -2,6 +2,7 @@
 
 - A change is announced with one count, to the user and to the encrypted rooms the user is in.
 - Of each user a room keeps the newest change only: who has to hear of an older one hears of that.
+  (Of a user who left and came back an older one may stay; ``gc`` takes it.)
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ class KeyChanges(Part[KeyChangesNear]):
     def since(self, room_or_user: RoomId | UserId, since: Count, upto: Count) -> list[UserId]:
         """Who got new keys in (since, upto], as a room or the user hears of it; each user once.
 
-        Cost: one range. Source: Conduit, keys_changed.
+        On a snapshot whose count is ``upto`` this is exact. Elsewhere somebody who changed once
+        more behind ``upto`` is told in the window that begins there, and not here too: what there
+        is to fetch are the newest keys in any case. So nobody is missed by windows that join, as
+        those of a sync do; and for one that lies behind, as of ``/keys/changes``, the newest count
+        is the better bound. Cost: one range. Source: Conduit, keys_changed.
         """
         lo, hi = _CHANGE.counts(room_or_user, since=since, upto=upto)
         users = [unpack_text("keychangeid_userid", user) for _, user in self._changes.range(lo, hi)]

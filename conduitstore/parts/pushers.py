@@ -20,9 +20,25 @@ class Queues(Protocol):
     def forget_all(self, destination: Destination) -> int: ...
 
 
-class PushersNear(Near, Protocol):
-    """The outgoing queues."""
+class Accounts(Protocol):
+    """What a pusher needs to know of its user."""
 
+    def exists(self, user: UserId) -> bool: ...
+
+
+class DevicesThere(Protocol):
+    """What a pusher needs to know of its device."""
+
+    def exists(self, user: UserId, device: DeviceId) -> bool: ...
+
+
+class PushersNear(Near, Protocol):
+    """Whose pushers there may be, and the outgoing queues."""
+
+    @property
+    def users(self) -> Accounts: ...
+    @property
+    def devices(self) -> DevicesThere: ...
     @property
     def sending(self) -> Queues: ...
 
@@ -43,11 +59,15 @@ class Pushers(Part[PushersNear]):
         Source: Conduit, set_pusher.
 
         Raises:
-            InvalidArgumentError: no object with a pushkey.
+            InvalidArgumentError: no object with a pushkey; no such account or device.
         """
         pushkey = pusher.get("pushkey") if isinstance(pusher, dict) else None
         if not isinstance(pushkey, str) or not pushkey:
             raise InvalidArgumentError(f"a pusher has a pushkey, not {shown(pushkey)}")
+        if not self._near.users.exists(user):
+            raise InvalidArgumentError(f"there is no account {user}")
+        if device is not None and not self._near.devices.exists(user, device):
+            raise InvalidArgumentError(f"{user} has no device {shown(device)}")
         key = _PUSHER.pack(user, pushkey)
         self._rows.insert(key, pack_json_object(pusher))
         if device is None:
@@ -80,6 +100,11 @@ class Pushers(Part[PushersNear]):
         for pushkey in pushkeys:
             self.remove(user, pushkey)
         return pushkeys
+
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Remove all pushers of a user and what waits for them; gives how many there were."""
+        return sum([self.remove(user, pushkey) for pushkey in self.pushkeys(user)])
 
     def get(self, user: UserId, pushkey: str) -> JsonObject | None:
         """The pusher of a pushkey. Source: Conduit, get_pusher."""

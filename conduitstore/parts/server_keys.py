@@ -27,14 +27,18 @@ class ServerKeys(Part[Near]):
     def add_from_trusted_server(self, server: ServerName, keys: JsonObject) -> JsonObject:
         """Add what a notary says of a server; gives what is known now.
 
-        Nothing known is removed or changed by it, and ``valid_until_ts`` only rises.
-        Source: Conduit, add_signing_key_from_trusted_server.
+        Nothing known is removed or changed by it, and ``valid_until_ts`` only rises. A key that is
+        known to be old stays old: the notary may have asked before the server changed its keys.
+        Source: Conduit, add_signing_key_from_trusted_server, which makes such a key current again.
         """
         new, old = _checked(keys), self.of(server)
         if old is not None:
+            current = new["verify_keys"].items()
+            still = {id: key for id, key in current if id not in old["old_verify_keys"]}
             new = {
                 **new,
-                **{name: {**new[name], **old[name]} for name in _MAPS},
+                "verify_keys": {**still, **old["verify_keys"]},
+                "old_verify_keys": {**new["old_verify_keys"], **old["old_verify_keys"]},
                 "valid_until_ts": max(new["valid_until_ts"], old["valid_until_ts"]),
             }
         return self._store(server, new)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from conduitstore.codec.keys import check_u64
-from conduitstore.codec.values import EMPTY, pack_text, unpack_text
+from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.parts.expiry import expiry_key, take_before
+from conduitstore.kv import check_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import DeviceId, UserId
@@ -14,13 +16,13 @@ _KEY = TREES["userdevicetxnid_response"].key
 
 
 class TransactionIds(Part[Near]):
-    """Trees: ``userdevicetxnid_response``, and ``recordedms_userdevicetxnid`` by time.
+    """Trees: ``userdevicetxnid_response``, and ``userdevicetxnid_recordedms``: when that was.
 
     The response is an event id, or empty where there is none to give, as for to-device messages.
     """
 
     _responses = TreeOf("userdevicetxnid_response")
-    _by_time = TreeOf("recordedms_userdevicetxnid")
+    _times = TreeOf("userdevicetxnid_recordedms")
 
     @atomic
     def record(
@@ -44,7 +46,7 @@ class TransactionIds(Part[Near]):
         if earlier is not None:
             return unpack_text("userdevicetxnid_response", earlier)
         self._responses.insert(key, value)
-        self._by_time.insert(expiry_key(check_u64(now_ms), key), EMPTY)
+        self._times.insert(key, pack_u64(now_ms))
         return None
 
     def response(self, user: UserId, device: DeviceId | None, txn_id: str) -> str | None:
@@ -57,18 +59,33 @@ class TransactionIds(Part[Near]):
 
     @atomic
     def forget_before(self, time_ms: int, *, limit: int | None = None) -> int:
-        """Drop what was recorded before a time; gives how many. Cost: one step for each.
+        """Drop what was recorded before a time; gives how many.
 
-        Clients repeat a request within minutes; a day is plenty. After a device was removed, rows
-        of a new one with its id may go with the old one's time.
+        Clients repeat a request within minutes; a day is plenty. Cost: one pass over what is
+        recorded, in one commit; ``store.gc`` does the same in many.
         """
-        keys = take_before(self._by_time, time_ms, limit)
-        return sum([self._responses.remove(key) is not None for key in keys])
+        check_u64(time_ms)
+        name = self._times.name
+        old = (key for key, value in self._times if unpack_u64(name, value) < time_ms)
+        keys = list(islice(old, check_limit(limit)))
+        for key in keys:
+            self._times.remove(key)
+            self._responses.remove(key)
+        return len(keys)
 
     @atomic
     def forget_device(self, user: UserId, device: DeviceId) -> int:
         """Drop the answers to a device that is gone; gives how many there were."""
-        return self._responses.remove_prefix(_KEY.prefix(user, _component(device)))
+        return self._forget(_KEY.prefix(user, _component(device)))
+
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Drop the answers to all requests of a user; gives how many there were."""
+        return self._forget(_KEY.prefix(user))
+
+    def _forget(self, prefix: bytes) -> int:
+        self._times.remove_prefix(prefix)
+        return self._responses.remove_prefix(prefix)
 
 
 def _key(user: UserId, device: DeviceId | None, txn_id: str) -> bytes:

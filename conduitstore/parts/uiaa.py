@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from threading import Lock
+from time import monotonic
 from typing import Protocol
 
 from conduitstore.codec.keys import check_u64
@@ -27,23 +28,32 @@ _EXPIRES = "conduitstore.expires_ms"
 
 
 class PendingRequests:
-    """The requests of sessions, by the session's key; the oldest go where there are too many."""
+    """The requests of sessions, by the session's key; those go first that were set first.
+
+    One goes when there are too many, and when no session lives that long.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._requests: OrderedDict[bytes, JsonObject] = OrderedDict()
+        self._requests: OrderedDict[bytes, tuple[float, JsonObject]] = OrderedDict()
 
     def set(self, key: bytes, request: JsonObject) -> None:
         """Keep a request instead of an earlier one."""
         with self._lock:
-            self._requests[key] = request
+            now = monotonic()
+            self._requests[key] = now, request
             self._requests.move_to_end(key)
-            if len(self._requests) > REQUESTS_MAX:
+            while len(self._requests) > REQUESTS_MAX or self._is_over(now):
                 self._requests.popitem(last=False)
+
+    def _is_over(self, now: float) -> bool:
+        set_at, _ = next(iter(self._requests.values()))
+        return now - set_at > LIFETIME_MS / 1000
 
     def get(self, key: bytes) -> JsonObject | None:
         """The request."""
-        return self._requests.get(key)
+        found = self._requests.get(key)
+        return None if found is None else found[1]
 
     def forget(self, keys: list[bytes]) -> None:
         """Drop requests."""
@@ -122,7 +132,15 @@ class Uiaa(Part[UiaaNear]):
     @atomic
     def forget_device(self, user: UserId, device: DeviceId) -> int:
         """Drop the sessions of a device that is gone; gives how many there were."""
-        keys = list(self._rows.keys(_SESSION.prefix(user, device)))
+        return self._forget(_SESSION.prefix(user, device))
+
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Drop all sessions of a user; gives how many there were."""
+        return self._forget(_SESSION.prefix(user))
+
+    def _forget(self, prefix: bytes) -> int:
+        keys = list(self._rows.keys(prefix))
         for key in keys:
             self._end(key, 0)
         self._requests.forget(keys)

@@ -33,6 +33,19 @@ class Belongings(Protocol):
     def forget_user(self, user: UserId) -> object: ...
 
 
+class MediaNear(Protocol):
+    """What is kept of media for each account."""
+
+    @property
+    def pending(self) -> Belongings: ...
+
+
+class Signs(Protocol):
+    """Who is there."""
+
+    def remove(self, user: UserId) -> bool: ...
+
+
 class Settings(Protocol):
     """What users have set for themselves."""
 
@@ -48,6 +61,16 @@ class UsersNear(Near, Protocol):
     def tokens(self) -> Belongings: ...
     @property
     def filters(self) -> Belongings: ...
+    @property
+    def pushers(self) -> Belongings: ...
+    @property
+    def transaction_ids(self) -> Belongings: ...
+    @property
+    def uiaa(self) -> Belongings: ...
+    @property
+    def media(self) -> MediaNear: ...
+    @property
+    def presence(self) -> Signs: ...
     @property
     def account_data(self) -> Settings: ...
 
@@ -119,9 +142,13 @@ class Users(Part[UsersNear]):
 
     @atomic(durability="commit")
     def deactivate(self, user: UserId) -> None:
-        """Have nobody log in to the account again, and forget its devices, tokens and filters.
+        """Have nobody log in to the account again, and forget what only a login is good for.
 
-        All of it is one commit, and on the platter before this returns.
+        That is devices with all they have, tokens, filters, pushers, answers to requests, sessions
+        of interactive authentication, reservations of media ids and presence. What others see of
+        the user stays, and so does what is no use to anybody else but might be again to the user:
+        account data and key backups. All of it is one commit, and on the platter before this
+        returns.
 
         Raises:
             InvalidArgumentError: there is no such account.
@@ -129,8 +156,17 @@ class Users(Part[UsersNear]):
         self.set_password(user, None)
         for device in self._near.devices.ids(user):
             self._near.devices.remove(user, device)
-        self._near.tokens.forget_user(user)
-        self._near.filters.forget_user(user)
+        near = self._near
+        for part in (
+            near.tokens,
+            near.filters,
+            near.pushers,
+            near.transaction_ids,
+            near.uiaa,
+            near.media.pending,
+        ):
+            part.forget_user(user)
+        near.presence.remove(user)
 
     def is_active(self, user: UserId) -> bool:
         """Whether there is an account that somebody can log in to.

@@ -37,7 +37,7 @@ MEDIA = [
          worth="derived", gone="with the file", ours=True),
     tree("mediakind_usage", "kind", "files:u64 bytes:u64", "contents",
          "how many files of a kind there are, and how large they are together",
-         worth="derived", gone="never: three rows", ours=True),
+         worth="derived", gone="the last file of its kind", ours=True),
     tree("filehash_removal", "file:hash", "u64", "contents",
          "files that no row speaks of any more and that are still to be deleted",
          worth="primary", gone="deleting the file", ours=True),

@@ -19,7 +19,7 @@ STATE = [
          "and back",
          worth="derived", gone="never: rooms share these numbers"),
 
-    tree("statehash_shortstatehash", "state:sha256", "u64", "state_compressor",
+    tree("statehash_shortstatehash", "state:hash", "u64", "state_compressor",
          "the number of a room state, by the hash over its sorted entries",
          worth="derived", gone="collecting states that nothing names"),
     tree("shortstatehash_statediff", "short_state:u64", "state", "state_compressor",

@@ -31,8 +31,9 @@ TIMELINE = [
          "pdu_metadata",
          "events that relate to one which is not in the timeline yet; ours",
          worth="derived", gone="the arrival of what they relate to; purging the room", ours=True),
-    tree("referencedevents", "room ff event", "empty", "pdu_metadata",
-         "events that others name as previous; with a separator, where Conduit has none",
+    tree("referencedevents", "room ff event", "u64", "pdu_metadata",
+         "events that others name as previous, and how many of the timeline do; Conduit has no "
+         "separator, counts nothing and so never forgets",
          worth="derived", gone="with the event; purging the room"),
     tree("softfailedeventids", "event", "empty", "pdu_metadata",
          "events that are allowed by their own history, but not by the room's current state",

@@ -95,6 +95,7 @@ def test_the_demo_shows_its_scenes(cli, short_history):
         "Delivered, delivered again on a retry, acknowledged by the next token, gone.",
         "Nothing acknowledged was lost.",
         "pduid_pdu",
+        "more trees are empty",
     ):
         assert words in result.output
 

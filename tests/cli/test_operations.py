@@ -12,6 +12,8 @@ from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
+from conduitstore.files import DirectoryFiles
+from conduitstore.types import Mxc
 
 
 def checksum_of(path):
@@ -229,3 +231,18 @@ def test_salvage_needs_no_manifest(cli, filled):
     assert done.exit_code == 0
     assert "nothing can be repaired" in done.stdout
     assert checksum_of(filled) == checksum
+
+
+def test_check_reads_the_files_of_media_and_makes_none(cli, filled, tmp_path):
+    media = tmp_path / "media"
+    with conduitstore.open(filled, media_files=DirectoryFiles(media)) as store:
+        file = store.media.files.upload(Mxc("one.test", "m"), [b"content"])
+        store.media.files.upload(Mxc("one.test", "n"), [b"other"])
+    (media / "unfinished").rmdir()
+    assert cli("check", "--path", filled, "--media", media).exit_code == 0
+    assert not (media / "unfinished").exists()
+    DirectoryFiles(media).remove(file)
+    result = cli("check", "--path", filled, "--media", media)
+    assert result.exit_code == 1
+    assert "rule 16: filehash_metadata: " in result.stdout
+    assert "the file is not there" in result.stdout

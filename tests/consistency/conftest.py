@@ -12,3 +12,33 @@ def store(request, tmp_path):
     with conduitstore.open(path) as store:
         store.transaction(live)
         yield store
+
+
+@pytest.fixture(scope="session")
+def lived():
+    with conduitstore.open(":memory:") as store:
+        store.transaction(live)
+        yield store.db
+
+
+class TakenBackError(Exception):
+    """Leaves a transaction that shall leave nothing."""
+
+
+@pytest.fixture
+def found(lived):
+    """What a rule, or any function of a keyspace, finds after a breaking, which is taken back."""
+
+    def find(breaking, look):
+        answers = []
+
+        def run(tx):
+            breaking(tx)
+            answers.extend(look(tx))
+            raise TakenBackError
+
+        with pytest.raises(TakenBackError):
+            lived.transaction(run)
+        return answers
+
+    return find

@@ -1,167 +1,45 @@
 """Each rule sees just what breaks it, and a store that the parts made breaks none."""
 
-import json
-
 import pytest
-from lived import OTHER, ROOM, WHOLE, A, B
+from breakings import (
+    bare_timeline,
+    both,
+    both_queues,
+    counter_ahead,
+    counter_behind,
+    drop,
+    drop_first,
+    event,
+    event_twice,
+    event_with_a_rooms_number,
+    file_of_two_kinds,
+    first,
+    key,
+    missing_state,
+    number_of_no_room,
+    number_without_its_event,
+    old_state_as_current,
+    outlier_in_the_timeline,
+    put,
+    rewritten,
+    room_without_a_number,
+    state_in_itself,
+    twice_in_it,
+    two_rooms_of_one_number,
+    u64,
+)
+from lived import FILES, ROOM, WHOLE, A, B
 
-from conduitstore.codec.states import pack_diff, unpack_diff
+import conduitstore
 from conduitstore.consistency import RULES, check
+from conduitstore.files import DirectoryFiles
 from conduitstore.schema import TREES
+from conduitstore.types import Mxc
 
 
 def violations(store):
     with store.snapshot() as view:
         return list(check(view.keyspace))
-
-
-def u64(number):
-    return number.to_bytes(8)
-
-
-def key(tree, *fields):
-    return TREES[tree].key.pack(*fields)
-
-
-def put(tree, fields, value):
-    """A row as it never was."""
-    return lambda db: db.open_tree(tree).insert(key(tree, *fields), value)
-
-
-def drop(tree, *fields):
-    """A row that is missing."""
-
-    def breaking(db):
-        assert db.open_tree(tree).remove(key(tree, *fields)) is not None
-
-    return breaking
-
-
-def first(tree, change):
-    """The first row of a tree, with another value."""
-
-    def breaking(db):
-        found, value = db.open_tree(tree).first()
-        db.open_tree(tree).insert(found, change(value))
-
-    return breaking
-
-
-def drop_first(tree):
-    return lambda db: db.open_tree(tree).pop_min()
-
-
-def both(*breakings):
-    def breaking(db):
-        for one in breakings:
-            one(db)
-
-    return breaking
-
-
-def event(**fields):
-    return json.dumps({"type": "m", "content": {}, **fields}).encode()
-
-
-def outlier_in_the_timeline(db):
-    event_id, _ = db.open_tree("eventid_pduid").first()
-    db.open_tree("eventid_outlierpdu").insert(event_id, event(event_id=event_id.decode()))
-
-
-def short_of(db, room):
-    return db.open_tree("roomid_shortroomid").get(key("roomid_shortroomid", room))
-
-
-def event_twice(db):
-    pdus = db.open_tree("pduid_pdu")
-    (found, value) = pdus.first()
-    pdus.insert(found[:15] + b"\x01", value)
-
-
-def room_without_a_number(db):
-    tree = db.open_tree("roomid_shortroomid")
-    tree.remove(key("roomid_shortroomid", OTHER))
-
-
-def two_rooms_of_one_number(db):
-    db.open_tree("roomid_shortroomid").insert(b"!third:x", short_of(db, ROOM))
-
-
-def number_of_no_room(db):
-    """A room that forgot its number whole."""
-    number = db.open_tree("roomid_shortroomid").remove(key("roomid_shortroomid", OTHER))
-    db.open_tree("shortroomid_room").remove(number)
-
-
-DIFFS = "shortstatehash_statediff"
-
-
-def newest_state(db):
-    return db.open_tree("roomid_shortstatehash").get(WHOLE.encode())
-
-
-def missing_state(db):
-    """The empty state before the first event, which no other is built on."""
-    number, value = db.open_tree(DIFFS).first()
-    assert value == u64(0)
-    db.open_tree(DIFFS).remove(number)
-
-
-def state_in_itself(db):
-    db.open_tree(DIFFS).insert(newest_state(db), newest_state(db))
-
-
-def rewritten(change):
-    """The newest state, with another difference."""
-
-    def breaking(db):
-        tree, number = db.open_tree(DIFFS), newest_state(db)
-        value = pack_diff(change(unpack_diff(DIFFS, tree.get(number))))
-        tree.insert(number, value)
-
-    return breaking
-
-
-def name_in_it(db):
-    tree = db.open_tree("statekey_shortstatekey")
-    return tree.get(key("statekey_shortstatekey", "m.room.name", ""))
-
-
-def twice_in_it(db):
-    """A second event for a state key that the newest state has."""
-    diffs, number = db.open_tree(DIFFS), newest_state(db)
-    diff = unpack_diff(DIFFS, diffs.get(number))
-    event = db.open_tree("eventid_shorteventid").get(b"$w1")
-    added = sorted([*diff.added, name_in_it(db) + event])
-    diffs.insert(number, pack_diff(diff._replace(added=added)))
-
-
-def old_state_as_current(db):
-    """As if a room's state had been set by half."""
-    history = db.open_tree("roomcount_shortstatehash")
-    number = db.open_tree("roomid_shortroomid").get(WHOLE.encode())
-    keys = list(history.keys(number))
-    name_before = history.get(keys[-2])
-    db.open_tree("roomid_shortstatehash").insert(WHOLE.encode(), name_before)
-
-
-def both_queues(db):
-    found, value = db.open_tree("servercurrentevent_data").first()
-    db.open_tree("servernameevent_data").insert(found, value)
-
-
-def event_with_a_rooms_number(db):
-    number = short_of(db, ROOM)
-    db.open_tree("eventid_shorteventid").insert(b"$x", number)
-    db.open_tree("shorteventid_eventid").insert(number, b"$x")
-
-
-def counter_behind(db):
-    db.open_tree("global").insert(b"c", u64(5))
-
-
-def counter_ahead(db):
-    db.open_tree("global").insert(b"c", u64(1 << 50))
 
 
 MEMBER = (A, ROOM)
@@ -184,7 +62,7 @@ BREAKINGS = {
         ),
     ],
     2: [
-        drop_first("eventid_pduid"),
+        drop("eventid_pduid", "$r0"),
         drop_first("pduid_pdu"),
         outlier_in_the_timeline,
         event_twice,
@@ -194,7 +72,7 @@ BREAKINGS = {
     3: [room_without_a_number, two_rooms_of_one_number, number_of_no_room],
     4: [
         drop_first("eventid_shorteventid"),
-        drop_first("shorteventid_eventid"),
+        number_without_its_event,
         drop_first("statekey_shortstatekey"),
         put("statekey_shortstatekey", ("m.unused", ""), u64(3)),
         event_with_a_rooms_number,
@@ -213,7 +91,11 @@ BREAKINGS = {
     7: [
         drop("roomid_pduleaves", WHOLE, "$w99"),
         put("roomid_pduleaves", (WHOLE, "$unknown"), b"$unknown"),
+        put("roomid_pduleaves", (WHOLE, f"$old{ROOM}{A}"), b""),
         drop("roomid_shortstatehash", WHOLE),
+        both(drop("roomid_shortstatehash", WHOLE), drop("roomid_pduleaves", WHOLE, "$w99")),
+        old_state_as_current,
+        bare_timeline,
     ],
     8: [
         drop("userroomid_joined", A, ROOM),
@@ -252,6 +134,15 @@ BREAKINGS = {
         drop("userdeviceid_token", A, "D"),
         drop("token_userdeviceid", f"token of {A} D"),
         put("token_userdeviceid", ("another",), key("userdeviceid_token", A, "D")),
+        put("userdeviceid_tokenexpires", (A, "gone"), u64(1)),
+        drop("refreshtoken_userdeviceid", "refreshed 0"),
+        put("refreshtoken_userdeviceid", ("another",), key("userdeviceid_refresh", A, "D")),
+        drop("spentrefresh_userdeviceid", "refresh 0"),
+        drop("userdeviceid_spentrefresh", A, "D"),
+        both(
+            drop("refreshtoken_userdeviceid", "refreshed 0"),
+            drop("userdeviceid_refresh", A, "D"),
+        ),
     ],
     11: [
         put("todeviceid_events", (A, "gone", 1), b"{}"),
@@ -260,6 +151,10 @@ BREAKINGS = {
         put("onetimekeyuploads", (A, "D", "signed_curve25519", 1, "none"), b""),
         put("onetimekeyid_onetimekeys", (A, "D", '"a:b"'), b"{}"),
         drop_first("onetimekeyuploads"),
+        put("senderkey_pusher", ("@nobody:one.test", "key"), b"{}"),
+        put("senderkey_deviceid", (A, "key 0"), b"gone"),
+        put("senderkey_deviceid", (A, "no pusher"), b"D"),
+        put("userid_dehydrateddevice", (B,), b'{"device_id":"gone","device_data":{}}'),
     ],
     12: [
         drop("roomusertype_roomuserdataid", ROOM, A, "m.tag"),
@@ -279,6 +174,40 @@ BREAKINGS = {
         drop_first("backupid_keystotal"),
     ],
     15: [first(tree, lambda value: value + b"x") for tree in POINTERS],
+    16: [
+        drop_first("servernamemediaid_metadata"),
+        drop_first("filehash_servername_mediaid"),
+        put("filehash_servername_mediaid", (FILES[0], "one.test", "m4"), b""),
+        drop_first("thumbnailid_metadata"),
+        drop_first("filehash_thumbnailid"),
+        drop_first("servernamemediaid_userlocalpart"),
+        drop_first("servername_userlocalpart_mediaid"),
+        put("servername_userlocalpart_mediaid", ("one.test", "a", "m4"), b""),
+        put("filehash_metadata", (FILES[5],), u64(1) * 3),
+        drop("filehash_metadata", FILES[1]),
+        put("filehash_removal", (FILES[1],), u64(1)),
+        drop("blocked_servername_mediaid", "one.test", "m0"),
+        drop_first("kindaccessedfilehash_size"),
+        drop_first("kindcreatedfilehash_size"),
+        file_of_two_kinds,
+        first("kindaccessedfilehash_size", lambda _: u64(999)),
+        put("mediakind_usage", ("local",), u64(9) * 2),
+        put("mediakind_usage", ("odd",), u64(1) * 2),
+        drop_first("mediakind_usage"),
+        drop_first("mediaid_pending"),
+        drop_first("userid_pending"),
+        drop_first("expiresms_mediaid"),
+        put("userid_pending", (A, "mxc://one.test/none"), u64(1)),
+    ],
+    17: [
+        drop_first("alias_roomid"),
+        drop_first("alias_userid"),
+        drop_first("aliasid_alias"),
+        put("alias_userid", ("nobodys",), b"@a:one.test"),
+        put("aliasid_alias", (ROOM, 1), b"#nobodys:one.test"),
+        first("aliasid_alias", lambda _: b"#alias2r:one.test"),
+        first("alias_roomid", lambda _: b"!elsewhere:one.test"),
+    ],
     18: [both_queues],
 }
 CASES = [(rule, breaking) for rule, breakings in BREAKINGS.items() for breaking in breakings]
@@ -289,11 +218,33 @@ def test_what_the_parts_made_breaks_no_rule(store):
 
 
 @pytest.mark.parametrize(("rule", "breaking"), CASES)
-def test_what_breaks_a_rule_is_reported_under_it_alone(store, rule, breaking):
-    breaking(store.db)
-    found = violations(store)
-    assert found
-    assert {violation.rule for violation in found} == {rule}, found
+def test_what_breaks_a_rule_is_reported_under_it_alone(found, rule, breaking):
+    violations = found(breaking, check)
+    assert violations
+    assert {violation.rule for violation in violations} == {rule}, violations
+
+
+def test_the_bytes_of_media_are_held_against_their_rows(tmp_path):
+    files, mxc = DirectoryFiles(tmp_path), [Mxc("one.test", str(n)) for n in range(4)]
+    with conduitstore.open(":memory:", media_files=files) as store:
+        hashes = [store.media.files.upload(m, [b"x" * n]) for n, m in enumerate(mxc)]
+        places = {path.stat().st_size: path for path in tmp_path.rglob("*") if path.is_file()}
+        with store.snapshot() as view:
+            assert list(check(view.keyspace, files)) == []
+        files.remove(hashes[0])
+        places[1].write_bytes(b"longer")
+        places[2].write_bytes(b"yy")
+        with store.snapshot() as view:
+            assert list(check(view.keyspace)) == []
+            found = {violation.key.hex(): violation for violation in check(view.keyspace, files)}
+    assert found.keys() == set(hashes[:3])
+    assert {violation.rule for violation in found.values()} == {16}
+    said = [found[file].text for file in hashes[:3]]
+    assert said == [
+        "the file is not there",
+        "the file has 6 bytes, not 1",
+        "the file holds other bytes",
+    ]
 
 
 def test_every_rule_is_broken_here():

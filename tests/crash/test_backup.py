@@ -48,8 +48,10 @@ class Backups:
             return
         with embedded.open("backup", files=disk, flush_every_ms=None) as db:
             assert db.recovery_report.was_backup
-            assert db.sequence >= max(self.done, default=0)
-            assert content(db) == history.states[db.sequence]
+            sequence = db.recovery_report.sequence
+            assert sequence >= max(self.done, default=0)
+            assert content(db) == history.states[sequence]
+            assert db.sequence > max(history.states) + (1 << 31)
             assert list(db.verify()) == []
             drawn = db.transaction(lambda tx: tx.next_count())
             assert drawn > max(history.newest_count, 1 << 32)

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from conduitstore.engine.embedded.format import MARKER
 from conduitstore.errors import (
     CorruptedError,
     InvalidArgumentError,
+    LaggedError,
     LockedError,
     StoreFullError,
     UnsupportedFormatError,
@@ -73,7 +75,7 @@ def test_a_backup_is_a_store_with_everything_committed(disk):
     with open_on(disk, "backup") as copy:
         assert content(copy) == expected
         assert copy.checksum() == checksum
-        assert copy.sequence == report.sequence
+        assert copy.recovery_report.sequence == report.sequence
         assert copy.recovery_report.was_backup
         assert not copy.was_recovered
         assert "new incarnation" in str(copy.recovery_report)
@@ -148,14 +150,18 @@ def test_writers_and_checkpoints_go_on_while_a_backup_runs(tmp_path):
         threads = [threading.Thread(target=write) for _ in range(2)]
         for thread in threads:
             thread.start()
-        sequences = [db.backup(tmp_path / "b").sequence for _ in range(12)]
+        sequences = []
+        for _ in range(12):
+            sequences.append(db.backup(tmp_path / "b").sequence)
+            while db.sequence == sequences[-1]:  # A busy machine may let no writer run meanwhile.
+                time.sleep(0.001)
         stop.set()
         for thread in threads:
             thread.join()
         assert sequences == sorted(set(sequences)), "each got further"
         assert db.stats().generation > 12
     with embedded.open(tmp_path / "b") as copy:
-        assert copy.sequence == sequences[-1]
+        assert copy.recovery_report.sequence == sequences[-1]
         assert list(copy.verify()) == []
         assert list(copy.open_tree("a")) == list(copy.open_tree("b")), "half a commit"
 
@@ -251,6 +257,47 @@ def test_restored_stores_repeat_no_count_and_no_id(disk):
     db.backup("backup")
     with open_on(disk, "backup") as copy:
         assert copy.generate_id() > max(taken), "what restores took stays taken"
+
+
+def test_an_id_that_was_reserved_with_many_others_is_not_repeated(disk):
+    db = open_on(disk)
+    db.backup("backup")
+    taken = db.reserve_ids(1 << 40)
+    with open_on(disk, "backup") as copy:
+        assert copy.generate_id() > taken[-1]
+
+
+def test_nobody_goes_on_in_the_history_of_another_store(disk):
+    """Stores of one backup each have commits that follow it: none passes for another's."""
+    db = open_on(disk)
+    fill(db, total=3)
+    report = db.backup("backup")
+    places = [0, report.sequence]
+
+    def live(store):
+        for number in range(5):
+            store.insert(b"k", b"%d" % number)
+            places.append(store.sequence)
+
+    live(db)
+    for path in ("one", "two"):
+        assert embedded.restore("backup", path, files=disk).sequence == report.sequence
+        foreign = list(places)
+        for is_first in (True, False):  # Opening it again changes nothing any more.
+            with open_on(disk, path) as restored:
+                begin = restored.sequence
+                assert begin > max(foreign) + (1 << 31)
+                assert is_first or begin == places[-1]
+                for since in foreign:
+                    with pytest.raises(LaggedError, match="not of this history"):
+                        restored.watch_prefix(b"", since=since)
+                told = restored.watch_prefix(b"", since=begin)
+                live(restored)
+                assert [told.next(0).value for _ in range(5)] == [b"%d" % n for n in range(5)]
+                assert told.sequence == restored.sequence
+    db.backup("backup")
+    with open_on(disk, "backup") as copy:
+        assert copy.sequence > max(places), "what restores wrote is theirs"
 
 
 def test_what_cannot_be_restored_is_refused(disk):

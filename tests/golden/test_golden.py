@@ -53,7 +53,7 @@ def test_a_golden_store_opens_with_everything_in_it(golden):
     with embedded.open(path) as db:
         assert {tree: len(db.open_tree(tree)) for tree in db.tree_names()} == held["trees"]
         assert db.checksum() == held["checksum"]
-        assert db.sequence == held["sequence"]
+        assert db.recovery_report.sequence == held["sequence"]
         assert db.was_recovered == (name == "unclean")
         assert db.recovery_report.was_backup == (name == "backup")
         if name == "clean":

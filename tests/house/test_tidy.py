@@ -112,6 +112,15 @@ def test_every_kind_of_refusal_is_documented(root):
     assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == kinds
 
 
+def test_every_folder_of_tests_is_documented(root, tracked):
+    tests = root / "tests"
+    code = [path for path in tracked if path.suffix == ".py" and tests in path.parents]
+    folders = {path.relative_to(root).parts[1] for path in code if path.parent != tests}
+    document = (root / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"^\| (`tests/.+?) \|", document, re.MULTILINE)
+    assert sorted(re.findall(r"`tests/(\w+)`", " ".join(named))) == sorted(folders)
+
+
 # Makefile and continuous integration ------------------------------------------------------------
 
 

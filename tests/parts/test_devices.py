@@ -3,6 +3,10 @@
 import pytest
 
 from conduitstore import InvalidArgumentError
+from conduitstore.codec.keys import fold
+from conduitstore.parts.presence import Presence
+from conduitstore.schema import TREES
+from conduitstore.types import Mxc
 
 A, B = "@a:one.test", "@b:one.test"
 LONG = "D" * 300
@@ -120,28 +124,122 @@ def test_device_ids_of_any_length_come_back_whole(devices):
     assert devices.ids(A) == [LONG + "x"]
 
 
-def test_no_row_of_any_tree_names_a_device_that_is_gone(store, devices, rows):
-    """Whatever a part keeps for a device is made here; what is added later belongs in here too."""
-    for device in ("GONE", "STAYS"):
-        devices.create(A, device, f"token of {device}", expires_s=1 << 40)
-        store.to_device.queue(B, A, device, "t", {})
-        store.keys.add_device_keys(A, device, {"device_id": device})
-        store.one_time_keys.add(A, device, {"x:1": {}})
-        store.one_time_keys.add_fallback(A, device, "x:2", {})
-        store.refresh_tokens.set(A, device, f"1 {device}")
-        store.refresh_tokens.spend(f"1 {device}", f"2 {device}")
-        store.rooms.lazy_loading.witness(A, device, "!r:one.test", [B], since=0, token=1)
+def fill(store, device, user=A):
+    """A row in every tree that has devices in its keys or values."""
+    store.devices.create(user, device, f"token of {device}", expires_s=1 << 40)
+    store.to_device.queue(B, user, device, "t", {})
+    store.keys.add_device_keys(user, device, {"device_id": device})
+    store.one_time_keys.add(user, device, {"x:1": {}})
+    store.one_time_keys.add_fallback(user, device, "x:2", {})
+    store.refresh_tokens.set(user, device, f"1 {device:.9}")
+    store.refresh_tokens.spend(f"1 {device:.9}", f"2 {device:.9}")
+    store.rooms.lazy_loading.witness(user, device, "!r:one.test", [B], since=0, token=1)
+    store.pushers.set(user, {"pushkey": f"key of {device}"}, device)
+    store.transaction_ids.record(user, device, "m1", "$event", 5)
+    store.uiaa.update_session(user, device, "s", {}, 5)
+    store.uiaa.set_request(user, device, "s", {})
+
+
+def naming_devices():
+    """The trees with devices in their keys or values, by the schema."""
+    shapes = {name: (tree.key, tree.value_shape) for name, tree in TREES.items()}
+    fields = {
+        name: {field for shape in both if shape is not None for field in shape.fields}
+        for name, both in shapes.items()
+    }
+    # Those whose shape does not say it; what is here is looked for, too.
+    hidden = {"keyid_key", "senderkey_pusher", "senderkey_deviceid"}
+    return {name for name in TREES if "device" in fields[name]} | hidden
+
+
+@pytest.mark.parametrize("names", [("GONE", "STAYS"), ("G" * 300, "S" * 300)])
+def test_no_row_of_any_tree_names_a_device_that_is_gone(store, devices, rows, names):
+    gone, stays = names
+    for device in names:
+        fill(store, device)
 
     def naming(device):
+        wanted = fold(device).encode(), device.encode()
         return {
             (name, key, value)
             for name, tree in rows().items()
             for key, value in tree
-            if device in key + value
+            if any(text in key + value for text in wanted)
         }
 
-    stays = naming(b"STAYS")
-    assert len({name for name, _, _ in naming(b"GONE")}) == 15
-    assert devices.remove(A, "GONE")
-    assert naming(b"GONE") == set()
-    assert naming(b"STAYS") == stays
+    kept = naming(stays)
+    assert {name for name, _, _ in naming(gone)} == naming_devices()
+    assert devices.remove(A, gone)
+    assert naming(gone) == set()
+    assert naming(stays) == kept
+    assert store.uiaa.request(A, gone, "s") is None
+
+
+def test_a_device_that_is_a_device_has_an_id(devices, rows):
+    before = rows()
+    for bad in ("", None, 5):
+        with pytest.raises(InvalidArgumentError):
+            devices.create(A, bad, "token")
+    assert rows() == before
+
+
+# What of a user stays when the account is deactivated, and why.
+STAYS = {
+    "others see it": (
+        "userid_displayname userid_avatarurl userid_blurhash useridprofilekey_value keyid_key "
+        "userid_masterkeyid userid_selfsigningkeyid userid_usersigningkeyid keychangeid_userid "
+        "roomuserid_joined userroomid_joined roomuserid_leftcount roomuserid_invitecount "
+        "roomuserid_knockcount userroomid_leftstate userroomid_invitestate userroomid_knockstate "
+        "roomuseroncejoinedids readreceiptid_readreceipt roomuserthreadid_readreceiptid"
+    ),
+    "it is the account, or decided by an admin": (
+        "userid_password userid_origin userid_suspended userid_locked userid_logindisabled "
+        "userid_erased userid_devicelistversion userid_lastonetimekeyupdate remoteuserid_remoteuser"
+    ),
+    "it goes with account_data.erase_user": (
+        "roomuserdataid_accountdata roomusertype_roomuserdataid"
+    ),
+    "it goes with key_backups.delete": (
+        "backupid_algorithm backupid_etag backupid_keystotal backupkeyid_backup"
+    ),
+    "it goes with the room": (
+        "roomuserid_privateread roomuserid_lastprivatereadupdate roomuserthreadid_privateread "
+        "userroomid_notificationcount userroomid_highlightcount userroomthreadid_notificationcount "
+        "userroomthreadid_highlightcount roomuserid_lastnotificationread"
+    ),
+}
+
+
+def test_what_only_a_login_is_good_for_goes_with_the_account(store, devices, rows):
+    """Every tree of users is emptied, or has its reason not to be."""
+    leaver = "@leaver:one.test"
+    store.users.create(leaver, "hash")
+    fill(store, "GONE", leaver)
+    store.dehydrated_devices.set(leaver, "DRY", {})
+    store.tokens.create_openid(leaver)
+    store.tokens.create_login(leaver)
+    store.filters.create(leaver, {})
+    store.pushers.set(leaver, {"pushkey": "of no device"})
+    store.transaction_ids.record(leaver, None, "m1", "$event", 5)
+    store.uiaa.update_session(leaver, "", "s", {}, 5)
+    store.media.pending.reserve(Mxc("one.test", "1"), leaver, 5)
+    store.presence.update(leaver, Presence("online"))
+
+    def naming():
+        return {
+            name
+            for name, tree in rows().items()
+            for key, value in tree
+            if leaver.encode() in key + value
+        }
+
+    before = naming()
+    by_user = {
+        name
+        for name, tree in TREES.items()
+        if "user" in tree.key.fields or (tree.value_shape and "user" in tree.value_shape.fields)
+    }
+    stays = {name for names in STAYS.values() for name in names.split()}
+    assert by_user - stays <= before
+    store.users.deactivate(leaver)
+    assert naming() <= stays

@@ -62,7 +62,7 @@ def test_what_is_no_id(store, rows, message, bad):
         lambda parts: parts.rooms.user_counters.increment(bad, [A]),
         lambda parts: parts.rooms.user_counters.increment(ROOM, [A], thread=bad),
         lambda parts: parts.rooms.user_counters.reset(bad, ROOM),
-        lambda parts: parts.rooms.user_counters.shared_rooms([bad]),
+        lambda parts: parts.rooms.sharing.shared_rooms([bad]),
         lambda parts: parts.presence.update(bad, Presence("online")),
         lambda parts: parts.presence.ping(bad, 5),
         lambda parts: parts.rooms.pdu_metadata.mark_referenced(ROOM, ["$1", bad]),

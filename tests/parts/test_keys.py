@@ -286,5 +286,31 @@ def test_a_syncing_neighbour_hears_of_every_change(moves):
                 owed |= {user} if user == B or is_in else set()
 
 
+@given(st.lists(st.sampled_from(["change a", "change b", "leave", "join", "token", "read"])))
+def test_windows_that_join_miss_nobody_however_late_they_are_read(moves):
+    """B reads without a snapshot, up to a token that was the newest some time ago."""
+    with conduitstore.open(":memory:") as store:
+        members, current_count = store.rooms.members, store.globals.current_count
+        members.mark_joined(A, ROOM)
+        members.mark_joined(B, ROOM)
+        encrypt(store, ROOM)
+        since = upto = current_count()
+        is_in, owed = True, set()
+        for move in [*moves, "read", "token", "read"]:
+            if move == "token":
+                upto = current_count()
+            elif move == "read":
+                owed -= store.key_changes.since_many([B, ROOM], since, upto)
+                since = upto
+            elif move in ("leave", "join"):
+                (members.mark_left if move == "leave" else members.mark_joined)(A, ROOM)
+                is_in = move == "join"
+            else:
+                user = A if move == "change a" else B
+                store.key_changes.mark(user)
+                owed |= {user} if user == B or is_in else set()
+        assert owed == set()
+
+
 def test_the_public_key_of_an_object():
     assert public_key_of(cross(MASTER)) == MASTER

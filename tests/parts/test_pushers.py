@@ -6,6 +6,15 @@ from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.types import PduId, PushGateway
 
 A, B = "@a:one.test", "@ab:one.test"
+LONG = "D" * 300
+
+
+@pytest.fixture(autouse=True)
+def _devices(store):
+    for user in (A, B):
+        store.users.create(user, "hash")
+        for device in ("D", "E", LONG):
+            store.devices.create(user, device, None)
 
 
 def pusher(pushkey="key", **more):
@@ -46,19 +55,18 @@ def test_one_bad_row_does_not_hide_the_others(store):
 
 
 def test_pushers_go_with_the_device_that_set_them(store):
-    long = "D" * 300
     store.pushers.set(A, pusher("one"), "D")
     store.pushers.set(A, pusher("two"), "D")
     store.pushers.set(A, pusher("moved"), "D")
     store.pushers.set(A, pusher("moved"), "E")
     store.pushers.set(A, pusher("loose"), "D")
     store.pushers.set(A, pusher("loose"))
-    store.pushers.set(A, pusher("long"), long)
+    store.pushers.set(A, pusher("long"), LONG)
     store.pushers.set(B, pusher("one"), "D")  # The same app, with two accounts.
     assert store.pushers.forget_device(A, "D") == ["one", "two"]
     assert store.pushers.pushkeys(A) == ["long", "loose", "moved"]
     assert store.pushers.pushkeys(B) == ["one"]
-    assert store.pushers.forget_device(A, long) == ["long"]
+    assert store.pushers.forget_device(A, LONG) == ["long"]
     assert store.pushers.forget_device(A, "D") == []
 
 
@@ -92,6 +100,14 @@ def test_what_is_no_pusher(store, rows, bad):
     before = rows()
     with pytest.raises(InvalidArgumentError):
         store.pushers.set(A, bad, "D")
+    assert rows() == before
+
+
+def test_a_pusher_has_an_account_and_if_it_names_one_a_device(store, rows):
+    before = rows()
+    for user, device in (("@none:one.test", None), ("@none:one.test", "D"), (A, "F"), (B, "")):
+        with pytest.raises(InvalidArgumentError):
+            store.pushers.set(user, pusher(), device)
     assert rows() == before
 
 

@@ -128,6 +128,13 @@ def test_the_origin_replaces_and_what_it_drops_becomes_old(store):
     assert back == keys(300, {"o": ("O", 5), "a": ("A", 40), "b": ("B2", 90)}, c="C")
 
 
+def test_a_notary_that_is_behind_makes_no_retired_key_current(store):
+    store.server_keys.add_from_origin("one.test", keys(100, stolen="S"))
+    store.server_keys.add_from_origin("one.test", keys(300, new="N"))
+    merged = store.server_keys.add_from_trusted_server("one.test", keys(100, stolen="S", more="M"))
+    assert merged == keys(300, {"stolen": ("S", 100)}, new="N", more="M")
+
+
 def test_a_row_that_cannot_be_read_is_fetched_anew(store):
     tree = store.db.open_tree("server_signingkeys")
     for damage in (b"no json", b"[]", b'{"verify_keys": 5}', b'{"verify_keys":{"a":5}}'):

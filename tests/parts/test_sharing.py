@@ -23,6 +23,8 @@ def test_rooms_that_users_share(sharing):
     assert sharing.shared_rooms([A]) == [ROOM, OTHER, THIRD]
     assert sharing.shared_rooms([A, "@nobody:x"]) == []
     assert sharing.shared_rooms([]) == []
+    with pytest.raises(InvalidArgumentError, match="a list"):
+        sharing.shared_rooms(A)
 
 
 def test_who_sees_whom(store, sharing):

@@ -34,6 +34,16 @@ def test_an_event_is_found_by_id_and_place(store, timeline, message):
     assert timeline.last_position(OTHER) == 0
 
 
+def test_many_are_found_by_place(timeline, message):
+    places = [timeline.append(message(n), f"${n}", ROOM) for n in range(3)]
+    other = timeline.append(message(room=OTHER), "$other", OTHER)
+    asked = [places[2], other, -places[0], places[0]]
+    found = timeline.at_many(ROOM, iter(asked))
+    assert [event and event.event_id for event in found] == ["$2", None, None, "$0"]
+    assert timeline.at_many("!unknown:one.test", asked) == [None] * 4
+    assert timeline.at_many("!r:one.test", []) == []
+
+
 def test_the_rows_are_conduits(store, timeline, message):
     position = timeline.append(message(1), "$1", ROOM)
     short_room = store.rooms.short.room(ROOM)

@@ -82,7 +82,7 @@ def test_answers_go_by_time(store):
     assert store.transaction_ids.forget_before(4) == 3
     assert store.transaction_ids.response(A, "D", "3") is None
     assert store.transaction_ids.response(A, "D", "4") == "$4"
-    assert len(store.db.open_tree("recordedms_userdevicetxnid")) == 1
+    assert len(store.db.open_tree("userdevicetxnid_recordedms")) == 1
 
 
 def test_a_new_device_of_an_old_id_is_asked_anew(store):
@@ -93,6 +93,12 @@ def test_a_new_device_of_an_old_id_is_asked_anew(store):
     assert store.transaction_ids.record(A, "D", "m1", "$new", 6) is None
     assert store.transaction_ids.response(A, "DE", "m1") == "$kept"
     assert store.transaction_ids.response(A, None, "m1") == "$none"
+    assert store.transaction_ids.forget_before(6) == 2  # The new device's answer is not as old.
+    assert store.transaction_ids.response(A, "D", "m1") == "$new"
+    store.transaction_ids.record(B, "D", "m1", "$other", 6)
+    assert store.transaction_ids.forget_user(A) == 1
+    for tree in ("userdevicetxnid_response", "userdevicetxnid_recordedms"):
+        assert len(store.db.open_tree(tree)) == 1
 
 
 @pytest.mark.parametrize(
@@ -151,7 +157,7 @@ class Requests(RuleBasedStateMachine):
         ]:
             expected = self.answers[request][0] if request in self.answers else None
             assert self.store.transaction_ids.response(*request) == expected
-        by_time = self.store.db.open_tree("recordedms_userdevicetxnid")
+        by_time = self.store.db.open_tree("userdevicetxnid_recordedms")
         assert len(by_time) == len(self.answers)
 
     def teardown(self):

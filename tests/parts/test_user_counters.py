@@ -72,25 +72,12 @@ def test_no_increment_is_lost_between_threads(store):
     assert store.rooms.user_counters.unread(B, ROOM).main == Unread(200, 0)
 
 
-def test_shared_rooms(store):
-    members, shared = store.rooms.members, store.rooms.user_counters.shared_rooms
-    for user, rooms in ((A, "123"), (B, "234"), (A + "x", "13")):
-        for room in rooms:
-            members.mark_joined(user, f"!{room}:x")
-    assert shared([A]) == ["!1:x", "!2:x", "!3:x"]
-    assert shared([A, B]) == shared([B, A]) == ["!2:x", "!3:x"]
-    assert shared([A, B, A + "x"]) == ["!3:x"]
-    assert shared([A, "@nobody:x"]) == []
-    assert shared([]) == []
-
-
 @pytest.mark.parametrize("users", [A, b"@a:x", None, 5, [[]]])
 def test_what_is_no_list_of_users(store, rows, users):
     before = rows()
     for call in (
         lambda: store.rooms.user_counters.increment(ROOM, users),
         lambda: store.rooms.user_counters.increment(ROOM, [B], users),
-        lambda: store.rooms.user_counters.shared_rooms(users),
     ):
         with pytest.raises(InvalidArgumentError):
             call()

@@ -3,8 +3,13 @@
 import copy
 import random
 
+import msgpack
+
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
+from conduitstore.engine.embedded.format import HEADER_BYTES, Frame, decode_header
+from conduitstore.engine.embedded.leaf import decode_leaf
+from conduitstore.engine.embedded.pieces import ignore, pieces
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -59,8 +64,7 @@ class Lived:
             self.commit(db, tree, [*writes, (bytes([chance.randrange(30)]), None)])
 
     def files(self, kind):
-        found = self.disk.directory("store").names()
-        return [name for name in found if (names.parse(name) or "_")[0] == kind]
+        return files_of(self.disk, kind)
 
 
 def killed():
@@ -101,3 +105,61 @@ def replaced(disk, name, data):
 def flipped(disk, name, at):
     data = bytes_of(disk, name)
     return replaced(disk, name, data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :])
+
+
+def files_of(disk, kind):
+    found = disk.directory("store").names()
+    return [name for name in found if (names.parse(name) or "_")[0] == kind]
+
+
+def all_gone(disk, kind):
+    for name in files_of(disk, kind):
+        disk = replaced(disk, name, None)
+    return disk
+
+
+def frames_of(disk, name):
+    """Every whole frame of a file whose header is."""
+    file = disk.directory("store").open(name)
+    header = decode_header(file.read_at(0, HEADER_BYTES), name, name[0].upper().encode())
+    found = pieces(file, file.size(), header.seed, ignore)
+    return [piece for piece in found if isinstance(piece, Frame)]
+
+
+def without_frame(disk, name, offset):
+    return flipped(disk, name, offset + 20)
+
+
+def without_commit(disk, sequence):
+    """The disk with the record of one commit damaged, in whichever log has it."""
+    (found,) = [
+        (name, frame.offset)
+        for name in files_of(disk, names.LOG)
+        for frame in frames_of(disk, name)
+        if msgpack.unpackb(frame.payload)[0] == sequence
+    ]
+    return without_frame(disk, *found)
+
+
+def leaves_of(disk):
+    """File, offset, tree id, generation and keys of every leaf, oldest first."""
+    found = []
+    for name in files_of(disk, names.SEGMENT):
+        for frame in frames_of(disk, name):
+            tree_id, generation, keys, _ = decode_leaf(frame.payload, frame.flags)
+            found.append((name, frame.offset, tree_id, generation, keys))
+    return sorted(found, key=lambda leaf: leaf[3])
+
+
+def salvaged(disk, **settings):
+    """What it holds once opened, closed and opened strictly, and the account; ``disk`` stays."""
+    disk = copy.deepcopy(disk)
+    with open_on(disk, recover="salvage", **settings) as db:
+        report, found = db.recovery_report, content(db)
+        assert report.mode == "salvage"
+        assert list(db.verify()) == []
+    with open_on(disk, **settings) as db:
+        assert content(db) == found
+        assert db.recovery_report.mode == "strict"
+        assert list(db.verify()) == []
+    return found, report

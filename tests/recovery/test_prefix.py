@@ -3,12 +3,21 @@
 import copy
 
 import pytest
-from damaged import bytes_of, flipped, killed, open_on, replaced
+from damaged import (
+    all_gone,
+    bytes_of,
+    flipped,
+    frames_of,
+    killed,
+    open_on,
+    replaced,
+    salvaged,
+    without_frame,
+)
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
-from conduitstore.engine.embedded.format import HEADER_BYTES, FrameKind, decode_header
-from conduitstore.engine.embedded.pieces import ignore, pieces
+from conduitstore.engine.embedded.format import FrameKind
 from conduitstore.errors import (
     CorruptedError,
     InvalidArgumentError,
@@ -16,6 +25,7 @@ from conduitstore.errors import (
     UnsupportedFormatError,
 )
 from conduitstore.testing.crash import content
+from conduitstore.testing.disk import SimulatedDisk
 
 LIVED = killed()
 NEWEST = max(LIVED.states)
@@ -24,17 +34,10 @@ MANIFEST = LIVED.files(names.MANIFEST)[-1]
 SEGMENT = LIVED.files(names.SEGMENT)[-1]
 
 
-def frames_of(disk, name):
-    """Offset and kind of every frame."""
-    file = disk.directory("store").open(name)
-    header = decode_header(file.read_at(0, HEADER_BYTES), name, name[0].upper().encode())
-    return [(f.offset, f.kind) for f in pieces(file, file.size(), header.seed, ignore)]
-
-
 def damaged_commit(number):
     """The store with one commit of its newest log damaged; gives the offset too."""
-    offset, _ = frames_of(LIVED.disk, LOG)[number]
-    return flipped(LIVED.disk, LOG, offset + 20), offset
+    offset = frames_of(LIVED.disk, LOG)[number].offset
+    return without_frame(LIVED.disk, LOG, offset), offset
 
 
 @pytest.mark.parametrize("mode", ["prefix", "salvage"])
@@ -72,11 +75,12 @@ def test_the_log_is_kept_up_to_its_damage_and_the_rest_is_told():
         assert db.was_recovered
 
 
-def test_numbers_go_on_far_above_and_another_life_begins():
+@pytest.mark.parametrize("mode", ["prefix", "salvage"])
+def test_numbers_go_on_far_above_and_another_life_begins(mode):
     disk, _ = damaged_commit(3)
     with open_on(copy.deepcopy(LIVED.disk)) as db:
         before = db.stats().incarnation
-    with open_on(disk, recover="prefix") as db:
+    with open_on(disk, recover=mode) as db:
         gap = 1 << 32
         assert db.current_count() > LIVED.count + gap
         assert db.transaction(lambda tx: tx.next_count()) > LIVED.count + gap
@@ -85,9 +89,10 @@ def test_numbers_go_on_far_above_and_another_life_begins():
         assert db.stats().incarnation != before
 
 
-def test_subscribers_of_the_lost_history_are_told_so():
+@pytest.mark.parametrize("mode", ["prefix", "salvage"])
+def test_subscribers_of_the_lost_history_are_told_so(mode):
     disk, _ = damaged_commit(3)
-    with open_on(disk, recover="prefix") as db:
+    with open_on(disk, recover=mode) as db:
         kept, told = db.recovery_report.sequence, db.sequence
         for since in (kept - 1, kept, kept + 1, NEWEST, told - 1):
             with pytest.raises(LaggedError, match="not of this history"):
@@ -142,13 +147,13 @@ def test_a_damaged_manifest_loses_nothing_where_the_log_leads_on(at):
         db.flush()
         expected, manifest = content(db), db.checkpointer.manifest.name
     found = frames_of(disk, manifest)
-    kinds = [kind for _, kind in found]
+    kinds = [frame.kind for frame in found]
     assert FrameKind.CEILINGS in kinds
     offset = {
         "header": 0,
-        "changes": found[kinds.index(FrameKind.CHANGES)][0],
-        "ceilings": found[kinds.index(FrameKind.CEILINGS)][0],
-        "last": found[-1][0],
+        "changes": found[kinds.index(FrameKind.CHANGES)].offset,
+        "ceilings": found[kinds.index(FrameKind.CEILINGS)].offset,
+        "last": found[-1].offset,
     }[at]
     disk = flipped(disk, manifest, offset + 20)
     db = open_on(disk, recover="prefix")
@@ -166,9 +171,27 @@ def test_without_a_whole_generation_it_refuses_and_changes_nothing():
     assert {n: bytes_of(disk, n) for n in before} == before
 
 
+def test_a_generation_that_does_not_lead_to_the_newest_one_is_refused():
+    """Its leaves would be a state that was, but nobody would know what came after it."""
+    disk = SimulatedDisk()
+    db = open_on(disk, log_keep_bytes=0)
+    for number in range(4):
+        db.insert(b"k", b"%d" % number)
+        db.checkpoint()
+    manifest = db.checkpointer.manifest.name
+    disk.kill()
+    changes = [f for f in frames_of(disk, manifest) if f.kind == FrameKind.CHANGES]
+    damaged = without_frame(disk, manifest, changes[1].offset)
+    with pytest.raises(CorruptedError, match=r'recover="salvage"'):
+        open_on(damaged, recover="prefix", log_keep_bytes=0)
+    for disk in (damaged, all_gone(damaged, names.LOG)):
+        found, report = salvaged(disk, log_keep_bytes=0)
+        assert found == {"__default__": [(b"k", b"3")]}
+        assert report.commits_lost == 0
+
+
 def test_a_leaf_that_the_log_needs_is_made_of_the_generation_before():
-    offset, _ = frames_of(LIVED.disk, SEGMENT)[-1]
-    disk = flipped(LIVED.disk, SEGMENT, offset + 20)
+    disk = without_frame(LIVED.disk, SEGMENT, frames_of(LIVED.disk, SEGMENT)[-1].offset)
     with open_on(disk, recover="prefix") as db:
         assert content(db) == LIVED.states[NEWEST]
         assert db.recovery_report.commits_lost == 0
@@ -193,11 +216,11 @@ def test_a_manifest_whose_end_is_torn_is_not_trusted_with_numbers():
     taken = max(db.reserve_ids(25))  # Raises the ceilings: the last frame.
     manifest = db.checkpointer.manifest.name
     disk.kill()
-    offset, kind = frames_of(disk, manifest)[-1]
-    assert kind == FrameKind.CEILINGS
+    last = frames_of(disk, manifest)[-1]
+    assert last.kind == FrameKind.CEILINGS
     for damaged in (
-        flipped(disk, manifest, offset + 17),
-        replaced(disk, manifest, bytes_of(disk, manifest)[: offset + 9]),
+        flipped(disk, manifest, last.offset + 17),
+        replaced(disk, manifest, bytes_of(disk, manifest)[: last.offset + 9]),
     ):
         with open_on(damaged) as db:
             assert db.generate_id() > taken

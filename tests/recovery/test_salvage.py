@@ -4,7 +4,18 @@ import copy
 
 import msgpack
 import pytest
-from damaged import bytes_of, flipped, killed, open_on, replaced
+from damaged import (
+    all_gone,
+    bytes_of,
+    files_of,
+    flipped,
+    frames_of,
+    killed,
+    open_on,
+    replaced,
+    salvaged,
+    without_frame,
+)
 
 from conduitstore.engine.embedded import names
 from conduitstore.engine.embedded.format import (
@@ -16,7 +27,6 @@ from conduitstore.engine.embedded.format import (
 )
 from conduitstore.engine.embedded.layers import FoundLeaf, Layers
 from conduitstore.engine.embedded.leaf import encode_leaf
-from conduitstore.engine.embedded.pieces import ignore, pieces
 from conduitstore.errors import CorruptedError
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk
@@ -25,32 +35,7 @@ LIVED = killed()
 NEWEST = max(LIVED.states)
 LOG = LIVED.files(names.LOG)[-1]
 MANIFEST = LIVED.files(names.MANIFEST)[-1]
-
-
-def frames_of(disk, name):
-    file = disk.directory("store").open(name)
-    header = decode_header(file.read_at(0, HEADER_BYTES), name, name[0].upper().encode())
-    return list(pieces(file, file.size(), header.seed, ignore))
-
-
-def salvaged(disk, **settings):
-    """Opened, closed, opened strictly: what it holds, and the account."""
-    with open_on(disk, recover="salvage", **settings) as db:
-        report, found = db.recovery_report, content(db)
-        assert report.mode == "salvage"
-        assert list(db.verify()) == []
-    with open_on(disk, **settings) as db:
-        assert content(db) == found
-        assert db.recovery_report.mode == "strict"
-        assert list(db.verify()) == []
-    return found, report
-
-
-def all_gone(disk, kind):
-    for name in disk.directory("store").names():
-        if (names.parse(name) or "_")[0] == kind:
-            disk = replaced(disk, name, None)
-    return disk
+BIG = bytes(range(200))
 
 
 def test_the_log_goes_on_behind_its_damage():
@@ -126,21 +111,20 @@ def test_a_lost_leaf_comes_back_as_it_was_before():
 
 
 def test_a_lost_blob_is_one_key():
-    big = bytes(range(200))
     disk = SimulatedDisk()
     with open_on(disk, log_keep_bytes=0, compression_level=0) as db:
         for key in (b"a", b"b"):
-            db.insert(key, key + big)
+            db.insert(key, key + BIG)
         db.insert(b"c", b"small")
     for _ in range(3):  # So that no log has them any more.
         with open_on(disk, log_keep_bytes=0) as db:
             db.insert(b"z", b"small")
     for name in disk.directory("store").names():
-        at = bytes_of(disk, name).find(b"a" + big)
+        at = bytes_of(disk, name).find(b"a" + BIG)
         if at >= 0:
             disk = flipped(disk, name, at + 5)
     found, report = salvaged(disk, log_keep_bytes=0)
-    assert dict(found["__default__"]) == {b"b": b"b" + big, b"c": b"small", b"z": b"small"}
+    assert dict(found["__default__"]) == {b"b": b"b" + BIG, b"c": b"small", b"z": b"small"}
     lost = [d for d in report.damages if d.tree is not None]
     assert [(d.tree, d.low, d.high) for d in lost] == [("__default__", b"a", b"a\0")]
     assert "blob" in lost[0].reason
@@ -178,7 +162,8 @@ def test_dropped_trees_stay_dropped():
 
 def with_segment(disk, *leaves):
     """A disk with one more segment, whose frames verify whatever is in them."""
-    store_id = decode_header(bytes_of(disk, MANIFEST)[:HEADER_BYTES], MANIFEST, b"M").store_id
+    name = files_of(disk, names.MANIFEST)[-1]
+    store_id = decode_header(bytes_of(disk, name)[:HEADER_BYTES], name, b"M").store_id
     header = Header(b"S", store_id, 0x99)
     data = header.encode()
     for payload, flags in leaves:
@@ -226,10 +211,31 @@ def test_references_to_what_is_no_blob_are_damage(reference):
 
 
 def test_unpublished_leaves_count_only_where_the_manifest_is_damaged():
-    payload = encode_leaf(1, 99, [b"\x00"], [b"never published"], None)
-    flipped_leaf = flipped(LIVED.disk, LIVED.files(names.SEGMENT)[0], 100)
-    found, _ = salvaged(with_segment(flipped_leaf, payload))
-    assert b"never published" not in dict(found["t"]).values()
+    disk = SimulatedDisk()
+    with open_on(disk, compression_level=0) as db:
+        db.insert(b"a", b"published")
+    (name,) = files_of(disk, names.SEGMENT)
+    (manifest,) = files_of(disk, names.MANIFEST)
+    disk = without_frame(all_gone(disk, names.LOG), name, HEADER_BYTES)
+    leaves = [encode_leaf(tree, 99, [b"a"], [b"unpublished"], None) for tree in (0, 9)]
+    disk = with_segment(disk, *leaves)
+    found, _ = salvaged(disk)
+    assert found == {"__default__": []}
+    found, _ = salvaged(replaced(disk, manifest, bytes_of(disk, manifest) + b"torn"))
+    rows = [(b"a", b"unpublished")]
+    assert found == {"__default__": rows, "salvaged_9": rows}
+
+
+def test_an_unpublished_leaf_does_not_stand_in_for_a_lost_blob():
+    disk = SimulatedDisk()
+    with open_on(disk, compression_level=0) as db:
+        db.insert(b"a", BIG)
+    (name,) = (n for n in disk.directory("store").names() if n.startswith(names.SEGMENT))
+    disk = all_gone(flipped(disk, name, bytes_of(disk, name).find(BIG) + 5), names.LOG)
+    payload = encode_leaf(0, 99, [b"a"], [b"never published"], None)
+    found, report = salvaged(with_segment(disk, payload))
+    assert found["__default__"] == []
+    assert any(d.low == b"a" and "blob" in d.reason for d in report.damages)
 
 
 def test_a_store_of_which_nothing_is_left_is_empty_and_says_so():
@@ -242,9 +248,9 @@ def test_a_store_of_which_nothing_is_left_is_empty_and_says_so():
     found, report = salvaged(disk)
     assert found == {"__default__": []}
     assert report
-    with open_on(disk) as db:
-        assert db.generate_id() >= 1 << 48
-        assert db.current_count() >= 1 << 48
+    with open_on(disk, recover="salvage") as db:
+        assert db.generate_id() >= 1 << 60
+        assert db.current_count() >= 1 << 44
 
 
 # Layers -------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class LeafStore(Guard):
             ids=0,
             ceilings=Ceilings(),
             is_clean=True,
-            is_backup=False,
+            fork=0,
             incarnations=(),
             trees={tree_id: name for name, tree_id in ids.items()},
             next_tree_id=self._next_id,

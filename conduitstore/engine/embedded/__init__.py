@@ -65,9 +65,9 @@ def restore(
 ) -> BackupReport:
     """Make a store in an empty directory ``path`` out of the backup in ``source``.
 
-    It is a new incarnation: its counts and ids begin 2**32 above all that the store the backup was
-    made of can have reached, and above those of what was restored of it before. The backup can be
-    gone on with by the original store, not by this one.
+    It is a new incarnation: its counts and sequence begin 2**32, its ids 2**48 above those of the
+    store when that was backed up, and as far above those of what was restored of it before. The
+    backup can be gone on with by the original store, not by this one.
 
     Raises:
         InvalidArgumentError: ``source`` holds no backup, or ``path`` is not empty.

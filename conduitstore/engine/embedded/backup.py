@@ -26,7 +26,7 @@ from . import capture, names
 from .files import Directory, File, FileSystem, append_whole, create_file
 from .format import HEADER_BYTES, Frame, Header, decode_header
 from .leaf import decode_leaf
-from .manifest import FORK_GAP, Generation, Manifest, read_manifest, segments_in
+from .manifest import Generation, Manifest, read_manifest, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
@@ -54,8 +54,8 @@ def backup(db: Store, path: str, on_read: OnRead) -> BackupReport:
 def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> BackupReport:
     """Copy a backup into an empty directory; opening that makes it a new incarnation.
 
-    The backup first learns that its numbers up to 2**32 above its ceilings may be given out by what
-    was restored of it, so that what is restored of it next begins above them.
+    The backup first learns that this was made of it, so that what is restored of it next begins its
+    counts, ids and sequence above those that this one will give out.
 
     Raises:
         InvalidArgumentError: there is no backup, or the target is not empty.
@@ -67,14 +67,14 @@ def restore(filesystem: FileSystem, source: str, path: str, on_read: OnRead) -> 
     lock = lock_directory(directory)
     try:
         header, generation = read_manifest(directory, newest_manifest(directory.names()))
-        if not generation.is_backup:
+        if not generation.fork:
             raise InvalidArgumentError(f"{source} is a store in use, not a backup: open it")
         target = _Target.open(filesystem, path)
         try:
             if target.generation is not None:
                 raise InvalidArgumentError(f"{path} already holds a store")
             pinned = _files(directory, header.store_id, generation)
-            _raise_ceilings(directory, header, generation)
+            _begin_fork(directory, header, generation)
             number = header.number + 1
             return target.receive(header.store_id, generation, pinned, number, on_read)
         finally:
@@ -88,12 +88,11 @@ def _files(directory: Directory, store_id: bytes, generation: Generation) -> dic
     return {number: Segment.open(directory, number, store_id).file for number in named}
 
 
-def _raise_ceilings(directory: Directory, header: Header, generation: Generation) -> None:
-    raised = generation.ceilings.raised_by(FORK_GAP)
+def _begin_fork(directory: Directory, header: Header, generation: Generation) -> None:
     leftover = names.numbered(names.MANIFEST, header.number + 1) + names.NEW
     _unlink(directory, [leftover])
     manifest = Manifest(directory, header.store_id, header.number + 1)
-    manifest.publish(replace(generation, ceilings=raised))
+    manifest.publish(replace(generation, fork=generation.fork + 1))
     manifest.close()
 
 
@@ -126,7 +125,7 @@ class _Target:
         found, path = self.generation, self.directory.path
         if found is None:
             return
-        if not found.is_backup:
+        if not found.fork:
             raise InvalidArgumentError(f"{path} is a store in use, no backup: name another one")
         if self.store_id != store_id or found.incarnations != source.incarnations:
             raise InvalidArgumentError(
@@ -162,9 +161,6 @@ class _Target:
         log = names.numbered(names.LOG, number)
         self._begin_log(store_id, generation, number)
         self.directory.sync()
-        if self.generation is not None:
-            raised = generation.ceilings.raised_to(self.generation.ceilings)
-            generation = replace(generation, ceilings=raised)
         self._publish(store_id, replace(generation, log_start=number), number + 1)
         needed = {names.numbered(names.SEGMENT, segment) for segment in segments}
         newest = names.numbered(names.MANIFEST, number + 1)
@@ -229,7 +225,8 @@ class _Target:
         manifest.publish(
             replace(
                 generation,
-                is_backup=True,
+                # What was restored of the backup that was here keeps its numbers.
+                fork=max(generation.fork, self.generation.fork if self.generation else 1),
                 is_clean=True,
                 previous_log_start=generation.log_start,
             )

@@ -55,7 +55,7 @@ class Settings:
     """What to do with damage that no crash explains. ``strict``: refuse to open. ``prefix``: keep
     history up to where the log is damaged, or the newest manifest that still leads there.
     ``salvage``: read every byte, and keep whatever verifies. A store that is whole is opened as by
-    ``strict``; of another, counts, ids and sequences go on 2**32 above all that there were, and the
+    ``strict``; of another, counts, ids and sequences go on far above all that there were, and the
     damaged files are kept under names that end in ``.damaged``: delete them when nobody wants to
     look at them any more. See ``recovery_report`` for what was lost."""
 

@@ -18,7 +18,7 @@ from operator import length_hint
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import IDS_MAX
 
-from .manifest import FORK_GAP, Ceilings, Generation
+from .manifest import Ceilings, Generation
 
 ID_BLOCK = 1 << 10
 """How many ids are laid out for single calls."""
@@ -28,9 +28,9 @@ COUNT_RESERVE = 1 << 16
 
 def first_numbers(found: Generation, replayed_count: int) -> tuple[int, int]:
     """From which count drawn and which next id an open goes on."""
-    ceilings = found.ceilings
-    if found.is_backup:
-        return ceilings.count + FORK_GAP, ceilings.ids + FORK_GAP
+    ceilings = found.ceilings.raised_by(found.fork)
+    if found.fork:
+        return ceilings.count, ceilings.ids
     if not found.is_clean:
         # Above every number that was ever given out, seen by a client or not.
         return max(ceilings.count, replayed_count), ceilings.ids

@@ -48,6 +48,7 @@ from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard, Refusal
 from .history import events_of
+from .index import find
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -158,8 +159,35 @@ class Database(StoreOperations, LiveTree, Guard):
         return result
 
     def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None:
+        """Runs no function of the caller's, so it needs no drafts, unless it makes a tree."""
+        check_durability(durability)
         self.check_handle()
-        self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
+        if self.is_behind:
+            self.wait_for_checkpoint()
+        chosen = durability or self.settings.durability
+        with self.writer_lock:
+            self.check_writable()
+            ops = self._ops_of(batch)
+            sequence = self.commit(ops, self.forest.count, chosen) if ops else self.forest.sequence
+        if ops is None:
+            self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
+        elif ops:
+            self.settle(sequence, chosen)
+
+    def _ops_of(self, batch: Batch) -> list[Any] | None:
+        """What a commit of ``batch`` has to write; None where trees have to be made for it."""
+        forest = self.forest
+        ids, roots = forest.ids, forest.roots
+        last: dict[tuple[int, bytes], bytes | None] = {}
+        for name, key, value in batch.writes:
+            if name not in ids:
+                return None
+            last[ids[name], key] = value
+        ops: list[Any] = []
+        for (tree_id, key), value in last.items():
+            if value is not None or key in forest.entries(find(roots[tree_id], key)):
+                ops += tree_id, key, value
+        return ops
 
     def commit(self, ops: list[Any], count: int, durability: Durability) -> int:
         """Steps 2 to 5 for whoever holds the writer lock; gives the commit's sequence."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from bisect import bisect_left, insort
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,13 +25,13 @@ from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
 from .compaction import runs_of_small
+from .edits import insert_into, remove_from, separator
 from .index import Root
-from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, payload_bytes
+from .leaf import Leaf, payload_bytes
 from .wal import Op
 
 log = logging.getLogger("conduitstore")
 DEFAULT_TREE_ID = 0
-_stored = dict.get  # of BlobEntries too, for which get() would read the value
 
 
 class Hold:
@@ -88,6 +87,7 @@ class Forest:
         self.dirty_bytes = 0
         """Memory of leaves and blobs that changed since the last checkpoint froze."""
         self._pinned: dict[Leaf, Contents] = {}
+        self._places: list[tuple[Root, Leaf] | None] = []  # of each prepared write
         self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
 
     # Freezing -------------------------------------------------------------------------------
@@ -218,23 +218,27 @@ class Forest:
 
         Dirty leaves are pinned too: a checkpoint may clean one, and the cache drop it, meanwhile.
         """
-        roots, pinned = self.roots, self._pinned
+        roots, pinned, places = self.roots, self._pinned, self._places
         pinned.clear()
-        for at in range(0, len(ops), 3):
-            key = ops[at + 1]
-            root = roots.get(ops[at])
+        places.clear()
+        each = iter(ops)
+        for tree_id, key, _ in zip(each, each, each, strict=True):
+            root = roots.get(tree_id)
             if type(key) is bytes and root is not None:
                 leaf = index.find(root, key)
                 pinned[leaf] = self.cache.contents(leaf)
+                places.append((root, leaf))
+            else:
+                places.append(None)
 
     def apply(self, ops: list[Any], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
             try:
                 each = iter(ops)
-                for tree_id, key, value in zip(each, each, each, strict=True):
+                for place, tree_id, key, value in zip(self._places, each, each, each, strict=True):
                     if type(key) is bytes:
-                        self._put(tree_id, key, value)
+                        self._put(tree_id, key, value, place)
                     else:
                         self._change_tree(tree_id, key, value)
                 if self._emptied:
@@ -245,6 +249,7 @@ class Forest:
                 self._is_torn = True
                 raise
         self._pinned.clear()  # What of it is still needed is dirty now, or in the cache.
+        self._places.clear()
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
@@ -260,9 +265,12 @@ class Forest:
         else:
             raise ValueError(f"no operation on a tree has number {op}")
 
-    def _put(self, tree_id: int, key: bytes, value: bytes | None) -> None:
+    def _put(
+        self, tree_id: int, key: bytes, value: bytes | None, place: tuple[Root, Leaf] | None
+    ) -> None:
         root = self.roots[tree_id]
-        leaf = index.find(root, key)
+        # The place is an old one where a write before this gave the tree another root.
+        leaf = place[1] if place is not None and place[0] is root else index.find(root, key)
         copied = leaf.epoch <= self._frozen_at or (
             len(self._holds) > 0 and self._is_held(tree_id, leaf.epoch)
         )
@@ -275,34 +283,38 @@ class Forest:
                 keys, entries = self._pinned[leaf]
             leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
         if value is None:
-            added_bytes = _remove(leaf, key)
+            added_bytes = remove_from(leaf, key)
             if not added_bytes:
                 return
             if not leaf.keys:
                 self._emptied.append((tree_id, key))
         elif len(value) < self._blob_bytes_min:
-            added_bytes = _insert(leaf, key, value)
+            added_bytes = insert_into(leaf, key, value)
         else:
             added_bytes = self._insert_blob(leaf, key, value)
         self.dirty_bytes += added_bytes
-        new_root = self._reshaped(root, leaf, key, shrunk=value is None, copied=copied)
-        if new_root is not None:
-            self.roots[tree_id] = new_root
+        if copied or value is None or self._is_full(leaf):
+            self.roots[tree_id] = self._reshaped(
+                root, leaf, key, shrunk=value is None, copied=copied
+            )
 
-    def _reshaped(
-        self, root: Root, leaf: Leaf, key: bytes, *, shrunk: bool, copied: bool
-    ) -> Root | None:
-        """The new root after ``leaf`` changed; None when the old one still serves."""
+    def _is_full(self, leaf: Leaf) -> bool:
+        total = len(leaf.keys)  # type: ignore[arg-type]  # it was just written to
+        return total > self._leaf_entries_max or (
+            leaf.size_bytes > self._leaf_bytes_max and total > 1
+        )
+
+    def _reshaped(self, root: Root, leaf: Leaf, key: bytes, *, shrunk: bool, copied: bool) -> Root:
+        """The root after ``leaf`` changed; the old one where it still serves."""
         keys = leaf.keys
         assert keys is not None
         if shrunk and keys and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
             if copied:
                 root = index.splice(root, key, [(b"", leaf)])
             return self._merged(root, key)
-        total = len(keys)
-        if total > self._leaf_entries_max or (leaf.size_bytes > self._leaf_bytes_max and total > 1):
+        if self._is_full(leaf):
             return index.splice(root, key, self._split(leaf, key))
-        return index.splice(root, key, [(b"", leaf)]) if copied else None
+        return index.splice(root, key, [(b"", leaf)]) if copied else root
 
     def _drop_emptied(self) -> None:
         """Leaves go last: what the commit writes next to them was prepared with them in place."""
@@ -319,14 +331,14 @@ class Forest:
         # Keys that arrive in order leave full leaves behind; any others halve them.
         cut = len(keys) - 1 if key == keys[-1] else len(keys) // 2
         left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
-        return [(b"", left), (_separator(keys[cut - 1], keys[cut]), right)]
+        return [(b"", left), (separator(keys[cut - 1], keys[cut]), right)]
 
     def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> int:
         if type(leaf.entries) is dict:
             leaf.entries = BlobEntries(leaf.entries)
         blob = Blob(self.cache, value, size_bytes=len(value))
         stored: Any = blob
-        return blob.memory_bytes + _insert(leaf, key, stored)
+        return blob.memory_bytes + insert_into(leaf, key, stored)
 
     def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
         stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
@@ -349,43 +361,3 @@ class Forest:
         self.dirty_bytes += sum(one.memory_bytes for one in pair if one.location is not None)
         root = index.splice(root, right[0], [])
         return index.splice(root, left[0], [(b"", merged)])
-
-
-def _insert(leaf: Leaf, key: bytes, value: bytes) -> int:
-    """Set one entry in place; gives how much more memory the leaf takes now."""
-    keys, entries = leaf.keys, leaf.entries
-    assert keys is not None
-    assert entries is not None
-    old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
-    entries[key] = value  # Before the key: a point reader looks only here.
-    if old is None:
-        insort(keys, key)
-        added_bytes = len(key) + len(value)
-        leaf.size_bytes += added_bytes
-        return added_bytes + ENTRY_OVERHEAD_BYTES
-    added_bytes = len(value) - len(old)
-    leaf.size_bytes += added_bytes
-    return added_bytes
-
-
-def _remove(leaf: Leaf, key: bytes) -> int:
-    """Remove one entry in place; 0 if it was not there, else as :func:`_insert`."""
-    keys, entries = leaf.keys, leaf.entries
-    assert keys is not None
-    assert entries is not None
-    old = _stored(entries, key)
-    if old is None:
-        return 0
-    del keys[bisect_left(keys, key)]
-    del entries[key]
-    removed_bytes = len(key) + len(old)
-    leaf.size_bytes -= removed_bytes
-    return -removed_bytes - ENTRY_OVERHEAD_BYTES
-
-
-def _separator(left: bytes, right: bytes) -> bytes:
-    """The shortest key above ``left`` and not above ``right``: short ones keep the index small."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return right[: position + 1]
-    return right[: len(left) + 1]

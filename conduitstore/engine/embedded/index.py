@@ -46,6 +46,32 @@ def find(root: Root, key: bytes) -> Leaf:
     return node  # type: ignore[no-any-return]
 
 
+def first_leaf(root: Root, lo: bytes | None) -> tuple[Leaf, bytes | None]:
+    """The leaf in which a range from ``lo`` begins, and where the next begins, if there is one."""
+    node: Any = root
+    beyond = None
+    while type(node) is Node:
+        lows = node.lows
+        at = 0 if lo is None else bisect_right(lows, lo)
+        if at < len(lows):
+            beyond = lows[at]
+        node = node.children[at]
+    return node, beyond
+
+
+def last_leaf(root: Root, hi: bytes | None) -> tuple[Leaf, bytes | None]:
+    """The leaf in which a range to ``hi`` ends, and where it begins, if there is one before it."""
+    node: Any = root
+    low = None
+    while type(node) is Node:
+        lows = node.lows
+        at = len(lows) if hi is None else bisect_left(lows, hi)
+        if at:
+            low = lows[at - 1]
+        node = node.children[at]
+    return node, low
+
+
 def splice(root: Root, key: bytes, parts: Parts) -> Root:
     """A root in which ``parts`` stand in the place of the leaf that holds ``key``.
 

@@ -3,6 +3,8 @@
 ``Items`` is an ``itertools.chain`` over one zip per leaf, so a plain loop runs at C speed and holds
 one leaf's keys at a time. The first use of the far end stops that: from then on either end takes
 single entries out of the range that is left, which is simple and fast enough for what is rare.
+
+Most ranges are pages that one leaf in memory answers: those are cut at once, see ``items_of``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from operator import length_hint
 from conduitstore.kv import Item
 
 from .forest import Hold
-from .index import Root, walk
+from .index import Root, first_leaf, last_leaf, walk
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]
 """Some keys in walking order, the caller's to change, and a dict with at least their values."""
@@ -33,7 +35,7 @@ class Items(chain[Item]):
         cls, slices: Slices, lo: bytes | None, hi: bytes | None, limit: int | None, *, reverse: bool
     ) -> Items:
         """Iterate ``[lo, hi)`` of a state that no longer changes."""
-        left = _Range(slices, lo, hi, limit, reverse=reverse)
+        left = _Range(slices, lo, hi, limit, reverse, [])
         items: Items = cls.from_iterable(left.near_end())  # type: ignore[assignment]
         items._range = left
         return items
@@ -55,23 +57,34 @@ class Items(chain[Item]):
 class _Range:
     """What is left of a range: bounds and limit shrink as entries are taken."""
 
+    __slots__ = ("_iterator", "_keys", "_settled", "hi", "limit", "lo", "reverse", "slices")
+
     def __init__(
         self,
         slices: Slices,
         lo: bytes | None,
         hi: bytes | None,
         limit: int | None,
-        *,
-        reverse: bool,
+        reverse: bool,  # noqa: FBT001
+        keys: list[bytes],
     ) -> None:
         self.slices = slices
         self.lo = lo
         self.hi = hi
         self.limit = limit
         self.reverse = reverse
-        self._keys: list[bytes] = []
-        self._iterator = iter(self._keys)
+        self._keys = keys  # those of the near end's leaf, in walking order
+        self._iterator = iter(keys)
         self._settled = False
+
+    def only_leaf(self, entries: dict[bytes, bytes]) -> Iterator[Item]:
+        """The near end where its first leaf has all of the range."""
+        return zip(self._iterator, map(entries.__getitem__, self._keys), strict=False)
+
+    def __iter__(self) -> Iterator[Item]:
+        """What follows when that has ended: nothing, unless the far end was asked for."""
+        while self._settled and (item := self.take(reverse=self.reverse)) is not None:
+            yield item
 
     def near_end(self) -> Iterator[Iterator[Item]]:
         """One zip a leaf until somebody asks for the far end; then one entry at a time."""
@@ -91,8 +104,7 @@ class _Range:
                 return
         else:
             return
-        while (item := self.take(reverse=self.reverse)) is not None:
-            yield iter((item,))
+        yield iter(self)
 
     def _is_empty(self) -> bool:
         lo, hi = self.lo, self.hi
@@ -139,7 +151,68 @@ class _Range:
         return keys[0], entries[keys[0]]
 
 
+def items_of(
+    root: Root,
+    hold: Hold,
+    lo: bytes | None,
+    hi: bytes | None,
+    limit: int | None,
+    reverse: bool,  # noqa: FBT001
+) -> Items:
+    """Iterate ``[lo, hi)`` of one root."""
+    found = _in_one_leaf(root, lo, hi, limit, reverse)
+    if found is None:
+        return Items.over(slices_of(root, hold), lo, hi, limit, reverse=reverse)
+    keys, entries = found
+    left = _Range(slices_of(root, hold), lo, hi, limit, reverse, keys)
+    items = Items(left.only_leaf(entries), left)
+    items._range = left  # noqa: SLF001 - its own module
+    return items
+
+
+def _in_one_leaf(
+    root: Root,
+    lo: bytes | None,
+    hi: bytes | None,
+    limit: int | None,
+    reverse: bool,  # noqa: FBT001
+) -> Slice | None:
+    """The whole range, if its first leaf is in memory and no other has to be asked."""
+    leaf, end_of_leaf = last_leaf(root, hi) if reverse else first_leaf(root, lo)
+    keys, entries = leaf.keys, leaf.entries
+    if keys is None or entries is None:
+        return None
+    leaf.touched = True
+    begin = bisect_left(keys, lo) if lo is not None else 0
+    end = bisect_left(keys, hi) if hi is not None else len(keys)
+    if limit is not None and end - begin >= limit:
+        begin, end = (end - limit, end) if reverse else (begin, begin + limit)
+    elif end_of_leaf is not None and (
+        (lo is None or lo < end_of_leaf) if reverse else (hi is None or hi > end_of_leaf)
+    ):
+        return None
+    part = keys[begin:end]
+    if reverse:
+        part.reverse()
+    return part, entries
+
+
 def keys_of(
+    root: Root,
+    hold: Hold,
+    lo: bytes | None,
+    hi: bytes | None,
+    limit: int | None,
+    reverse: bool,  # noqa: FBT001
+) -> Iterator[bytes]:
+    """Only the keys of ``[lo, hi)`` of one root: no blob is read for them."""
+    found = _in_one_leaf(root, lo, hi, limit, reverse)
+    if found is None:
+        return keys_in(slices_of(root, hold), lo, hi, limit, reverse=reverse)
+    return iter(found[0])
+
+
+def keys_in(
     slices: Slices, lo: bytes | None, hi: bytes | None, limit: int | None, *, reverse: bool
 ) -> Iterator[bytes]:
     """Only the keys of ``[lo, hi)``: no blob is read for them."""

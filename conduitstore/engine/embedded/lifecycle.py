@@ -25,7 +25,7 @@ from .forest import Frozen
 from .guard import closed
 from .history import commits_since
 from .loss import keep_aside, let_go
-from .manifest import Ceilings, Generation
+from .manifest import FORK_GAP, Ceilings, Generation
 from .opening import open_directory
 from .recovery import Recovered, Replayed
 from .wal import WriteAheadLog
@@ -76,11 +76,12 @@ class Store(Database):
         old, forest, settings = recovered.generation, self.forest, self.settings
         self.was_recovered = not old.is_clean
         drawn, ids = first_numbers(old, forest.count)
-        if self.was_recovered or old.is_backup:
+        if self.was_recovered or old.fork:
             forest.count = drawn
-        if old.is_backup or recovered.is_new or loss is not None:
+        if old.fork or recovered.is_new or loss is not None:
             self._incarnations += ((recovered.last_number + 1, secrets.randbits(63)),)
         self.recovery_report = recovery.report(replayed)
+        forest.sequence += old.fork * FORK_GAP
         self.counters = Counters(
             drawn=drawn,
             ids=ids,
@@ -187,7 +188,7 @@ class Store(Database):
             ids=self.counters.ids,
             ceilings=self.counters.ceilings,
             is_clean=is_clean,
-            is_backup=False,
+            fork=0,
             incarnations=self._incarnations,
             trees={tree_id: name for name, tree_id in frozen.ids.items()},
             next_tree_id=frozen.next_tree_id,

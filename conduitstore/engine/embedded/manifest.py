@@ -38,8 +38,10 @@ from .format import (
 KIND = b"M"
 PAYLOAD_SIZES = range((1 << 30) + 1)
 FORK_GAP = 1 << 32
-"""How far above its ceilings a store goes on that is a copy of another one, or not sure of its own:
-so that no number comes twice."""
+"""How far above its sequence, and its ceiling of the count, a store goes on that is a copy of
+another one, or not sure of its own: so that no number comes twice."""
+FORK_GAP_IDS = 1 << 48
+"""The same of ids, of which one reservation takes any number."""
 REWRITE_BYTES_MIN = 64 * 1024
 """A shorter file is never begun anew for its length."""
 
@@ -61,9 +63,9 @@ class Ceilings:
         """The higher of both, each for itself."""
         return Ceilings(max(self.count, other.count), max(self.ids, other.ids))
 
-    def raised_by(self, gap: int) -> Ceilings:
-        """Both so much higher."""
-        return Ceilings(self.count + gap, self.ids + gap)
+    def raised_by(self, forks: int) -> Ceilings:
+        """Above all that so many other stores, each begun above the one before, will give out."""
+        return Ceilings(self.count + forks * FORK_GAP, self.ids + forks * FORK_GAP_IDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Generation:
     ids: int  # the next id
     ceilings: Ceilings
     is_clean: bool  # written by close: the numbers above are exact
-    is_backup: bool  # written by a backup: who opens it begins a new incarnation
+    fork: int  # of a backup: how many gaps above this a store that is made of it begins; else 0
     incarnations: tuple[tuple[int, int], ...]  # first file number and id of each, oldest first
     trees: dict[int, str]
     next_tree_id: int
@@ -137,7 +139,7 @@ class Generation:
 
     def unsure(self) -> Generation:
         """The same where its numbers may not be the newest that were given out."""
-        raised = self.ceilings.raised_to(Ceilings(self.drawn, self.ids)).raised_by(FORK_GAP)
+        raised = self.ceilings.raised_to(Ceilings(self.drawn, self.ids)).raised_by(1)
         return replace(self, ceilings=raised, is_clean=False)
 
     def followed_by(self, changes: Generation) -> Generation:

@@ -49,7 +49,7 @@ NOTHING_YET = Generation(
     ids=0,
     ceilings=Ceilings(),
     is_clean=True,
-    is_backup=False,
+    fork=0,
     incarnations=(),
     trees={DEFAULT_TREE_ID: DEFAULT_TREE},
     next_tree_id=DEFAULT_TREE_ID + 1,
@@ -102,7 +102,7 @@ def report(replayed: Replayed) -> RecoveryReport:
     drawn, ids = first_numbers(old, forest.count)
     found = RecoveryReport(
         was_unclean=not old.is_clean,
-        was_backup=old.is_backup,
+        was_backup=old.fork > 0,
         sequence=forest.sequence,
         commits_replayed=forest.sequence - old.sequence,
         cuts=replayed.cuts,

@@ -25,8 +25,8 @@ from .manifest import FORK_GAP, Ceilings, Generation, unpacked
 from .pieces import Gap, ignore, pieces
 from .verify import KINDS
 
-UNKNOWN_GAP = 1 << 48
-"""How far counts and ids go up where no ceiling of them is left."""
+UNKNOWN_FORKS = 1 << 12
+"""How many gaps counts and ids go up where no ceiling of them is left."""
 KEPT_GENERATIONS = 2
 STORE_ID = slice(24, 40)
 """Where a header has it."""
@@ -60,13 +60,17 @@ class Known:
         return max(self.sequences.values(), default=0)
 
     @property
+    def _forks(self) -> int:
+        return UNKNOWN_FORKS if self.ceilings is None else 1
+
+    @property
     def gap(self) -> int:
-        """How far to go on above all that is known."""
-        return UNKNOWN_GAP if self.ceilings is None else FORK_GAP
+        """How far the sequence goes on above all that is known."""
+        return self._forks * FORK_GAP
 
     def safe(self, found: Generation) -> Generation:
         """``found``, going on above all that was ever given out, as far as anybody can tell."""
-        ceilings = (self.ceilings or Ceilings()).raised_by(self.gap)
+        ceilings = (self.ceilings or Ceilings()).raised_by(self._forks)
         generation = max(found.generation, self.generation)
         return replace(found, ceilings=ceilings, generation=generation, is_clean=False)
 

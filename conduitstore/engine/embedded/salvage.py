@@ -84,7 +84,7 @@ def _replayed(
         last_number,
         is_new=False,
     )
-    forest.sequence = max(log.newest, trees.known.newest_sequence) + trees.known.gap
+    forest.sequence = log.newest + trees.known.gap
     return Replayed(found, forest, loss=loss)
 
 

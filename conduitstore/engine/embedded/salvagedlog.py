@@ -32,9 +32,9 @@ class SalvagedLog:
         sequence_at: by tree id and key, the newest commit that is in what was found for it.
 
     Attributes:
-        newest: the newest commit that any record tells of.
+        newest: the newest commit that a manifest or a record tells of.
         applied_total: commits that something was taken from.
-        missing_total: commits that were made, behind the leaves, and that no record is left of.
+        missing_total: commits behind the newest generation that no record is left of.
     """
 
     def __init__(
@@ -55,19 +55,15 @@ class SalvagedLog:
     def apply(self) -> None:
         """Apply every commit there is, in order."""
         forest = self._forest
-        last, begun = 0, forest.sequence
         for sequence, count, ops in self._commits():
-            if sequence <= last:
-                continue
             # Far apart are only those between which an earlier recovery went on above.
-            gap = sequence - max(last, begun) - 1
-            self.missing_total += gap if 0 < gap < FORK_GAP and (last or begun) else 0
-            last = sequence
+            gap = sequence - self.newest - 1 if self.newest else 0
+            self.missing_total += gap if 0 < gap < FORK_GAP else 0
+            self.newest = max(self.newest, sequence)
             taken = [field for op in operations(ops) for field in self._taken(sequence, *op)]
             self.applied_total += bool(taken)
             forest.prepare(taken)
             forest.apply(taken, max(count, forest.count), max(sequence, forest.sequence))
-        self.missing_total += max(0, self.newest - forest.sequence)
 
     def _commits(self) -> Iterator[tuple[int, int, list[Any]]]:
         """Sequence, count and operations of every record that verifies."""
@@ -77,13 +73,12 @@ class SalvagedLog:
             end = min(firsts[at + 1 :], default=1 << 64)
             for frame in self._remains.frames(names.LOG, number, name):
                 try:
-                    sequence, durable, count, ops = commit_of(name, frame.offset, frame)
+                    sequence, _, count, ops = commit_of(name, frame.offset, frame)
                 except CorruptedError as error:
                     size_bytes = frame.end - frame.offset
                     self._remains.note(name, frame.offset, size_bytes, reason_of(error))
                     continue
                 if sequence < end:
-                    self.newest = max(self.newest, sequence, durable)
                     yield sequence, count, ops
 
     def _first(self, number: int, name: str) -> int:

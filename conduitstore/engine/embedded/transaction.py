@@ -37,7 +37,7 @@ from . import index
 from .blob import entries_of
 from .forest import Hold
 from .index import Root
-from .items import Items, Slice, Slices, keys_of, slices_of
+from .items import Items, Slice, Slices, keys_in, slices_of
 from .leaf import Leaf, stored_values
 from .tree import DROPPED
 from .wal import Op
@@ -133,7 +133,7 @@ class DraftTree(WriteSurface):
         self._tx.check(self)
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
         check_limit(limit)
-        return keys_of(self._slices(), lo, hi, limit, reverse=reverse)
+        return keys_in(self._slices(), lo, hi, limit, reverse=reverse)
 
     def _slices(self) -> Slices:
         """Those of this instant, with the transaction's own writes."""

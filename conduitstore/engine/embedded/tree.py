@@ -15,7 +15,7 @@ from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_l
 from . import index
 from .forest import Hold
 from .index import Node, Root
-from .items import Items, keys_of, slices_of
+from .items import Items, items_of, keys_of
 
 if TYPE_CHECKING:
     from .database import Database
@@ -86,7 +86,7 @@ class RootReads(ReadSurface):
             check_bound(hi)
         if limit is not None:
             check_limit(limit)
-        return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+        return items_of(*self._held(), lo, hi, limit, reverse)
 
     def keys(
         self,
@@ -98,7 +98,7 @@ class RootReads(ReadSurface):
     ) -> Iterator[bytes]:
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
         check_limit(limit)
-        return keys_of(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+        return keys_of(*self._held(), lo, hi, limit, reverse)
 
     def contains_key(self, key: bytes) -> bool:
         if self._db.guarded:
@@ -171,7 +171,8 @@ class LiveTree(RootReads, LiveSurface):
     def _put(self, key: bytes, value: bytes | None) -> bytes | None:
         """One write as one commit, without the machinery of a transaction."""
         db = self._db
-        db.check_handle()
+        if db.guarded:
+            db.check_handle()
         if db.is_behind:
             db.wait_for_checkpoint()
         with db.writer_lock:

@@ -54,12 +54,13 @@ def _verify_chain(
     is_log = kind == names.LOG
     position = before.sequence if is_log and before is not None else None
     start = subject.generation.previous_log_start if before is None else before.log_start
+    begun = dict(subject.generation.incarnations)  # With a sequence far above the one before.
     for number, name in numbered:
         if is_log and number < start:
             continue
         link = _Link(subject, kind, number, name)
         yield from link.verify()
-        goes_on = is_log and (position is None or link.first == position + 1)
+        goes_on = is_log and (position is None or link.first == position + 1 or number in begun)
         if torn is not None and not goes_on:
             yield torn
         torn = link.torn

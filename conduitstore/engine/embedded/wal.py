@@ -16,6 +16,7 @@ found by recovery is never appended to.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -26,6 +27,10 @@ from .files import Directory, append_whole, create_file
 from .format import HEADER_BYTES, FrameKind, Header, encode_frame
 
 KIND = b"L"
+YIELDS_MAX = 4
+"""How often the thread that syncs lets others run first, where others waited for the last sync."""
+SYNC_WAIT_S = 1.0
+"""Who waits for another thread's sync looks again after so long, should that have been killed."""
 
 
 class Op(IntEnum):
@@ -76,6 +81,9 @@ class WriteAheadLog:
         self._store_id = store_id
         self._on_durable = on_durable
         self._sync_lock = threading.Lock()
+        self._sync_ended = threading.Condition(threading.Lock())
+        self._syncs_ended_total = 0
+        self._waiting_total = self._served_total = 0
         self._files_lock = threading.Lock()
         self._file = LogFile(directory, store_id, number, sequence + 1)
         self._unsynced: tuple[LogFile, ...] = (self._file,)
@@ -144,30 +152,56 @@ class WriteAheadLog:
     def sync(self, sequence: int) -> None:
         """Return once ``sequence``, already written, is on the platter.
 
-        One thread syncs for all that wait: whoever gets the lock next finds its commit done.
+        One thread syncs for all that wait; when it is done they are told at once, so that nobody
+        whose commit it covered waits for the next sync too.
 
         Raises:
             PoisonedError: a sync failed, now or before. It is never tried again, since the kernel
                 may have dropped the pages that it could not write.
         """
         while self.durable < sequence:
-            with self._sync_lock:
-                if self.durable >= sequence:
-                    return
-                if self.failure is not None:
-                    raise PoisonedError(
-                        "a sync of the log failed: close the store and open it again"
-                    ) from self.failure
+            ended_total = self._syncs_ended_total
+            if self._sync_lock.acquire(blocking=False):
                 try:
-                    self._sync()
-                except Exception as error:
-                    self.failure = error
-                    raise
+                    self._sync_for(sequence)
+                finally:
+                    self._end_sync()
+            else:
+                with self._sync_ended:
+                    if ended_total == self._syncs_ended_total:
+                        self._waiting_total += 1
+                        self._sync_ended.wait(SYNC_WAIT_S)
+
+    def _sync_for(self, sequence: int) -> None:
+        """Sync, once and never after a failure."""
+        if self.durable >= sequence:
+            return
+        if self.failure is not None:
+            raise PoisonedError(
+                "a sync of the log failed: close the store and open it again"
+            ) from self.failure
+        for _ in range(min(self._served_total, YIELDS_MAX)):
+            time.sleep(0)  # Let those whom the last sync served bring their next commits.
+        try:
+            self._sync()
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _end_sync(self) -> None:
+        self._sync_lock.release()
+        with self._sync_ended:
+            self._syncs_ended_total += 1
+            self._served_total, self._waiting_total = self._waiting_total, 0
+            self._sync_ended.notify_all()
 
     def sync_files(self) -> None:
         """Put the files and their names on the platter, even if no commit is in them."""
-        with self._sync_lock:
+        self._sync_lock.acquire()
+        try:
             self._sync()
+        finally:
+            self._end_sync()
 
     def _sync(self) -> None:
         written = self.written  # Before the files: each file up to it is then among them.

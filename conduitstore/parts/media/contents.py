@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 from conduitstore.codec.keys import KeyShape, check_u64
 from conduitstore.codec.values import pack_u64
@@ -50,6 +50,21 @@ class Contents(Part[ContentsNear]):
     _removals = TreeOf("filehash_removal")
 
     # One file -----------------------------------------------------------------------------------
+    def put(self, content: Iterable[bytes]) -> tuple[FileHash, int]:
+        """Keep the pieces of ``content`` as a file; gives its name and its size in bytes.
+
+        On the platter when this returns, and an orphan until a row speaks of it. Call it before the
+        transaction that writes the row: inside, every other writer waits for the bytes.
+
+        Raises:
+            InvalidArgumentError: the store was opened without files, or these are no bytes.
+        """
+        return self._near.beside.files.put(content)
+
+    def open(self, file: FileHash) -> BinaryIO | None:
+        """A file for reading, which stays readable if it goes meanwhile; None where it is gone."""
+        return None if self.info(file) is None else self._near.beside.files.open(file)
+
     def info(self, file: FileHash) -> FileInfo | None:
         """Size and times of a file; None where there is none."""
         value = self._infos.get(_FILE.pack(file))
@@ -129,7 +144,11 @@ class Contents(Part[ContentsNear]):
 
     def _count(self, kind: MediaKind, files: int, size_bytes: int) -> None:
         usage = self.usage(kind)
-        self._usage.insert(_KIND(kind), _USAGE.pack(usage.files + files, usage.bytes + size_bytes))
+        if usage.files + files:
+            now = _USAGE.pack(usage.files + files, usage.bytes + size_bytes)
+            self._usage.insert(_KIND(kind), now)
+        else:
+            self._usage.remove(_KIND(kind))
 
     def usage(self, kind: MediaKind) -> Usage:
         """How many files of a kind there are, and their bytes. Cost: one point read."""

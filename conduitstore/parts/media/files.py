@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from conduitstore.codec.values import EMPTY
-from conduitstore.parts.beside import Beside
 from conduitstore.parts.media.records import (
     Block,
     Dimensions,
@@ -36,6 +35,7 @@ _BEHIND = TREES["filehash_servername_mediaid"].key
 class ContentsPart(Protocol):
     """The files that are there."""
 
+    def put(self, content: Iterable[bytes]) -> tuple[FileHash, int]: ...
     def add(self, file: FileHash, size_bytes: int, kind: MediaKind, now_secs: int) -> None: ...
     def info(self, file: FileHash) -> FileInfo | None: ...
     def touch(self, file: FileHash, now_secs: int) -> None: ...
@@ -85,12 +85,10 @@ class MediaParts(Protocol):
 
 
 class FilesNear(Near, Protocol):
-    """The other parts of media, and the bytes."""
+    """The other parts of media."""
 
     @property
     def media(self) -> MediaParts: ...
-    @property
-    def beside(self) -> Beside: ...
 
 
 class Files(Part[FilesNear]):
@@ -115,7 +113,7 @@ class Files(Part[FilesNear]):
         Raises:
             ConflictError: the same bytes were deleted at this very moment: upload again.
         """
-        file, size_bytes = self._near.beside.files.put(content)
+        file, size_bytes = self._near.media.contents.put(content)
         names = {"filename": filename, "content_type": content_type, "uploader": uploader}
         self.create(mxc, file, size_bytes, kind=kind, **names)  # type: ignore[arg-type]
         return file

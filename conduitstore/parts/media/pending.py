@@ -47,7 +47,7 @@ class Pending(Part[Near]):
         self._by_time.insert(expiry_key(expires_ms, key), EMPTY)
 
     def get(self, mxc: Mxc) -> Reservation | None:
-        """For whom it is kept; None for nobody, or for somebody with whom that has ended.
+        """For whom it is kept and until when, also when that is over; None for nobody (any more).
 
         Source: tuwunel, search_pending_mxc.
         """
@@ -82,6 +82,16 @@ class Pending(Part[Near]):
         for key in keys:
             self._remove(key)
         return len(keys)
+
+    @atomic
+    def forget_user(self, user: UserId) -> int:
+        """Drop what is kept for a user; gives how many ids that were."""
+        rows = list(self._by_user.scan_prefix(_BY_USER.prefix(user)))
+        for by_user, expires_ms in rows:
+            _, key = _BY_USER.cut(by_user)
+            self._by_time.remove(expires_ms + key)
+            self._remove(key)
+        return len(rows)
 
     def _remove(self, key: bytes) -> None:
         value = self._rows.remove(key)

@@ -118,6 +118,12 @@ class AuthChain(Part[AuthChainNear]):
         return chain
 
     @atomic
+    def forget(self, event_id: EventId) -> bool:
+        """Forget an event's chain; False where none was remembered."""
+        [number] = self._near.rooms.short.event_many([event_id])
+        return number is not None and self._chains.remove(pack_u64(number)) is not None
+
+    @atomic
     def trim(self, bytes_max: int) -> int:
         """Forget chains, those of the oldest numbers first, until the rest fits; gives how many.
 

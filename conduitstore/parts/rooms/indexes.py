@@ -6,12 +6,11 @@ not here. The same calls build these trees again out of a timeline.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from conduitstore.codec.mentions import previous_in, relation_in
 from conduitstore.parts.part import Near, Part, atomic
-from conduitstore.types import EventId, PduId, PlacedEvent, RoomId, StoredEvent
+from conduitstore.types import EventId, PduId, PlacedEvent, StoredEvent
 
 
 class Index(Protocol):
@@ -28,8 +27,9 @@ class Metadata(Protocol):
     def unrelate(self, event: PlacedEvent) -> PduId | None: ...
     def take_waiting(self, event: PlacedEvent) -> list[PduId]: ...
     def forget_relations_to(self, event: PlacedEvent) -> None: ...
-    def mark_referenced(self, room: RoomId, events: Iterable[EventId]) -> None: ...
-    def unmark_referenced(self, room: RoomId, event: EventId) -> bool: ...
+    def refer(self, event: PlacedEvent) -> None: ...
+    def unrefer(self, event: PlacedEvent) -> None: ...
+    def forget_references(self, event: PlacedEvent) -> None: ...
     def clear_soft_failed(self, event: EventId) -> bool: ...
     def clear_rejected(self, event: EventId) -> bool: ...
 
@@ -50,9 +50,35 @@ class Timelines(Protocol):
     def at(self, pdu_id: PduId) -> StoredEvent | None: ...
 
 
+class Notes(Protocol):
+    """A part that keeps something of single events."""
+
+    def forget(self, event_id: EventId) -> bool: ...
+
+
+class States(Protocol):
+    """The states before events."""
+
+    def forget_before(self, event: EventId) -> bool: ...
+
+
+class ShortIds(Protocol):
+    """Numbers for events."""
+
+    def forget_event(self, event: EventId) -> bool: ...
+
+
 class RoomParts(Protocol):
     """The parts of rooms."""
 
+    @property
+    def originals(self) -> Notes: ...
+    @property
+    def auth_chain(self) -> Notes: ...
+    @property
+    def state(self) -> States: ...
+    @property
+    def short(self) -> ShortIds: ...
     @property
     def search(self) -> Index: ...
     @property
@@ -81,7 +107,7 @@ class Indexes(Part[IndexesNear]):
         rooms = self._near.rooms
         rooms.timestamps.add(event)
         rooms.search.add(event)
-        rooms.pdu_metadata.mark_referenced(event.room, previous_in(event.pdu))
+        rooms.pdu_metadata.refer(event)
         self._relate(event)
         for pdu_id in rooms.pdu_metadata.take_waiting(event):
             child = rooms.timeline.at(pdu_id)
@@ -109,7 +135,9 @@ class Indexes(Part[IndexesNear]):
         for index in (rooms.timestamps, rooms.search):
             index.remove(old)
             index.add(new)
-        rooms.pdu_metadata.mark_referenced(new.room, previous_in(new.pdu))
+        if previous_in(old.pdu) != previous_in(new.pdu):
+            rooms.pdu_metadata.refer(new)
+            rooms.pdu_metadata.unrefer(old)
         if relation_in(old.pdu) != relation_in(new.pdu):
             self._unrelate(old)
             self._relate(new)
@@ -121,9 +149,9 @@ class Indexes(Part[IndexesNear]):
 
     @atomic
     def remove(self, event: PlacedEvent) -> None:
-        """An event leaves the timeline; its rows there still stand.
+        """An event leaves the timeline, with all that is noted of it; its rows there still stand.
 
-        That it named others as previous stays known of those that are here.
+        The number of a state event stays, for states name it.
         """
         rooms = self._near.rooms
         rooms.timestamps.remove(event)
@@ -133,6 +161,10 @@ class Indexes(Part[IndexesNear]):
         rooms.pdu_metadata.forget_relations_to(event)
         rooms.pdu_metadata.clear_soft_failed(event.event_id)
         rooms.pdu_metadata.clear_rejected(event.event_id)
-        for previous in previous_in(event.pdu):
-            if rooms.timeline.pdu_id(previous) is None:
-                rooms.pdu_metadata.unmark_referenced(event.room, previous)
+        rooms.pdu_metadata.unrefer(event)
+        rooms.pdu_metadata.forget_references(event)
+        rooms.originals.forget(event.event_id)
+        rooms.state.forget_before(event.event_id)
+        if "state_key" not in event.pdu:
+            rooms.auth_chain.forget(event.event_id)
+            rooms.short.forget_event(event.event_id)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from conduitstore.codec.mentions import relation_in
+from conduitstore.codec.mentions import previous_in, relation_in
 from conduitstore.codec.positions import parse_token, token_of
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -249,17 +249,49 @@ class PduMetadata(Part[MetadataNear]):
     # References ---------------------------------------------------------------------------------
     @atomic
     def mark_referenced(self, room: RoomId, events: Iterable[EventId]) -> None:
-        """Events of the room are named as previous by another. Source: mark_as_referenced."""
+        """Note that events are named by one that stays out of the timeline, a soft-failed one say.
+
+        Source: Conduit, mark_as_referenced. What the timeline's own events name is noted anyway.
+        """
         for event in events:
-            self._referenced.insert(_REFERENCED(room, event), EMPTY)
+            self._count_referring(room, event, 0)
 
     def is_referenced(self, room: RoomId, event: EventId) -> bool:
-        """Whether an event of the room names it as previous. Source: is_event_referenced."""
+        """Whether an event of the room named it as previous. Source: is_event_referenced."""
         return self._referenced.contains_key(_REFERENCED(room, event))
 
-    def unmark_referenced(self, room: RoomId, event: EventId) -> bool:
-        """No event that is here names it any more; False where none did."""
-        return self._referenced.remove(_REFERENCED(room, event)) is not None
+    @atomic
+    def refer(self, event: PlacedEvent) -> None:
+        """Note what an event of the timeline names as previous."""
+        for previous in previous_in(event.pdu):
+            self._count_referring(event.room, previous, 1)
+
+    @atomic
+    def unrefer(self, event: PlacedEvent) -> None:
+        """The inverse of :meth:`refer`, with the event as it was.
+
+        What it named and is here stays referenced, so that it does not pass for an end of the
+        room's history; it forgets that with :meth:`forget_references`.
+        """
+        for previous in previous_in(event.pdu):
+            total = self._count_referring(event.room, previous, -1)
+            place = self._near.rooms.timeline.pdu_id(previous)
+            if not total and (place is None or place.short_room != event.id.short_room):
+                self._referenced.remove(_REFERENCED(event.room, previous))
+
+    @atomic
+    def forget_references(self, event: PlacedEvent) -> None:
+        """The event itself leaves the timeline: that others there name it is remembered, if any."""
+        key = _REFERENCED(event.room, event.event_id)
+        if self._referenced.get(key) == pack_u64(0):
+            self._referenced.remove(key)
+
+    def _count_referring(self, room: RoomId, event: EventId, change: int) -> int:
+        key = _REFERENCED(room, event)
+        value = self._referenced.get(key)
+        total = max(0, change + (0 if value is None else unpack_u64("referencedevents", value)))
+        self._referenced.insert(key, pack_u64(total))
+        return total
 
     # Marks --------------------------------------------------------------------------------------
     def mark_soft_failed(self, event: EventId) -> None:

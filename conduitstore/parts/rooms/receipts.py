@@ -139,7 +139,11 @@ class Receipts(Part[ReceiptsNear]):
     # Private ------------------------------------------------------------------------------------
     @atomic
     def set_private_read(
-        self, user: UserId, room: RoomId, read_upto: Count, thread: ThreadId | None = None
+        self,
+        user: UserId,
+        room: RoomId,
+        read_upto: Count | PduCount,
+        thread: ThreadId | None = None,
     ) -> Count | None:
         """Move the user's private marker forward, to the event at ``read_upto``.
 

@@ -77,6 +77,8 @@ class Sharing(Part[SharingNear]):
         Cost: the rooms of the first, looked up for each other one.
         Source: Conduit, get_shared_rooms, which panics for no users.
         """
+        if isinstance(users, str):
+            raise InvalidArgumentError("a list of users is needed here, not one of them")
         if not users:
             return []
         rooms = self._near.rooms.members.rooms_joined(users[0])

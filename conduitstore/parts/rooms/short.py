@@ -92,6 +92,15 @@ class Short(Part[Near]):
         """The numbers of many events, in their order. Source: the forks, get_shorteventid."""
         return _numbers(self._events, map(_EVENT, events), ShortEventId)
 
+    @atomic
+    def forget_event(self, event: EventId) -> bool:
+        """Take an event's number back, for whoever knows that nothing names it; False for none.
+
+        The number is not given out again; the event gets another one when it comes back.
+        """
+        value = self._events.remove(_EVENT(event))
+        return value is not None and self._event_ids.remove(value) is not None
+
     def event_id(self, short: ShortEventId) -> EventId | None:
         """The event of a number; None for a number that is no event's."""
         return self.event_id_many([short])[0]

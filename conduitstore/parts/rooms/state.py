@@ -233,7 +233,7 @@ class State(Part[StateNear]):
 
     # Other times --------------------------------------------------------------------------------
     @consistent
-    def at(self, room: RoomId, count: Count) -> ShortStateHash | None:
+    def at(self, room: RoomId, count: Count | PduCount) -> ShortStateHash | None:
         """The state a room had at a count; None where it had none yet.
 
         With the count of an event (its position) it is the state with that event; with one less,
@@ -278,6 +278,10 @@ class State(Part[StateNear]):
     def forward_extremities(self, room: RoomId) -> list[EventId]:
         """The events that a new one follows. Source: Conduit, get_forward_extremities."""
         return [_LEAF.unpack(key)[1] for key in self._leaves.keys(_LEAF.prefix(room))]
+
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool:
+        """Whether a new event of the room follows this one. Cost: a point read."""
+        return self._leaves.contains_key(_LEAF.pack(room, event))
 
     @atomic
     def set_forward_extremities(self, room: RoomId, events: Collection[EventId]) -> None:

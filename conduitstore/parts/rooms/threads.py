@@ -35,6 +35,7 @@ from conduitstore.types import (
 )
 
 _LATEST = TREES["threadrootid_latestcount"].value_fields
+_REPLIES_AT_ONCE = 100
 _SHOWN = ("content", "event_id", "origin_server_ts", "room_id", "sender", "state_key", "type")
 
 
@@ -118,8 +119,8 @@ class Threads(Part[ThreadsNear]):
     def remove(self, root_id: PduId, reply: PlacedEvent) -> None:
         """A reply is one no more: redacted, or gone. Call it after its relation is.
 
-        Who wrote nothing else in the thread still counts as a participant until the thread ends.
-        Cost: where it was the latest, a look at the relations before it.
+        Cost: where it was the latest, a look at the relations before it; and at those after the
+        sender's last other reply, or at all, to see whether the sender still takes part.
         """
         root = self._near.rooms.timeline.at(root_id) if _is_reply(reply.pdu) else None
         if root is None:
@@ -139,7 +140,26 @@ class Threads(Part[ThreadsNear]):
                 assert event.position is not None
                 self._move_activity(root_id, event.position)
                 latest_event = _as_shown(event.pdu)
+        self._leave(root_id, root, reply.pdu["sender"])
         self._write(root_id, root.pdu, count, latest_event)
+
+    def _leave(self, root_id: PduId, root: StoredEvent, user: UserId) -> None:
+        """Strike a participant who is neither the root's writer nor that of any reply."""
+        users = self.participants(root_id)
+        if user == root.pdu["sender"] or user not in users:
+            return
+        if not any(reply.pdu["sender"] == user for reply in self._replies(root.event_id)):
+            self._set_participants(root_id, [other for other in users if other != user])
+
+    def _replies(self, root: EventId) -> Iterator[StoredEvent]:
+        """The newest first."""
+        token, more = None, True
+        while more:
+            replies, token = self._near.rooms.pdu_metadata.relations(
+                root, token, "b", _REPLIES_AT_ONCE, rel_type="m.thread"
+            )
+            yield from replies
+            more = token is not None
 
     @atomic
     def refresh(self, root_id: PduId, reply: PlacedEvent) -> None:

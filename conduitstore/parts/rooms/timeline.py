@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
+from conduitstore.codec.mentions import with_relations_of
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
@@ -49,7 +50,7 @@ class ShortIds(Protocol):
 
 
 class EventIndexes(Protocol):
-    """What follows from an event by itself."""
+    """What follows from an event by itself, and all that is noted of one."""
 
     def add(self, event: PlacedEvent) -> None: ...
     def replace(self, old: PlacedEvent, new: PlacedEvent) -> None: ...
@@ -60,13 +61,12 @@ class KeptOriginals(Protocol):
     """Redacted events as they were."""
 
     def keep(self, event_id: EventId, pdu: JsonObject, redacted_s: int) -> bool: ...
-    def forget(self, event_id: EventId) -> bool: ...
 
 
 class States(Protocol):
-    """The states before events."""
+    """Where rooms' histories end."""
 
-    def forget_before(self, event: EventId) -> bool: ...
+    def is_forward_extremity(self, room: RoomId, event: EventId) -> bool: ...
 
 
 class RoomParts(Protocol):
@@ -162,7 +162,7 @@ class Timeline(Part[TimelineNear]):
             raise InvalidArgumentError(f"{event_id} is in no timeline")
         if pdu.get("room_id", old.room) != old.room:
             raise InvalidArgumentError(f"{event_id} is not of room {shown(pdu['room_id'])}")
-        new = old._replace(pdu=_with_relations(pdu, old.pdu) | {"event_id": event_id})
+        new = old._replace(pdu=with_relations_of(pdu, old.pdu) | {"event_id": event_id})
         self._pdus.insert(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
         if keep_original_s is not None:
             self._near.rooms.originals.keep(event_id, old.pdu, keep_original_s)
@@ -172,19 +172,24 @@ class Timeline(Part[TimelineNear]):
     def remove(self, event_id: EventId) -> bool:
         """Take an event out of the timeline, and all that was derived from it.
 
-        Its short id stays, for others may have noted it. Whether the room can do without the event
-        is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
+        The short id of a state event stays, for states name it. Whether the room can do without the
+        event is for the caller to say; ``rooms.retention`` does. Source: tuwunel, delete_pdus.
 
         Returns:
             False, and no change, where it is in no timeline.
+
+        Raises:
+            InvalidArgumentError: the room's next event would follow it: a forward extremity.
         """
         found = self._found(event_id)
         if found is None:
             return False
         rooms = self._near.rooms
+        if rooms.state.is_forward_extremity(found.room, event_id):
+            raise InvalidArgumentError(
+                f"{event_id} is a forward extremity: set others (rooms.state) or delete the room"
+            )
         rooms.indexes.remove(found)
-        rooms.originals.forget(event_id)
-        rooms.state.forget_before(event_id)
         self._pdus.remove(PDU_ID.pack(*found.id))
         self._pdu_ids.remove(_EVENT(event_id))
         return True
@@ -254,6 +259,15 @@ class Timeline(Part[TimelineNear]):
         """The event at a place. Cost: a point read. Source: Conduit, get_pdu_from_id."""
         key = PDU_ID.pack(*pdu_id)
         return _placed(key, self._pdus.get(key))
+
+    @consistent
+    def at_many(self, room: RoomId, positions: Iterable[PduCount]) -> list[StoredEvent | None]:
+        """The events at places of a room, in their order: of a search. Cost: one bulk read."""
+        short_room = self._near.rooms.short.room(room)
+        if short_room is None:
+            return [None for _ in positions]
+        keys = [PDU_ID.pack(short_room, position) for position in positions]
+        return list(map(_placed, keys, self._pdus.get_many(keys)))
 
     def outlier(self, event_id: EventId) -> StoredEvent | None:
         """An event that is known and in no timeline. Source: Conduit, get_outlier_pdu."""
@@ -347,16 +361,6 @@ class Timeline(Part[TimelineNear]):
         newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
         events, limited = _cut(newest, limit)
         return TimelineSlice(events[::-1], limited)
-
-
-def _with_relations(new: JsonObject, old: JsonObject) -> JsonObject:
-    """``new`` with the notes of the store's own that ``old`` has."""
-    noted = old.get("unsigned")
-    if not isinstance(noted, dict) or "m.relations" not in noted:
-        return new
-    unsigned = new.get("unsigned")
-    kept = unsigned if isinstance(unsigned, dict) else {}
-    return new | {"unsigned": kept | {"m.relations": noted["m.relations"]}}
 
 
 def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:

@@ -8,9 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from conduitstore.codec.values import pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -23,27 +22,6 @@ _ROOM = TREES["userroomid_notificationcount"].key
 _THREAD = TREES["userroomthreadid_notificationcount"].key
 _READ = TREES["roomuserid_lastnotificationread"].key.pack
 _MAIN = ThreadId("main")
-
-
-class Joined(Protocol):
-    """Who is in which room."""
-
-    def rooms_joined(self, user: UserId) -> list[RoomId]: ...
-    def is_joined(self, user: UserId, room: RoomId) -> bool: ...
-
-
-class RoomParts(Protocol):
-    """The parts of rooms."""
-
-    @property
-    def members(self) -> Joined: ...
-
-
-class CountersNear(Near, Protocol):
-    """The members that shared rooms are made of."""
-
-    @property
-    def rooms(self) -> RoomParts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +51,7 @@ class RoomUnread:
         return Unread(sum(u.notifications for u in every), sum(u.highlights for u in every))
 
 
-class UserCounters(Part[CountersNear]):
+class UserCounters(Part[Near]):
     """Trees: two counters by room and two by thread, and ``roomuserid_lastnotificationread``."""
 
     _notifications = TreeOf("userroomid_notificationcount")
@@ -167,20 +145,6 @@ class UserCounters(Part[CountersNear]):
         Source: Conduit, last_notification_read, which reads it among the highlights.
         """
         return Count(_number(self._reads, _READ(room, user)))
-
-    @consistent
-    def shared_rooms(self, users: Collection[UserId]) -> list[RoomId]:
-        """The rooms that all of ``users`` are in; none for no users.
-
-        Cost: a scan of the first user's rooms, and a point read for each and each other user.
-        Source: Conduit, get_shared_rooms, which panics on an empty list.
-        """
-        members, given = self._near.rooms.members, _users(users)
-        return [
-            room
-            for room in (members.rooms_joined(given[0]) if given else [])
-            if all(members.is_joined(user, room) for user in given[1:])
-        ]
 
 
 def _number(tree: Tree, key: bytes) -> int:

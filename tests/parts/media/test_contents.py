@@ -37,6 +37,23 @@ def test_files_are_deleted_after_their_commit_and_not_inside_one(store, put):
     assert store.beside.files.size(content[0]) == 7
 
 
+def test_bytes_are_put_and_read_as_long_as_a_row_speaks_of_them(store):
+    contents = store.media.contents
+    file, size_bytes = contents.put([b"con", b"tent"])
+    assert (file, size_bytes) == (name_of(b"content"), 7) == contents.put([b"content"])
+    assert contents.open(file) is None
+    store.media.files.create(ONE, file, size_bytes)
+    with contents.open(file) as reader:
+        store.media.retention.purge([ONE])
+        assert contents.open(file) is None  # Dropped, and not deleted yet.
+        assert contents.delete_files() == 1
+        assert reader.read() == b"content"
+    with conduitstore.open(":memory:") as without:
+        for call in (lambda: without.media.contents.put([b"x"]), lambda: contents.put(b"x")):
+            with pytest.raises(InvalidArgumentError):
+                call()
+
+
 def test_a_file_that_comes_again_before_it_is_deleted_stays(store, put):
     store.media.files.create(ONE, *put(b"content"))
     store.media.retention.purge([ONE])

@@ -1,0 +1,1 @@
+"""The workloads, how they are timed, and how the times are told."""

@@ -1,0 +1,49 @@
+"""Changes of one dirty leaf in place, and where a leaf may be cut."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from .leaf import ENTRY_OVERHEAD_BYTES, Leaf
+
+_stored = dict.get  # of BlobEntries too, for which get() would read the value
+
+
+def insert_into(leaf: Leaf, key: bytes, value: bytes) -> int:
+    """Set one entry in place; gives how much more memory the leaf takes now."""
+    keys, entries = leaf.keys, leaf.entries
+    assert keys is not None
+    assert entries is not None
+    old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
+    entries[key] = value  # Before the key: a point reader looks only here.
+    if old is None:
+        insort(keys, key)
+        added_bytes = len(key) + len(value)
+        leaf.size_bytes += added_bytes
+        return added_bytes + ENTRY_OVERHEAD_BYTES
+    added_bytes = len(value) - len(old)
+    leaf.size_bytes += added_bytes
+    return added_bytes
+
+
+def remove_from(leaf: Leaf, key: bytes) -> int:
+    """Remove one entry in place; 0 if it was not there, else as :func:`insert_into`."""
+    keys, entries = leaf.keys, leaf.entries
+    assert keys is not None
+    assert entries is not None
+    old = _stored(entries, key)
+    if old is None:
+        return 0
+    del keys[bisect_left(keys, key)]
+    del entries[key]
+    removed_bytes = len(key) + len(old)
+    leaf.size_bytes -= removed_bytes
+    return -removed_bytes - ENTRY_OVERHEAD_BYTES
+
+
+def separator(left: bytes, right: bytes) -> bytes:
+    """The shortest key above ``left`` and not above ``right``: short ones keep the index small."""
+    for position, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return right[: position + 1]
+    return right[: len(left) + 1]
