@@ -1,4 +1,4 @@
-"""Interrupts at every moment at which Python notices one: behind a call, at a loop's turn, at entry.
+"""Interrupts at every moment at which Python notices one: behind calls, at loops' turns, at entry.
 
     at = 0
     while interrupted(action, at := at + 1, KeyboardInterrupt):
@@ -7,7 +7,9 @@
 What comes at such a moment is an exception (a signal's handler raised it, or there was no memory),
 or some code of its own: a finalizer that the collector runs. Only moments inside the engine count.
 Python 3.11 to 3.13 look for signals behind calls, where loops turn and where functions begin, and
-nowhere else: a lock that ``with`` takes in one call into C is never left between the two.
+nowhere else: a lock that ``with`` takes in one call into C is never left between the two. What is
+raised here comes an instruction later, so a moment at which that would be behind the end of the
+``try`` or ``with`` that it belongs to is passed over.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Interrupter:
         self.where = ""
         self._at = at
         self._happening = happening
-        self._codes: dict[CodeType, bytes] = {}
+        self._codes: dict[CodeType, tuple[bytes, list[int]]] = {}
 
     @property
     def has_struck(self) -> bool:
@@ -57,17 +59,18 @@ class Interrupter:
         code = frame.f_code
         if self.has_struck or not code.co_filename.startswith(ENGINE):
             return None
-        ops = self._codes.get(code)
-        if ops is None:
-            ops = self._codes[code] = code.co_code
+        if code not in self._codes:
+            self._codes[code] = code.co_code, _handlers(code)
+        ops, handlers = self._codes[code]
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         last = -1
 
         def inside(frame: FrameType, event: str, _arg: Any) -> Any:
             nonlocal last
             if event == "opcode":
-                before, last = last, ops[frame.f_lasti]
-                if before in _NOTICES and not self.has_struck:
+                before, last = last, frame.f_lasti
+                noticed = before >= 0 and ops[before] in _NOTICES
+                if noticed and handlers[before] == handlers[last] and not self.has_struck:
                     self._moment(frame)
             return inside
 
@@ -82,3 +85,11 @@ class Interrupter:
                 raise happening
             sys.settrace(None)
             happening()
+
+
+def _handlers(code: CodeType) -> list[int]:
+    """For each byte of the code: where an exception there is caught; -1: nowhere."""
+    found = [-1] * len(code.co_code)
+    for entry in dis.Bytecode(code).exception_entries:  # type: ignore[attr-defined]
+        found[entry.start : entry.end] = [entry.target] * (entry.end - entry.start)
+    return found

@@ -7,19 +7,25 @@ each moment, without it one in so many.
 import gc
 import logging
 import os
+from contextlib import suppress
+from importlib import import_module
 
 import pytest
 
 from conduitstore.engine import Batch, embedded
-from conduitstore.engine.embedded.forest import Forest
-from conduitstore.errors import ClosedError, ConduitStoreError, PoisonedError
+from conduitstore.errors import (
+    ClosedError,
+    InvalidArgumentError,
+    PoisonedError,
+    StoreFullError,
+)
 from conduitstore.testing.crash import content
 from conduitstore.testing.damage import disk_of, image_of
 from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.interrupts import Interrupter
 from conduitstore.testing.locks import Lonely, replaced_locks
 
-EVERY = int(os.environ.get("INTERRUPT_EVERY", "13"))
+EVERY = int(os.environ.get("INTERRUPT_EVERY", "37"))
 KEYS = [bytes([number]) for number in range(20)]
 SETTINGS = {
     "flush_every_ms": None,
@@ -56,7 +62,7 @@ def _prepared():
 IMAGE = _prepared()
 
 
-# What is interrupted --------------------------------------------------------------------------------
+# What is interrupted ------------------------------------------------------------------------------
 
 
 def put(db):
@@ -190,8 +196,10 @@ def check_whole_or_latched(disk, db, lawful):
         db.checkpoint()
         assert list(db.verify()) == []
         db.close()
-    else:
+    elif disk.calls_total % 2:
         disk.kill()
+    else:
+        db.close()  # Lets go of the directory, once more if it was interrupted amid that.
     with replaced_locks(Lonely), open_on(disk) as again:
         found = content(again)
         assert (dict(found["__default__"]).get(b"probe") == b"1") == (outcome == "whole")
@@ -207,9 +215,9 @@ def without_probe(found):
     return found | {"__default__": rows}
 
 
-def interrupted_everywhere(action, error, faults):
+def interrupted_everywhere(action, error, faults, begin=1, every=EVERY):
     lawful = after(action)
-    at = 1 + hash(action.__name__) % 3 if EVERY > 1 else 1
+    at = begin
     while True:
         disk, db = store()
         interrupter = Interrupter(at, error)
@@ -217,9 +225,9 @@ def interrupted_everywhere(action, error, faults):
             interrupter.run(lambda db=db: action(db))
         except error:
             pass
-        except ConduitStoreError as seen:
-            # Only where the interrupt was that error's cause.
-            assert isinstance(seen.__cause__ or seen.__context__, error), seen
+        except (PoisonedError, StoreFullError) as seen:
+            if not isinstance(seen.__cause__ or seen.__context__, error):
+                raise
         if not interrupter.has_struck:
             db.abandon()
             return
@@ -228,7 +236,62 @@ def interrupted_everywhere(action, error, faults):
         except BaseException as wrong:
             wrong.add_note(f"{action.__name__} at moment {at}, {interrupter.where}")
             raise
-        at += EVERY
+        at += every
+
+
+def moments_of(action):
+    """How many there are."""
+    _, db = store()
+    interrupter = Interrupter(1 << 30, KeyboardInterrupt)
+    interrupter.run(lambda: action(db))
+    db.abandon()
+    return interrupter.moments_total
+
+
+def test_an_interrupted_sync_leaves_no_lock_behind(faults):
+    """Once it did where it came right behind the taking, or amid the giving back."""
+    interrupted_everywhere(flush, KeyboardInterrupt, faults, every=1)
+
+
+def test_a_close_that_is_interrupted_at_its_very_end_has_closed(faults):
+    """Once writes were taken again behind the generation that says that all is clean."""
+    begin = moments_of(close) - 60
+    interrupted_everywhere(close, KeyboardInterrupt, faults, begin, every=1)
+    assert faults["closed"] > 50
+
+
+def test_a_tree_whose_making_is_interrupted_is_undone(faults):
+    """Once what was interrupted ended in a KeyError."""
+
+    def make(db):
+        db.transaction(lambda tx: tx.transaction(lambda inner: inner.open_tree("new")))
+
+    interrupted_everywhere(make, KeyboardInterrupt, faults, every=1)
+
+
+def verified(disk):
+    return list(embedded.verify("store", files=disk))
+
+
+def read_all(disk):
+    return content(open_on(disk))
+
+
+@pytest.mark.parametrize(
+    ("module", "use"), [("claims", verified), ("segment", read_all), ("manifest", read_all)]
+)
+def test_too_little_memory_is_no_damage(monkeypatch, module, use):
+    """Once it was told as a file that is damaged."""
+    disk, db = store()
+    db.abandon()
+    found = import_module(f"conduitstore.engine.embedded.{module}")
+
+    def fail(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(found, "decode_leaf" if module != "manifest" else "unpacked", fail)
+    with pytest.raises(MemoryError):
+        use(disk)
 
 
 @pytest.mark.slow
@@ -236,3 +299,59 @@ def interrupted_everywhere(action, error, faults):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_interrupted_at_every_moment(action, error, faults):
     interrupted_everywhere(action, error, faults)
+
+
+# Finalizers, which the collector runs at any moment -----------------------------------------------
+
+
+class Cycle:
+    """Garbage that only the collector finds; what it holds goes when it does."""
+
+    def __init__(self, *held):
+        self.held, self.me = held, self
+
+
+def drop_garbage(db):
+    """An iterator in its middle, a snapshot, a subscriber, and a store that nobody closed."""
+    items = db.range()
+    next(items)
+    other = embedded.open("other", files=SimulatedDisk(), flush_every_ms=None)
+    Cycle(items, db.snapshot(), db.watch_prefix(b""), other.range(), other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", [*WRITES, *OTHERS], ids=lambda action: action.__name__)
+def test_collected_at_every_moment(action, faults):
+    """Iterators, snapshots and stores end amid anything; what others finalize may read by key."""
+    before, wanted = after(action)
+    rows, later = dict(before["__default__"]), dict(wanted["__default__"])
+    at = 1
+    gc.disable()
+    try:
+        while True:
+            disk, db = store()
+            view, seen = db.snapshot(), []
+            drop_garbage(db)
+
+            def finalize(db=db, view=view, seen=seen):
+                gc.collect()
+                with suppress(InvalidArgumentError, ClosedError):  # Amid a transaction, or a close.
+                    for key in (KEYS[1], KEYS[6], KEYS[19]):
+                        assert view.get(key) == rows[key]
+                        seen.append((key, db.get(key)))
+
+            interrupter = Interrupter(at, finalize)
+            interrupter.run(lambda db=db: action(db))
+            assert all(value in (rows[key], later.get(key)) for key, value in seen)
+            if not interrupter.has_struck:
+                return
+            faults["finalized"] += 1
+            if action is not close:
+                assert content(db) == wanted
+            disk.kill()
+            db.abandon()
+            with replaced_locks(Lonely), open_on(disk) as again:
+                assert content(again) == wanted
+            at += 3 * EVERY
+    finally:
+        gc.enable()
