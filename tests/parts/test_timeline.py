@@ -151,8 +151,8 @@ def test_since_gives_the_newest_and_says_when_there_are_more(store, timeline, me
     found = timeline.since(ROOM, places[0], upto, 3)
     assert bodies(found.events) == ["message 2", "message 3", "message 4"]
     assert found.limited
-    assert found.prev_batch == str(places[2])
-    older, _ = timeline.page(ROOM, found.prev_batch, "b", 2)
+    assert found.events[0].position == places[2]
+    older, _ = timeline.page(ROOM, str(places[2]), "b", 2)
     assert bodies(older) == ["message 1", "message 0"]
     found = timeline.since(ROOM, places[1], upto, 3)
     assert bodies(found.events) == ["message 2", "message 3", "message 4"]
@@ -165,7 +165,6 @@ def test_since_gives_the_newest_and_says_when_there_are_more(store, timeline, me
         nothing = timeline.since(ROOM, since, until, 5)
         assert nothing.events == []
         assert not nothing.limited
-        assert nothing.prev_batch is None
     assert timeline.since("!unknown:x", 0, upto, 5).events == []
 
 
@@ -236,3 +235,15 @@ def test_a_syncing_reader_misses_no_event(store, message):
     assert len(seen) == len(set(seen)) == writers_total * each
     walked, _ = store.rooms.timeline.page(ROOM, None, "f", 1_000)
     assert seen == [event.event_id for event in walked]
+
+
+def test_an_event_as_somebody_sees_it(store, message):
+    pdu = message(unsigned={"transaction_id": "t", "prev_content": {}}, origin_server_ts=1_000)
+    store.rooms.timeline.append(pdu, "$1", ROOM)
+    event = store.rooms.timeline.get("$1")
+    own = event.seen_by("@a:one.test", 1_250)
+    assert own["unsigned"] == {"transaction_id": "t", "prev_content": {}, "age": 250}
+    assert event.seen_by("@b:one.test", 900)["unsigned"] == {"prev_content": {}, "age": 0}
+    assert event.pdu["unsigned"] == pdu["unsigned"]  # What is stored is nobody's view.
+    store.rooms.timeline.append(message(), "$2", ROOM)
+    assert store.rooms.timeline.get("$2").seen_by("@b:one.test", 1_000)["unsigned"] == {"age": 0}

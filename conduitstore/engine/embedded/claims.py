@@ -19,7 +19,7 @@ from .blob import decode_blob
 from .files import Directory, File
 from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_frame, decode_header
 from .leaf import BlobReference, decode_leaf
-from .manifest import Generation, LeafRow, generations
+from .manifest import Generation, LeafRow, generations, segments_of
 from .segment import KIND
 
 
@@ -86,7 +86,7 @@ class Claim:
     @property
     def segments(self) -> set[int]:
         """The numbers of those that it and its blobs lie in."""
-        return {self.row[0], *self.row[5::2]}
+        return segments_of(self.row)
 
 
 def claims_of(generation: Generation) -> dict[int, dict[int, Claim]]:
@@ -115,6 +115,7 @@ class Subject:
     segments: set[int]  # of this generation and the one before
     ends: dict[str, int] = field(default_factory=dict)  # of files that are still written to
     pinned: dict[int, File] = field(default_factory=dict)  # segments that may be unlinked meanwhile
+    is_newest: bool = True  # the generation; else there is a newer one that nobody can read
 
 
 class Places:

@@ -355,9 +355,9 @@ class Forest:
             return root
         if (len(left) + len(right)) * 2 > self._leaf_entries_max:
             return root
-        merged = self._leaf_of(left + right, left_entries | right_entries)
-        if merged.size_bytes * 2 > self._leaf_bytes_max:
+        if sum(one.size_bytes for one in pair) * 2 > self._leaf_bytes_max:
             return root
+        merged = self._leaf_of(left + right, left_entries | right_entries)
         self.dirty_bytes += sum(one.memory_bytes for one in pair if one.location is not None)
         root = index.splice(root, right[0], [])
         return index.splice(root, left[0], [(b"", merged)])

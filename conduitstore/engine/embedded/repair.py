@@ -14,28 +14,27 @@ is overwritten. What no copy has stays as it was, and is reported.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count as counting
 
 import zstandard
 
-from conduitstore.errors import InvalidArgumentError
 from conduitstore.operations import Damage, OnRead
 
 from . import names
 from .blob import entries_of
 from .cache import Cache
 from .checkpoint import row_of
-from .claims import Claim, Subject, claims_of, generation_before
+from .claims import Claim, Subject, claims_of
+from .closed import check_store, subject_of
 from .copies import Copies, Entries
-from .files import Directory, FileSystem
+from .files import FileSystem
 from .leaf import Leaf, payload_bytes
 from .leafwriter import LeafWriter
-from .manifest import Manifest, read_manifest, segments_in
+from .manifest import Manifest
 from .pieces import ignore
-from .recovery import check_ours, last_number_of, lock_directory, newest_manifest
+from .recovery import last_number_of, lock_directory
 from .verify import verify
 
 Mended = list[tuple[Claim, Entries]]
@@ -59,57 +58,20 @@ class Repair:
         return f"{self.damage}; {f'repaired from {self.source}' if self.source else 'not repaired'}"
 
 
-def verify_directory(filesystem: FileSystem, path: str, on_read: OnRead) -> Iterator[Damage]:
-    """:func:`.verify.verify` for a store that is not open; it may be too damaged to be."""
-    directory = _ours(filesystem, path, writes=False)
-    lock = lock_directory(directory)
-    try:
-        yield from verify(_subject(directory, on_read))
-    finally:
-        lock.close()
-
-
 def repair(filesystem: FileSystem, path: str, backup: str | None, on_read: OnRead) -> list[Repair]:
     """Mend what can be mended; gives every damage there was."""
-    directory = _ours(filesystem, path, writes=True)
+    directory = check_store(filesystem, path, writes=True)
     lock = lock_directory(directory)
     try:
-        subject = _subject(directory, on_read)
-        other = (
-            _subject(_ours(filesystem, backup, writes=False), ignore)
-            if backup is not None
-            else None
-        )
+        subject, other = subject_of(directory, on_read), None
+        if backup is not None:
+            other = subject_of(check_store(filesystem, backup, writes=False), ignore)
         repairs, mended = _mend(subject, Copies(subject, other), list(verify(subject)))
         if mended:
             _publish(subject, mended)
         return repairs
     finally:
         lock.close()
-
-
-def _ours(filesystem: FileSystem, path: str, *, writes: bool) -> Directory:
-    directory = filesystem.directory(path)
-    if directory is None or not check_ours(directory, writes=writes):
-        raise InvalidArgumentError(f"there is no store at {path}")
-    return directory
-
-
-def _subject(directory: Directory, on_read: OnRead) -> Subject:
-    """What a directory is meant to hold, by its newest manifest."""
-    header, generation = read_manifest(directory, newest_manifest(directory.names()))
-    subject = Subject(
-        directory,
-        header.store_id,
-        generation,
-        on_read,
-        files=directory.names(),
-        segments=segments_in(generation.leaves),
-    )
-    before = generation_before(subject)
-    if before is not None:
-        subject.segments |= segments_in(before.leaves)
-    return subject
 
 
 def _mend(subject: Subject, copies: Copies, found: list[Damage]) -> tuple[list[Repair], Mended]:

@@ -220,10 +220,11 @@ class _Segments:
 
     def _unused(self) -> Iterator[Damage]:
         """Damaged places that take neither a leaf nor a blob."""
+        use = ", and nothing in use" if self._subject.is_newest else ""
         for name, (offset, size_bytes) in self._gaps:
             end = offset + size_bytes
             if not any(name == file and offset <= at < end for file, at in self._blobs_lost):
-                yield Damage(name, offset, size_bytes, "no whole frame, and nothing in use")
+                yield Damage(name, offset, size_bytes, f"no whole frame{use}")
 
 
 # Headers ------------------------------------------------------------------------------------------

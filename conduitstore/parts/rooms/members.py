@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conduitstore.codec.events import membership_in, stripped_state_in
+from conduitstore.codec.ids import server_of
 from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import EMPTY, pack_json_objects, pack_u64, unpack_json, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -91,7 +92,10 @@ class Members(Part[Near]):
     def mark_invited(
         self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
     ) -> Count:
-        """The user has an open invite, shown with ``stripped_state``. Source: mark_as_invited."""
+        """The user has an open invite, shown with ``stripped_state``.
+
+        Source: Conduit, mark_as_invited.
+        """
         return self._move(user, room, "invite", pack_json_objects(stripped_state))
 
     @atomic
@@ -185,19 +189,19 @@ class Members(Part[Near]):
         return next((m for m in _MEMBERSHIPS if self._trees(m)[0].contains_key(key)), None)
 
     def is_joined(self, user: UserId, room: RoomId) -> bool:
-        """Source: Conduit, is_joined; the others likewise."""
+        """Whether the user is in the room. Source: Conduit, is_joined."""
         return self._joined.contains_key(_BY_USER.pack(user, room))
 
     def is_invited(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user has an open invite."""
+        """Whether the user has an open invite. Source: Conduit, is_invited."""
         return self._invited.contains_key(_BY_USER.pack(user, room))
 
     def is_knocked(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user's knock is open."""
+        """Whether the user's knock is open. Source: Conduit, is_knocked."""
         return self._knocked.contains_key(_BY_USER.pack(user, room))
 
     def is_left(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user left and did not forget the room."""
+        """Whether the user left and did not forget the room. Source: Conduit, is_left."""
         return self._left.contains_key(_BY_USER.pack(user, room))
 
     def once_joined(self, user: UserId, room: RoomId) -> bool:
@@ -208,7 +212,7 @@ class Members(Part[Near]):
     def change(self, user: UserId, room: RoomId, membership: Membership) -> RoomChange | None:
         """An invite, knock or leave with its count and events; None where it does not hold.
 
-        Source: Conduit, invite_state, knock_state, left_state and the get_..._count of each.
+        Source: Conduit, invite_state, knock_state and left_state.
         """
         rows, _ = self._trees(_with_events(membership))
         value = rows.get(_BY_USER.pack(user, room))
@@ -217,11 +221,10 @@ class Members(Part[Near]):
     def count(self, user: UserId, room: RoomId, membership: Membership) -> Count | None:
         """When the user came to be that; None where it does not hold.
 
-        Source: Conduit, get_invite_count and its like; the forks, get_joined_count.
+        Source: Conduit, get_invite_count, get_knock_count and get_left_count; the forks,
+        get_joined_count.
         """
-        _, counts = self._trees(membership)
-        value = counts.get(_BY_ROOM.pack(room, user))
-        return None if value is None else Count(unpack_u64(counts.name, value))
+        return self.count_many([user], room, membership)[0]
 
     @consistent
     def invite_sender(self, user: UserId, room: RoomId) -> UserId | None:
@@ -293,6 +296,22 @@ class Members(Part[Near]):
         ]
 
     # A room's users and servers -----------------------------------------------------------------
+    def count_many(
+        self, users: Sequence[UserId], room: RoomId, membership: Membership
+    ) -> list[Count | None]:
+        """When each came to be that; None where it does not hold. Cost: one bulk read."""
+        _, counts = self._trees(membership)
+        values = counts.get_many([_BY_ROOM.pack(room, user) for user in users])
+        return [None if v is None else Count(unpack_u64(counts.name, v)) for v in values]
+
+    def arrivals(self, room: RoomId, membership: Membership) -> list[tuple[Count, UserId]]:
+        """When each of them came to be that, the first first. Cost: one scan of them."""
+        _, counts = self._trees(membership)
+        rows = counts.scan_prefix(_BY_ROOM.prefix(room))
+        return sorted(
+            (Count(unpack_u64(counts.name, value)), _BY_ROOM.unpack(key)[1]) for key, value in rows
+        )
+
     def joined_members(self, room: RoomId) -> list[UserId]:
         """Who is in the room. Source: Conduit, room_members."""
         return _second(self._joined_counts, room)
@@ -352,14 +371,6 @@ class Members(Part[Near]):
 _MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
 
 
-def server_of(user: UserId) -> ServerName:
-    """The server a user id names."""
-    server = user.partition(":")[2]
-    if not server:
-        raise InvalidArgumentError(f"not a user id: {shown(user)}")
-    return ServerName(server)
-
-
 def _with_events(membership: Membership) -> Membership:
     if membership not in _MEMBERSHIPS[1:]:
         raise InvalidArgumentError(
@@ -385,8 +396,5 @@ def _total(tree: Tree, key: bytes) -> int:
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
     total = _total(tree, key) + change
-    if total:
-        tree.insert(key, pack_u64(total))
-    else:
-        tree.remove(key)
+    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
     return total

@@ -68,10 +68,12 @@ class Purged:
 
     Attributes:
         total: how many events went.
+        looked_at: how many events are old enough.
         next: where to go on; None when the room is through.
     """
 
     total: int
+    looked_at: int
     next: RetentionCursor | None
 
 
@@ -101,7 +103,7 @@ class MessageRetention(Part[RetentionNear]):
         places = rooms.timestamps.before(room, before_ms, limit, start)
         short_room = rooms.short.room(room)
         if short_room is None:
-            return Purged(0, None)
+            return Purged(0, 0, None)
         needed = set(rooms.state.forward_extremities(room))
         last = rooms.timeline.last_position(room)
         total = 0
@@ -111,4 +113,4 @@ class MessageRetention(Part[RetentionNear]):
                 continue
             if "state_key" not in event.pdu and event.event_id not in needed:
                 total += rooms.timeline.remove(event.event_id)
-        return Purged(total, places[-1] if len(places) == limit else None)
+        return Purged(total, len(places), places[-1] if len(places) == limit else None)

@@ -8,7 +8,7 @@ left out; its id is not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -113,9 +113,14 @@ class StateAccessor(Part[AccessorNear]):
         return dict(map(unpack_entry, self._near.rooms.state_compressor.entries(state)))
 
     @consistent
-    def full_ids(self, state: ShortStateHash) -> dict[StateKey, EventId]:
-        """All of a state. Source: Conduit, state_full_ids; the forks, state_keys_with_ids."""
-        return self._named(self._near.rooms.state_compressor.entries(state))
+    def full_ids(
+        self, state: ShortStateHash, wanted: Callable[[StateKey], bool] | None = None
+    ) -> dict[StateKey, EventId]:
+        """All of a state, or what is ``wanted`` of it.
+
+        Source: Conduit, state_full_ids; the forks, state_keys_with_ids.
+        """
+        return self._named(self._near.rooms.state_compressor.entries(state), wanted)
 
     @consistent
     def full(self, state: ShortStateHash) -> dict[StateKey, StoredEvent]:
@@ -207,7 +212,7 @@ class StateAccessor(Part[AccessorNear]):
 
     @consistent
     def room_event_id(self, room: RoomId, type: str, state_key: str) -> EventId | None:
-        """Source: Conduit, room_state_get_id."""
+        """The event under a type and state key now. Source: Conduit, room_state_get_id."""
         state = self._near.rooms.state.current(room)
         return None if state is None else self.event_id(state, type, state_key)
 
@@ -218,11 +223,11 @@ class StateAccessor(Part[AccessorNear]):
         return {} if state is None else self.get_many(state, keys)
 
     def room_get(self, room: RoomId, type: str, state_key: str) -> StoredEvent | None:
-        """Source: Conduit, room_state_get."""
+        """The event under a type and state key now. Source: Conduit, room_state_get."""
         return self.room_get_many(room, [(type, state_key)]).get((type, state_key))
 
     def room_content(self, room: RoomId, type: str, state_key: str) -> JsonObject | None:
-        """Source: the forks, room_state_get_content."""
+        """That event's content. Source: the forks, room_state_get_content."""
         return _content(self.room_get(room, type, state_key))
 
     # Well-known content -------------------------------------------------------------------------
@@ -231,27 +236,30 @@ class StateAccessor(Part[AccessorNear]):
         return self.room_content(room, "m.room.member", user)
 
     def is_encrypted(self, room: RoomId) -> bool:
-        """Source: the forks, is_encrypted_room."""
+        """Whether it says that it is encrypted. Source: the forks, is_encrypted_room."""
         return self.room_event_id(room, "m.room.encryption", "") is not None
 
     def name(self, room: RoomId) -> str | None:
-        """Source: the forks, get_name; the others below likewise."""
+        """The room's name. Source: the forks, get_name."""
         return self._text(room, "m.room.name", "name")
 
     def topic(self, room: RoomId) -> str | None:
-        """What the room is about."""
+        """What the room is about. Source: the forks, get_room_topic."""
         return self._text(room, "m.room.topic", "topic")
 
     def avatar(self, room: RoomId) -> str | None:
-        """The room's picture, as an mxc:// address."""
+        """The room's picture, as an mxc:// address. Source: the forks, get_avatar."""
         return self._text(room, "m.room.avatar", "url")
 
     def canonical_alias(self, room: RoomId) -> str | None:
-        """The alias the room wants to be called by."""
+        """The alias the room wants to be called by. Source: the forks, get_canonical_alias."""
         return self._text(room, "m.room.canonical_alias", "alias")
 
     def room_type(self, room: RoomId) -> str | None:
-        """What kind of room: ``m.space``, or None for a plain one."""
+        """What kind of room: ``m.space``, or None for a plain one.
+
+        Source: the forks, get_room_type.
+        """
         return self._text(room, "m.room.create", "type")
 
     def room_version(self, room: RoomId) -> str | None:
@@ -260,7 +268,7 @@ class StateAccessor(Part[AccessorNear]):
         return None if create is None else str(create.get("room_version", "1"))
 
     def join_rule(self, room: RoomId) -> str | None:
-        """Who may come in."""
+        """Who may come in. Source: the forks, get_join_rules."""
         return self._text(room, "m.room.join_rules", "join_rule")
 
     def history_visibility(self, room: RoomId) -> str:
@@ -268,7 +276,7 @@ class StateAccessor(Part[AccessorNear]):
         return self._text(room, "m.room.history_visibility", "history_visibility") or "shared"
 
     def guest_can_join(self, room: RoomId) -> bool:
-        """Whether guests may come in."""
+        """Whether guests may come in. Source: the forks, guest_can_join."""
         return self._text(room, "m.room.guest_access", "guest_access") == "can_join"
 
     def power_levels(self, room: RoomId) -> JsonObject | None:
@@ -281,13 +289,20 @@ class StateAccessor(Part[AccessorNear]):
         return found if isinstance(found, str) and found else None
 
     # Loading ------------------------------------------------------------------------------------
-    def _named(self, entries: Collection[StateEntry]) -> dict[StateKey, EventId]:
+    def _named(
+        self, entries: Collection[StateEntry], wanted: Callable[[StateKey], bool] | None = None
+    ) -> dict[StateKey, EventId]:
         pairs = [unpack_entry(entry) for entry in entries]
         short = self._near.rooms.short
         keys = short.state_key_id_many([key for key, _ in pairs])
-        events = short.event_id_many([event for _, event in pairs])
-        named = {k: e for k, e in zip(keys, events, strict=True) if k is not None and e is not None}
-        if len(named) != len(pairs):
+        found = {k: e for k, (_, e) in zip(keys, pairs, strict=True) if k is not None}
+        if len(found) != len(pairs):
+            raise CorruptedError("shortstatehash_statediff", 0, "it holds numbers of no id")
+        if wanted is not None:
+            found = {key: event for key, event in found.items() if wanted(key)}
+        events = short.event_id_many(list(found.values()))
+        named = {k: e for k, e in zip(found, events, strict=True) if e is not None}
+        if len(named) != len(found):
             raise CorruptedError("shortstatehash_statediff", 0, "it holds numbers of no id")
         return named
 
