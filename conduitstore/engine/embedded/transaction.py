@@ -293,7 +293,8 @@ class Transaction(DraftTree):
             else:
                 writes[key] = before
         while len(self._created) > created_total:
-            del self._trees[self._created.pop()]
+            # An interrupt may have come before the tree was among them.
+            self._trees.pop(self._created.pop(), None)
         self._count = count
 
     def end(self) -> None:
