@@ -117,7 +117,7 @@ def append_whole(file: File, data: bytes, end: int) -> None:
         while written < len(data):
             taken = file.append(data[written:] if written else data)
             if taken <= 0:
-                raise OSError(errno.EIO, "a write took nothing", file.name)
+                raise OSError(errno.EIO, "a write took nothing", file.name)  # noqa: TRY301 - handled as those of the system
             written += taken
     except OSError as error:
         if error.errno not in FULL_ERRORS:
