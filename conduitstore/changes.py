@@ -112,6 +112,9 @@ class Changes:
         A plain function: it has registered when it returns, before anything is awaited. Cancelling
         what it returns frees everything.
 
+        ``since`` is the next token of the answer that had nothing to tell. From the token of the
+        request, a change that is no news to the device would wake it again at once, for ever.
+
         Returns:
             An awaitable: True when there may be a change (look again, it may be spurious), False
             when ``timeout_ms`` passed or the store was closed.
@@ -120,7 +123,7 @@ class Changes:
             InvalidArgumentError: not called on an event loop, or an argument is of no use.
 
         Cost: one scan of the user's rooms, here on the loop, and a dictionary entry or two for
-        each room.
+        each room. Source: Conduit, watch and wait_for_update.
         """
         check_u64(since)
         timeout_s = _timeout_s(timeout_ms)

@@ -177,7 +177,10 @@ class Operations(Protocol):
         """What opening had to mend. False, and one quiet line of text, where nothing was."""
 
     def stats(self) -> Stats:
-        """Sizes and positions. Cost: no entry is read; the embedded engine walks its index."""
+        """Sizes and positions, of files and of memory.
+
+        Cost: no entry is read; the embedded engine walks its index. Source: Conduit, memory_usage.
+        """
 
     def size_on_disk(self) -> int:
         """Bytes of all its files; 0 for what is on no disk."""
@@ -185,7 +188,7 @@ class Operations(Protocol):
     def compact(self) -> None:
         """Give back the space of what was overwritten and deleted, and tidy what is left.
 
-        Where an engine has nothing to do, it does nothing.
+        Where an engine has nothing to do, it does nothing. Source: Conduit, cleanup.
         """
 
     def export(self, *, compression_level: int = 3) -> Iterator[bytes]:

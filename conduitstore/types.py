@@ -132,6 +132,18 @@ class StoredEvent:
     event_id: EventId
     pdu: JsonObject
 
+    def seen_by(self, user: UserId, now_ms: int) -> JsonObject:
+        """The event as a client is shown it: with its age; the transaction id is its sender's own.
+
+        ``now_ms`` is Unix milliseconds. An event that says it is from later is of age 0.
+        """
+        noted = self.pdu.get("unsigned")
+        unsigned = dict(noted) if isinstance(noted, dict) else {}
+        if self.pdu["sender"] != user:
+            unsigned.pop("transaction_id", None)
+        unsigned["age"] = max(now_ms - self.pdu["origin_server_ts"], 0)
+        return self.pdu | {"unsigned": unsigned}
+
 
 @dataclass(frozen=True, slots=True)
 class TimelineSlice:

@@ -37,8 +37,6 @@ def monotonic_ms() -> float:
 class Typing:
     """See the module. Any thread may use it.
 
-    Source: Conduit, the typing service: typing_add, typing_remove, last_typing_update, typings_all.
-
     Args:
         transaction: a store's, where counts are drawn.
         touch: called with a room after its typing changed, to wake who waits for it.
@@ -61,6 +59,8 @@ class Typing:
     def add(self, user: UserId, room: RoomId, timeout_ms: float) -> bool:
         """The user types for ``timeout_ms`` from now; at most ten minutes.
 
+        Source: Conduit, typing_add.
+
         Returns:
             False where the user was typing already: only the time is put off, and nobody woken.
         """
@@ -74,7 +74,7 @@ class Typing:
         return True
 
     def remove(self, user: UserId, room: RoomId) -> bool:
-        """The user stopped; False where that is no news."""
+        """The user stopped; False where that is no news. Source: Conduit, typing_remove."""
         with self._lock:
             if not self._is_typing(user, room):
                 return False
@@ -82,12 +82,15 @@ class Typing:
         return True
 
     def users(self, room: RoomId) -> list[UserId]:
-        """Who is typing in the room, those who began first first."""
+        """Who is typing in the room, those who began first first. Source: Conduit, typings_all."""
         with self._lock:
             return [user for user in self._until_ms.get(room, ()) if self._is_typing(user, room)]
 
     def last_update(self, room: RoomId) -> Count:
-        """When the room's typing last changed; 0 for never since the store was opened."""
+        """When the room's typing last changed; 0 for never since the store was opened.
+
+        Source: Conduit, last_typing_update.
+        """
         with self._lock:
             return self._updates.get(room, Count(0))
 

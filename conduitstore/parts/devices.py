@@ -101,9 +101,9 @@ class Devices(Part[DevicesNear]):
     ) -> None:
         """Log a device in: its metadata, its token, a new device list version, in one commit.
 
-        A device of that id starts anew, and its old tokens are retired: on the platter before this
-        returns. Without a token it only receives. ``expires_s`` is until when the token works, Unix
-        seconds; default: until it is retired.
+        A device of that id gets new metadata and keeps its keys and its queue; its old tokens are
+        retired, on the platter before this returns. Without a token it only receives. ``expires_s``
+        is until when the token works, Unix seconds; default: until it is retired.
         Source: Conduit, create_device.
 
         Raises:
@@ -203,7 +203,7 @@ class Devices(Part[DevicesNear]):
         return self._metadata.contains_key(_DEVICE.pack(user, device))
 
     def token(self, user: UserId, device: DeviceId) -> AccessToken | None:
-        """The device's access token."""
+        """The device's access token. Source: the forks, get_token."""
         value = self._tokens.get(_DEVICE.pack(user, device))
         return None if value is None else AccessToken(unpack_text("userdeviceid_token", value))
 
@@ -247,7 +247,10 @@ class Devices(Part[DevicesNear]):
         return None if value is None else _unpack(value)
 
     def all_metadata(self, user: UserId) -> list[JsonObject]:
-        """What is known of each of the user's devices. Source: all_user_devices_metadata."""
+        """What is known of each of the user's devices.
+
+        Source: Conduit, all_user_devices_metadata.
+        """
         return [_unpack(value) for _, value in self._metadata.scan_prefix(_DEVICE.prefix(user))]
 
     @atomic

@@ -71,6 +71,7 @@ class PartOf(once[P]):
     """A part of a holder, made when it is first asked for and then a plain attribute."""
 
     def __init__(self, kind: type[P]) -> None:
+        self.kind = kind
         super().__init__(lambda holder: kind(holder.keyspace, partial(Parts, beside=holder.beside)))
 
 

@@ -165,7 +165,10 @@ class Keys(Part[KeysNear]):
         return self._cross_signing_key(user, "self_signing", allowed)
 
     def user_signing_key(self, user: UserId) -> JsonObject | None:
-        """The key that signs other users, for its owner only. Source: get_user_signing_key."""
+        """The key that signs other users, for its owner only.
+
+        Source: Conduit, get_user_signing_key.
+        """
         return self._cross_signing_key(user, "user_signing", lambda _: True)
 
     @consistent

@@ -82,7 +82,8 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
     def add(self, user: UserId, device: DeviceId, keys: Mapping[str, Key]) -> None:
         """Store a device's new keys, id to key. An id that is there keeps its turn.
 
-        Source: Conduit, add_one_time_key, which draws a count for each and bounds nothing.
+        Source: Conduit, add_one_time_key, which draws a count for each and bounds nothing; the
+        forks, add_one_time_keys.
 
         Raises:
             InvalidArgumentError: no such device, or something that is no key; none is stored.
@@ -123,7 +124,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
         """Hand out the device's oldest key, or its fallback key; None where there is neither.
 
         On the platter before it returns. Source: Conduit, take_one_time_key, which gives one key to
-        two who ask at once.
+        two who ask at once; tuwunel, take_fallback_key.
         """
         return self._claim([(user, device, algorithm)])[0]
 

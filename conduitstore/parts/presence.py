@@ -126,7 +126,10 @@ class Presences(Part[Near]):
 
     @atomic
     def remove(self, user: UserId) -> bool:
-        """Forget one user's presence; False where there was none. Source: remove_presence."""
+        """Forget one user's presence; False where there was none.
+
+        Source: the forks, remove_presence.
+        """
         self._remove_row(user)
         self._pings.remove(_USER.pack(user))
         return self._counts.remove(_USER.pack(user)) is not None

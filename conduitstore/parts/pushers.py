@@ -91,7 +91,7 @@ class Pushers(Part[PushersNear]):
     def forget_device(self, user: UserId, device: DeviceId) -> list[str]:
         """Remove the pushers that a device set; gives their pushkeys.
 
-        Source: conduwuit, which keeps devices by pushkey alone, so that of two users with one
+        The idea is conduwuit's, which keeps devices by pushkey alone, so that of two users with one
         pushkey only the last one's went.
         """
         wanted = pack_text(fold(device))

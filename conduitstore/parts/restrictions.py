@@ -118,7 +118,7 @@ class Restrictions(Part[RestrictionsNear]):
         """Note the wish that the user's events be hidden from whoever was not there yet.
 
         Gives the count of it, which orders it against events; a wish already noted keeps its own.
-        Source: tuwunel, userid_erased.
+        The tree is tuwunel's.
 
         Raises:
             InvalidArgumentError: there is no such account.

@@ -134,7 +134,8 @@ class Sending(Part[Near]):
             The rows to send; None where another thread has moved the count, so that these EDUs, or
             some, are active already.
 
-        Source: Conduit, set_latest_educount, whose EDUs were in memory only.
+        Source: Conduit, set_latest_educount, whose EDUs were in memory only; tuwunel,
+        persist_active_edus.
         """
         if check_u64(upto) < check_u64(since):
             raise InvalidArgumentError(f"an EDU count does not go back from {since} to {upto}")

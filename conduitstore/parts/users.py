@@ -228,7 +228,10 @@ class Users(Part[UsersNear]):
 
     # Users of other servers ---------------------------------------------------------------------
     def note_remote(self, user: UserId) -> None:
-        """Note a user of another server, without making an account. Source: continuwuity."""
+        """Note a user of another server, without making an account.
+
+        The tree is continuwuity's.
+        """
         key = _USER.pack(user)
         if not self._remotes.contains_key(key):  # Most were seen before: no commit for nothing.
             self._remotes.insert(key, EMPTY)
@@ -241,23 +244,29 @@ class Users(Part[UsersNear]):
         """Undo :meth:`note_remote`; False where there was nothing."""
         return self._remotes.remove(_USER.pack(user)) is not None
 
-    # Profile: None stands for "none", both ways. Source: Conduit, the operations of these names.
+    # Profile -------------------------------------------------------------------------------------
     def displayname(self, user: UserId) -> str | None:
+        """The name the user shows; None for none. Source: Conduit, displayname."""
         return _text(self._displaynames, user)
 
     def set_displayname(self, user: UserId, text: str | None) -> None:
+        """Replace it, or remove it with None. Source: Conduit, set_displayname."""
         _set(self._displaynames, user, text)
 
     def avatar_url(self, user: UserId) -> str | None:
+        """The user's picture, as an ``mxc://`` address. Source: Conduit, avatar_url."""
         return _text(self._avatar_urls, user)
 
     def set_avatar_url(self, user: UserId, text: str | None) -> None:
+        """Replace it, or remove it with None. Source: Conduit, set_avatar_url."""
         _set(self._avatar_urls, user, text)
 
     def blurhash(self, user: UserId) -> str | None:
+        """A blurred preview of the picture. Source: Conduit, blurhash."""
         return _text(self._blurhashes, user)
 
     def set_blurhash(self, user: UserId, text: str | None) -> None:
+        """Replace it, or remove it with None. Source: Conduit, set_blurhash."""
         _set(self._blurhashes, user, text)
 
 

@@ -59,7 +59,7 @@ def test_types_of_any_length(store):
 
 
 @pytest.mark.parametrize("content", [None, [], "text"])
-def test_bad_content_draws_no_count(store, content):
+def test_defect_22_bad_content_draws_no_count(store, content):
     with pytest.raises(InvalidArgumentError, match="object"):
         store.account_data.update(None, A, "m.tag", content)
     assert store.globals.next_count() == 1

@@ -118,7 +118,7 @@ async def test_what_was_written_before_waiting_is_not_missed(joined, message, wr
 
 
 @on_a_loop
-async def test_registration_happens_at_the_call(joined, message):
+async def test_defect_16_registration_happens_at_the_call(joined, message):
     await start_hub(joined)
     waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
     joined.rooms.timeline.append(message(5), "$5", ROOM)  # Nothing was awaited in between.
@@ -155,8 +155,11 @@ async def test_those_who_are_not_concerned_go_on_waiting(joined):
 
 
 @on_a_loop
-async def test_batches_and_removals_wake(joined):
+async def test_defect_16_batches_increments_and_removals_wake(joined):
     await start_hub(joined)
+    waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
+    joined.transaction(count([A], []))
+    assert await waiting is True
     joined.to_device.queue(B, A, "D", "t", {})
     waiting = joined.changes.wait(A, "D", now(joined), LONG_MS)
     joined.to_device.forget_until(A, "D", now(joined))

@@ -219,6 +219,7 @@ def test_defect_07_backfilled_relations_and_threads(store):
         roots, _ = store.rooms.threads.page(ROOM, None, 9, by=order)
         assert [e.event_id for e in roots] == ["$root"]
     assert [e.event_id for e in store.rooms.threads.page(ROOM, "0", 9, by="root")[0]] == ["$root"]
+    assert store.rooms.threads.participants(timeline.pdu_id("$root")) != []
     assert_derived_trees_follow(store)
 
 
@@ -233,6 +234,9 @@ def test_defect_08_walks_from_zero(store):
     assert timeline.neighbour(ROOM, 0, "b") is None
     assert timeline.neighbour(ROOM, 0, "f") == timeline.position("$root")
     assert timeline.page(ROOM, "0", "b", 9) == ([], None)
+    timeline.prepend_backfilled(event(), "$before", ROOM)
+    assert [e.event_id for e in timeline.page(ROOM, "0", "b", 9)[0]] == ["$before"]
+    assert [e.event_id for e in timeline.page(ROOM, "0", "f", 9)[0]] == ["$root", "$1"]
     assert store.rooms.search.find(ROOM, "x", 9, "0").positions == []
 
 

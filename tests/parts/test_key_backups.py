@@ -103,6 +103,8 @@ def test_defect_02_neighbours_are_left_alone(store, backups):
     assert backups.total(A, "1") == 0
     backups.delete(A, "1")
     assert [backups.total(A, version) for version in versions[1:]] == [3] * 11
+    kept = {ROOM: {"s": data(), "s1": data()}, OTHER: {"s": data()}}
+    assert all(backups.all_keys(A, version) == kept for version in versions[1:])
 
 
 def test_keys_come_back_as_they_were(backups):

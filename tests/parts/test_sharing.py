@@ -27,6 +27,12 @@ def test_rooms_that_users_share(sharing):
         sharing.shared_rooms(A)
 
 
+@pytest.mark.parametrize("users", [A, b"@a:x", None, 5, [[]], {A: B}])
+def test_what_is_no_list_of_users(sharing, users):
+    with pytest.raises(InvalidArgumentError):
+        sharing.shared_rooms(users)
+
+
 def test_who_sees_whom(store, sharing):
     assert sharing.user_sees_user(A, C)
     store.rooms.members.mark_left(C, ROOM)

@@ -167,23 +167,6 @@ def test_damage_is_told(store, states):
         states.entries(new)
 
 
-def test_what_nothing_names_is_collected(store, states):
-    chain = [states.save(members(30))]
-    for n in range(20):
-        chain.append(states.change(chain[-1], {member(n): f"$left{n}"}))
-    kept = {chain[4], chain[20]}
-    expected = {state: states.entries(state) for state in kept}
-    total = len(store.db.open_tree("shortstatehash_statediff"))
-    gone = states.forget_all_but(kept)
-    assert 0 < gone == total - len(store.db.open_tree("shortstatehash_statediff"))
-    assert {state: states.entries(state) for state in kept} == expected
-    assert states.number_of(expected[chain[4]]) == chain[4]
-    left = {states.diff(state).parent for state in kept} | kept
-    assert len(store.db.open_tree("statehash_shortstatehash")) >= len(left - {None})
-    again = states.change(chain[4], {NAME: "$name"})
-    assert len(states.entries(again)) == 31
-
-
 def test_racing_threads_save_one_state_once(store):
     start, found = threading.Barrier(4), []
 

@@ -235,3 +235,15 @@ def test_a_syncing_reader_misses_no_event(store, message):
     assert len(seen) == len(set(seen)) == writers_total * each
     walked, _ = store.rooms.timeline.page(ROOM, None, "f", 1_000)
     assert seen == [event.event_id for event in walked]
+
+
+def test_an_event_as_somebody_sees_it(store, message):
+    pdu = message(unsigned={"transaction_id": "t", "prev_content": {}}, origin_server_ts=1_000)
+    store.rooms.timeline.append(pdu, "$1", ROOM)
+    event = store.rooms.timeline.get("$1")
+    own = event.seen_by("@a:one.test", 1_250)
+    assert own["unsigned"] == {"transaction_id": "t", "prev_content": {}, "age": 250}
+    assert event.seen_by("@b:one.test", 900)["unsigned"] == {"prev_content": {}, "age": 0}
+    assert event.pdu["unsigned"] == pdu["unsigned"]  # What is stored is nobody's view.
+    store.rooms.timeline.append(message(), "$2", ROOM)
+    assert store.rooms.timeline.get("$2").seen_by("@b:one.test", 1_000)["unsigned"] == {"age": 0}

@@ -72,6 +72,18 @@ def test_no_increment_is_lost_between_threads(store):
     assert store.rooms.user_counters.unread(B, ROOM).main == Unread(200, 0)
 
 
+def test_the_number_on_an_apps_icon(store):
+    counters = store.rooms.user_counters
+    counters.increment(ROOM, [A, B], [A])
+    counters.increment(OTHER, [A])
+    counters.increment(OTHER, [A, A + "x"], [A], thread="$t")
+    assert counters.unread_everywhere(A) == Unread(3, 2)
+    assert counters.unread_everywhere(B) == Unread(1, 0)
+    counters.reset(A, OTHER)
+    assert counters.unread_everywhere(A) == Unread(1, 1)
+    assert counters.unread_everywhere("@nobody:x") == Unread()
+
+
 @pytest.mark.parametrize("users", [A, b"@a:x", None, 5, [[]]])
 def test_what_is_no_list_of_users(store, rows, users):
     before = rows()

@@ -77,12 +77,18 @@ class Alias(Part[Near]):
         return None if user is None else UserId(user)
 
     def of_room(self, room: RoomId) -> list[RoomAlias]:
-        """A room's aliases, oldest first. Cost: one range. Source: local_aliases_for_room."""
+        """A room's aliases, oldest first. Cost: one range.
+
+        Source: Conduit, local_aliases_for_room.
+        """
         rows = self._listings.scan_prefix(_LISTING.prefix(room))
         return [RoomAlias(unpack_text("aliasid_alias", value)) for _, value in rows]
 
     def all(self) -> list[tuple[RoomAlias, RoomId]]:
-        """Every alias with its room, by room. Cost: a full scan. Source: all_local_aliases."""
+        """Every alias with its room, by room. Cost: a full scan.
+
+        Source: the forks, all_local_aliases.
+        """
         return [
             (RoomAlias(unpack_text("aliasid_alias", value)), _LISTING.unpack(key)[0])
             for key, value in self._listings

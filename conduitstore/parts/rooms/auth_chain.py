@@ -70,7 +70,7 @@ class AuthChain(Part[AuthChainNear]):
         """The chain of some events together, with the help of what is remembered.
 
         Cost: two bulk reads for each step down that is not remembered.
-        Source: Conduit, get_auth_chain, get_cached_eventid_authchain.
+        Source: Conduit, get_auth_chain and get_cached_eventid_authchain.
         """
         chain = Chain(set(), set())
         seen, step = set[EventId](), set(events)
@@ -127,11 +127,11 @@ class AuthChain(Part[AuthChainNear]):
     def trim(self, bytes_max: int) -> int:
         """Forget chains, those of the oldest numbers first, until the rest fits; gives how many.
 
-        Cost: one scan of all chains. Ours.
+        Bytes are those of keys and values. Cost: one scan of all chains. Ours.
         """
         left_bytes, forgotten = check_u64(bytes_max), 0
         for key, value in list(self._chains.range(reverse=True)):
-            left_bytes -= len(value)
+            left_bytes -= len(key) + len(value)
             if left_bytes < 0:
                 self._chains.remove(key)
                 forgotten += 1

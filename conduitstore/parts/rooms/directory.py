@@ -13,26 +13,27 @@ _ROOM = TREES["publicroomids"].key
 
 
 class Directory(Part[Near]):
-    """Tree: ``publicroomids``. Source: Conduit, the operations of the same names."""
+    """Tree: ``publicroomids``."""
 
     _rooms = TreeOf("publicroomids")
 
     def set_public(self, room: RoomId) -> None:
-        """Show the room."""
+        """Show the room. Source: Conduit, set_public."""
         self._rooms.insert(_ROOM.pack(room), EMPTY)
 
     def set_not_public(self, room: RoomId) -> bool:
-        """Show it no more; False where it was not shown."""
+        """Show it no more; False where it was not shown. Source: Conduit, set_not_public."""
         return self._rooms.remove(_ROOM.pack(room)) is not None
 
     def is_public(self, room: RoomId) -> bool:
-        """Whether the room is shown."""
+        """Whether the room is shown. Source: Conduit, is_public_room."""
         return self._rooms.contains_key(_ROOM.pack(room))
 
     def public_rooms(self, limit: int | None = None, after: RoomId | None = None) -> list[RoomId]:
         """The rooms shown, by id; a page of them where a ``limit`` is given.
 
         ``after`` is the last room of the page before. Cost: one range.
+        Source: Conduit, public_rooms.
         """
         if check_limit(limit) == 0:
             raise InvalidArgumentError("a page has room for 1 room or more")

@@ -53,7 +53,7 @@ class LazyLoading(Part[Near]):
         the two it takes, and what it is told again does no harm.
         Cost: a point read and a bulk read; where an answer got lost, a range over the room's notes.
         Source: Conduit, lazy_load_was_sent_before, lazy_load_mark_sent and
-        lazy_load_confirm_delivery; the token in the row is the forks'.
+        lazy_load_confirm_delivery; the forks, witness_retain, whose token in the row this is.
         """
         note = pack_u64(token)
         new = self.unsent(user, device, room, members, since)

@@ -92,7 +92,10 @@ class Members(Part[Near]):
     def mark_invited(
         self, user: UserId, room: RoomId, stripped_state: Sequence[JsonObject] = ()
     ) -> Count:
-        """The user has an open invite, shown with ``stripped_state``. Source: mark_as_invited."""
+        """The user has an open invite, shown with ``stripped_state``.
+
+        Source: Conduit, mark_as_invited.
+        """
         return self._move(user, room, "invite", pack_json_objects(stripped_state))
 
     @atomic
@@ -186,19 +189,19 @@ class Members(Part[Near]):
         return next((m for m in _MEMBERSHIPS if self._trees(m)[0].contains_key(key)), None)
 
     def is_joined(self, user: UserId, room: RoomId) -> bool:
-        """Source: Conduit, is_joined; the others likewise."""
+        """Whether the user is in the room. Source: Conduit, is_joined."""
         return self._joined.contains_key(_BY_USER.pack(user, room))
 
     def is_invited(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user has an open invite."""
+        """Whether the user has an open invite. Source: Conduit, is_invited."""
         return self._invited.contains_key(_BY_USER.pack(user, room))
 
     def is_knocked(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user's knock is open."""
+        """Whether the user's knock is open. Source: Conduit, is_knocked."""
         return self._knocked.contains_key(_BY_USER.pack(user, room))
 
     def is_left(self, user: UserId, room: RoomId) -> bool:
-        """Whether the user left and did not forget the room."""
+        """Whether the user left and did not forget the room. Source: Conduit, is_left."""
         return self._left.contains_key(_BY_USER.pack(user, room))
 
     def once_joined(self, user: UserId, room: RoomId) -> bool:
@@ -209,7 +212,7 @@ class Members(Part[Near]):
     def change(self, user: UserId, room: RoomId, membership: Membership) -> RoomChange | None:
         """An invite, knock or leave with its count and events; None where it does not hold.
 
-        Source: Conduit, invite_state, knock_state, left_state and the get_..._count of each.
+        Source: Conduit, invite_state, knock_state and left_state.
         """
         rows, _ = self._trees(_with_events(membership))
         value = rows.get(_BY_USER.pack(user, room))
@@ -218,7 +221,8 @@ class Members(Part[Near]):
     def count(self, user: UserId, room: RoomId, membership: Membership) -> Count | None:
         """When the user came to be that; None where it does not hold.
 
-        Source: Conduit, get_invite_count and its like; the forks, get_joined_count.
+        Source: Conduit, get_invite_count, get_knock_count and get_left_count; the forks,
+        get_joined_count.
         """
         return self.count_many([user], room, membership)[0]
 
@@ -253,7 +257,7 @@ class Members(Part[Near]):
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         return [
             _BY_USER.unpack(key)[1]
             for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
@@ -268,7 +272,7 @@ class Members(Part[Near]):
 
         Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
         """
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
         found = [
             (_BY_USER.unpack(key)[1], value)
@@ -375,11 +379,6 @@ def _with_events(membership: Membership) -> Membership:
     return membership
 
 
-def _check_window(since: Count, upto: Count) -> None:
-    check_u64(since)
-    check_u64(upto)
-
-
 def _second(tree: Tree, room: RoomId) -> list[UserId]:
     return [_BY_ROOM.unpack(key)[1] for key in tree.keys(_BY_ROOM.prefix(room))]
 
@@ -392,8 +391,5 @@ def _total(tree: Tree, key: bytes) -> int:
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
     total = _total(tree, key) + change
-    if total:
-        tree.insert(key, pack_u64(total))
-    else:
-        tree.remove(key)
+    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
     return total

@@ -69,26 +69,29 @@ class Metadata(Part[MetadataNear]):
         self._disabled.insert(_ROOM.pack(room), EMPTY)
 
     def enable(self, room: RoomId) -> bool:
-        """Take part in it again; False where it was not disabled."""
+        """Take part in it again; False where it was not disabled.
+
+        Source: Conduit, disable_room; the forks, enable_room.
+        """
         return self._disabled.remove(_ROOM.pack(room)) is not None
 
     def is_disabled(self, room: RoomId) -> bool:
-        """Source: Conduit, is_disabled."""
+        """Whether it was disabled. Source: Conduit, is_disabled."""
         return self._disabled.contains_key(_ROOM.pack(room))
 
     # Banned: nobody here may join it ------------------------------------------------------------
     def ban(self, room: RoomId, moderator: UserId | None = None) -> None:
-        """Let no local user join. Source: the forks, ban_room; who did it is tuwunel's."""
+        """Let no local user join. Source: the forks, ban_room. Who did it is tuwunel's."""
         if moderator is not None:
             encode_id(moderator)
         self._banned.insert(_ROOM.pack(room), EMPTY if moderator is None else pack_text(moderator))
 
     def unban(self, room: RoomId) -> bool:
-        """Let them again; False where the room was not banned."""
+        """Let them again; False where the room was not banned. Source: the forks, unban_room."""
         return self._banned.remove(_ROOM.pack(room)) is not None
 
     def is_banned(self, room: RoomId) -> bool:
-        """Source: the forks, is_banned."""
+        """Whether it was banned. Source: the forks, is_banned."""
         return self._banned.contains_key(_ROOM.pack(room))
 
     def banned(self) -> dict[RoomId, UserId | None]:
@@ -103,7 +106,10 @@ class Metadata(Part[MetadataNear]):
 
     # Depth --------------------------------------------------------------------------------------
     def min_depth(self, room: RoomId) -> int | None:
-        """The lowest depth of an event seen; None before the first. Source: get_mindepth."""
+        """The lowest depth of an event seen; None before the first.
+
+        Source: the forks, get_mindepth.
+        """
         value = self._min_depths.get(_ROOM.pack(room))
         return None if value is None else unpack_u64("roomid_mindepth", value)
 

@@ -93,22 +93,34 @@ class PduMetadata(Part[MetadataNear]):
 
         Source: Conduit, add_relation; tuwunel, add_typed_relation.
         """
+        to, rows = self._relation_of(event)
+        trees = {tree.name: tree for tree in (self._relations, self._typed, self._waiting)}
+        for tree, key, value in rows:
+            trees[tree].insert(key, value)
+        return to
+
+    def rows_of(self, event: PlacedEvent) -> list[tuple[str, bytes, bytes]]:
+        """The rows that an event's relation makes: tree, key, value."""
+        return self._relation_of(event)[1]
+
+    def _relation_of(
+        self, event: PlacedEvent
+    ) -> tuple[PduId | None, list[tuple[str, bytes, bytes]]]:
         relation = relation_in(event.pdu)
         if relation is None:
-            return None
+            return None, []
         to = self._near.rooms.timeline.pdu_id(relation.to)
         if to is None:
-            self._waiting.insert(_WAITING.pack(relation.to, *event.id), EMPTY)
-            return None
+            return None, [(_WAITING.tree, _WAITING.pack(relation.to, *event.id), EMPTY)]
         if to.short_room != event.id.short_room:
-            return None
-        self._relations.insert(_RELATION.pack(to.position, event.id.position), EMPTY)
+            return None, []
+        rows = [(_RELATION.tree, _RELATION.pack(to.position, event.id.position), EMPTY)]
         tag = _TAGS.get(relation.rel_type)
         if tag is not None and (tag == 2 or self._may_replace(event, to)):
             short = self._near.rooms.short.event(event.event_id)
             assert short is not None
-            self._typed.insert(_typed_key(event, to, tag), pack_u64(short))
-        return to
+            rows.append((_TYPED.tree, _typed_key(event, to, tag), pack_u64(short)))
+        return to, rows
 
     def _may_replace(self, event: PlacedEvent, to: PduId) -> bool:
         """Only who wrote an event may edit it, and state is not edited but replaced."""
@@ -122,7 +134,10 @@ class PduMetadata(Part[MetadataNear]):
 
     @atomic
     def unrelate(self, event: PlacedEvent) -> PduId | None:
-        """The inverse of :meth:`relate`, with the event as it was; gives what it related to."""
+        """The inverse of :meth:`relate`, with the event as it was; gives what it related to.
+
+        Source: tuwunel, delete_typed_relation.
+        """
         relation = relation_in(event.pdu)
         if relation is None:
             return None
@@ -257,7 +272,10 @@ class PduMetadata(Part[MetadataNear]):
             self._count_referring(room, event, 0)
 
     def is_referenced(self, room: RoomId, event: EventId) -> bool:
-        """Whether an event of the room named it as previous. Source: is_event_referenced."""
+        """Whether an event of the room named it as previous.
+
+        Source: Conduit, is_event_referenced.
+        """
         return self._referenced.contains_key(_REFERENCED(room, event))
 
     @atomic
@@ -295,15 +313,21 @@ class PduMetadata(Part[MetadataNear]):
 
     # Marks --------------------------------------------------------------------------------------
     def mark_soft_failed(self, event: EventId) -> None:
-        """The event is kept out of the room's view. Source: mark_event_soft_failed."""
+        """The event is kept out of the room's view.
+
+        Source: Conduit, mark_event_soft_failed.
+        """
         self._soft_failed.insert(_EVENT(event), EMPTY)
 
     def is_soft_failed(self, event: EventId) -> bool:
-        """Source: Conduit, is_event_soft_failed."""
+        """Whether it has that mark. Source: Conduit, is_event_soft_failed."""
         return self._soft_failed.contains_key(_EVENT(event))
 
     def clear_soft_failed(self, event: EventId) -> bool:
-        """Take the mark away; False where there was none. Source: clear_event_soft_failed."""
+        """Take the mark away; False where there was none.
+
+        Source: continuwuity, clear_event_soft_failed.
+        """
         return _unmark(self._soft_failed, event)
 
     def mark_rejected(self, event: EventId) -> None:
@@ -311,7 +335,7 @@ class PduMetadata(Part[MetadataNear]):
         self._rejected.insert(_EVENT(event), EMPTY)
 
     def is_rejected(self, event: EventId) -> bool:
-        """Source: continuwuity, is_event_rejected."""
+        """Whether it has that mark. Source: continuwuity, is_event_rejected."""
         return self._rejected.contains_key(_EVENT(event))
 
     def clear_rejected(self, event: EventId) -> bool:

@@ -95,7 +95,7 @@ class Receipts(Part[ReceiptsNear]):
             When it changed; None, and no change, where the receipt there is not older.
 
         Cost: two point writes, a removal, and two positions. Conduit finds the old row by scanning
-        the room. Source: Conduit, readreceipt_update; that it says so is tuwunel's.
+        the room. Source: Conduit, readreceipt_update. That it says so is tuwunel's.
         """
         value = pack_json_object(event)
         event_id, thread = read_in(event, user)
@@ -152,7 +152,7 @@ class Receipts(Part[ReceiptsNear]):
         Returns:
             When it moved; None, and no change, where it is there or further already.
 
-        Source: Conduit, private_read_set; threads are tuwunel's.
+        Source: Conduit, private_read_set. Threads are tuwunel's.
         """
         check_u64(read_upto)
         before = self.private_read(user, room, thread)
@@ -183,7 +183,7 @@ class Receipts(Part[ReceiptsNear]):
     def last_private_read_update(self, user: UserId, room: RoomId) -> Count:
         """When the marker of the whole room last moved; 0 if never.
 
-        Source: Conduit, last_privateread_update.
+        Source: Conduit, last_privateread_update; the forks, private_read_get_count.
         """
         return _count(self._private_updates, _MEMBER(room, user)) or Count(0)
 

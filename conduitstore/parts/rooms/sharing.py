@@ -6,12 +6,13 @@ appservice is concerned. They are answered from the members' trees, never from a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from conduitstore.codec.keys import encode_id
 from conduitstore.codec.values import unpack_text
 from conduitstore.errors import InvalidArgumentError
+from conduitstore.parts.arguments import distinct
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import JsonObject, RoomId, ServerName, UserId
@@ -71,19 +72,16 @@ class Sharing(Part[SharingNear]):
 
     # Users --------------------------------------------------------------------------------------
     @consistent
-    def shared_rooms(self, users: Sequence[UserId]) -> list[RoomId]:
+    def shared_rooms(self, users: Iterable[UserId]) -> list[RoomId]:
         """The rooms that all of ``users`` are in; none where there are no users.
 
         Cost: the rooms of the first, looked up for each other one.
         Source: Conduit, get_shared_rooms, which panics for no users.
         """
-        if isinstance(users, str):
-            raise InvalidArgumentError("a list of users is needed here, not one of them")
-        if not users:
-            return []
-        rooms = self._near.rooms.members.rooms_joined(users[0])
-        for user in users[1:]:
-            rooms = self._near.rooms.members.joined_among(user, rooms)
+        members, given = self._near.rooms.members, distinct(users, "users")
+        rooms = members.rooms_joined(given[0]) if given else []
+        for user in given[1:]:
+            rooms = members.joined_among(user, rooms)
         return rooms
 
     def user_sees_user(self, user: UserId, other: UserId) -> bool:
@@ -169,7 +167,10 @@ class Sharing(Part[SharingNear]):
 
     @atomic
     def add_servers_invite_via(self, room: RoomId, servers: Collection[ServerName]) -> None:
-        """Add some, the newest first; each is kept once. Source: the forks, same name."""
+        """Add some, the newest first; each is kept once.
+
+        Source: the forks, add_servers_invite_via.
+        """
         if isinstance(servers, str) or not servers:
             raise InvalidArgumentError("no servers are given")
         merged = dict.fromkeys([*servers, *self.servers_invite_via(room)])

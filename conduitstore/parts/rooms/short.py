@@ -24,10 +24,7 @@ _STATE_KEY = TREES["statekey_shortstatekey"].key
 
 
 class Short(Part[Near]):
-    """Trees, both ways each: for rooms, for events and for state keys.
-
-    Source: Conduit, the operations of the same names and ``get_...``.
-    """
+    """Trees, both ways each: for rooms, for events and for state keys."""
 
     _rooms = TreeOf("roomid_shortroomid")
     _room_ids = TreeOf("shortroomid_room")
@@ -37,12 +34,12 @@ class Short(Part[Near]):
     _state_key_ids = TreeOf("shortstatekey_statekey")
 
     def room(self, room: RoomId) -> ShortRoomId | None:
-        """The room's number; None if it never had one."""
+        """The room's number; None if it never had one. Source: Conduit, get_shortroomid."""
         return _number(self._rooms, _ROOM(room), ShortRoomId)
 
     @atomic
     def get_or_create_room(self, room: RoomId) -> ShortRoomId:
-        """The room's number, drawn now if need be."""
+        """The room's number, drawn now if need be. Source: Conduit, get_or_create_shortroomid."""
         return self.number_room(room)
 
     def number_room(self, room: RoomId) -> ShortRoomId:
@@ -52,7 +49,7 @@ class Short(Part[Near]):
         return ShortRoomId(unpack_u64(self._rooms.name, value))
 
     def rooms(self) -> list[RoomId]:
-        """Every room with a number, by id. Cost: a full scan. Source: Conduit, iter_ids."""
+        """Every room with a number, by id. Cost: a full scan."""
         return [TREES["roomid_shortroomid"].key.unpack(key)[0] for key, _ in self._rooms]
 
     def room_many(self, rooms: Sequence[RoomId]) -> list[ShortRoomId | None]:
@@ -68,12 +65,15 @@ class Short(Part[Near]):
         return None if value is None else RoomId(unpack_text("shortroomid_room", value))
 
     def event(self, event: EventId) -> ShortEventId | None:
-        """The event's number; None if it never had one."""
+        """The event's number; None if it never had one. Source: the forks, get_shorteventid."""
         return _number(self._events, _EVENT(event), ShortEventId)
 
     @atomic
     def get_or_create_event(self, event: EventId) -> ShortEventId:
-        """The event's number, drawn now if need be."""
+        """The event's number, drawn now if need be.
+
+        Source: Conduit, get_or_create_shorteventid.
+        """
         return self.number_event(event)
 
     def number_event(self, event: EventId) -> ShortEventId:
@@ -84,12 +84,15 @@ class Short(Part[Near]):
 
     @atomic
     def get_or_create_event_many(self, events: Iterable[EventId]) -> list[ShortEventId]:
-        """The numbers of many events, in their order, in one commit."""
+        """The numbers of many events, in their order, in one commit.
+
+        Source: the forks, multi_get_or_create_shorteventid.
+        """
         keys = [_EVENT(event) for event in events]
         return list(map(ShortEventId, self._get_or_create(self._events, self._event_ids, keys)))
 
     def event_many(self, events: Iterable[EventId]) -> list[ShortEventId | None]:
-        """The numbers of many events, in their order. Source: the forks, get_shorteventid."""
+        """The numbers of many events, in their order: :meth:`event`, in bulk."""
         return _numbers(self._events, map(_EVENT, events), ShortEventId)
 
     @atomic
@@ -102,11 +105,17 @@ class Short(Part[Near]):
         return value is not None and self._event_ids.remove(value) is not None
 
     def event_id(self, short: ShortEventId) -> EventId | None:
-        """The event of a number; None for a number that is no event's."""
+        """The event of a number; None for a number that is no event's.
+
+        Source: Conduit, get_eventid_from_short, for which that is an error.
+        """
         return self.event_id_many([short])[0]
 
     def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]:
-        """The events of many numbers, in their order."""
+        """The events of many numbers, in their order.
+
+        Source: the forks, multi_get_eventid_from_short.
+        """
         values = self._event_ids.get_many([pack_u64(short) for short in shorts])
         return [
             None if value is None else EventId(unpack_text("shorteventid_eventid", value))
@@ -114,7 +123,10 @@ class Short(Part[Near]):
         ]
 
     def state_key(self, type: str, state_key: str) -> ShortStateKey | None:
-        """The number of a type and state key; None proves that no state has it anywhere."""
+        """The number of a type and state key; None proves that no state has it anywhere.
+
+        Source: Conduit, get_shortstatekey.
+        """
         return _number(self._state_keys, _STATE_KEY.pack(type, state_key), ShortStateKey)
 
     def state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey | None]:
@@ -124,7 +136,10 @@ class Short(Part[Near]):
 
     @atomic
     def get_or_create_state_key(self, type: str, state_key: str) -> ShortStateKey:
-        """The number of a type and state key, drawn now if need be."""
+        """The number of a type and state key, drawn now if need be.
+
+        Source: Conduit, get_or_create_shortstatekey.
+        """
         return self.get_or_create_state_key_many([(type, state_key)])[0]
 
     @atomic
@@ -135,11 +150,17 @@ class Short(Part[Near]):
         return list(map(ShortStateKey, shorts))
 
     def state_key_id(self, short: ShortStateKey) -> StateKey | None:
-        """The (type, state key) of a number; None for a number that is no state key's."""
+        """The (type, state key) of a number; None for a number that is no state key's.
+
+        Source: Conduit, get_statekey_from_short, for which that is an error.
+        """
         return self.state_key_id_many([short])[0]
 
     def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]:
-        """The (type, state key) of many numbers, in their order."""
+        """The (type, state key) of many numbers, in their order.
+
+        Source: the forks, multi_get_statekey_from_short.
+        """
         values = self._state_key_ids.get_many([pack_u64(short) for short in shorts])
         return [None if value is None else _state_key_of(value) for value in values]
 

@@ -135,7 +135,7 @@ class State(Part[StateNear]):
             state: stored by the compressor, best in the same transaction.
             count: when, if a count was drawn for what caused it.
 
-        Source: Conduit, set_room_state, and force_state with its update of members.
+        Source: Conduit, set_room_state and force_state.
 
         Raises:
             InvalidArgumentError: no such state; or a member event in it that is not stored.
@@ -299,16 +299,6 @@ class State(Part[StateNear]):
             if self._near.rooms.timeline.position(event) is None:
                 raise InvalidArgumentError(f"{shown(event)} is in no timeline")
             self._leaves.insert(key, pack_text(event))
-
-    # Collecting ---------------------------------------------------------------------------------
-    @consistent
-    def named(self) -> set[ShortStateHash]:
-        """Every state that a room or an event names. Cost: one scan of all events."""
-        return {
-            ShortStateHash(unpack_u64(tree.name, value))
-            for tree in (self._current, self._history, self._before)
-            for _, value in tree
-        }
 
 
 def _number(tree: str, value: bytes | None) -> ShortStateHash | None:

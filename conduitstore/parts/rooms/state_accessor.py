@@ -212,7 +212,7 @@ class StateAccessor(Part[AccessorNear]):
 
     @consistent
     def room_event_id(self, room: RoomId, type: str, state_key: str) -> EventId | None:
-        """Source: Conduit, room_state_get_id."""
+        """The event under a type and state key now. Source: Conduit, room_state_get_id."""
         state = self._near.rooms.state.current(room)
         return None if state is None else self.event_id(state, type, state_key)
 
@@ -223,11 +223,11 @@ class StateAccessor(Part[AccessorNear]):
         return {} if state is None else self.get_many(state, keys)
 
     def room_get(self, room: RoomId, type: str, state_key: str) -> StoredEvent | None:
-        """Source: Conduit, room_state_get."""
+        """The event under a type and state key now. Source: Conduit, room_state_get."""
         return self.room_get_many(room, [(type, state_key)]).get((type, state_key))
 
     def room_content(self, room: RoomId, type: str, state_key: str) -> JsonObject | None:
-        """Source: the forks, room_state_get_content."""
+        """That event's content. Source: the forks, room_state_get_content."""
         return _content(self.room_get(room, type, state_key))
 
     # Well-known content -------------------------------------------------------------------------
@@ -236,27 +236,30 @@ class StateAccessor(Part[AccessorNear]):
         return self.room_content(room, "m.room.member", user)
 
     def is_encrypted(self, room: RoomId) -> bool:
-        """Source: the forks, is_encrypted_room."""
+        """Whether it says that it is encrypted. Source: the forks, is_encrypted_room."""
         return self.room_event_id(room, "m.room.encryption", "") is not None
 
     def name(self, room: RoomId) -> str | None:
-        """Source: the forks, get_name; the others below likewise."""
+        """The room's name. Source: the forks, get_name."""
         return self._text(room, "m.room.name", "name")
 
     def topic(self, room: RoomId) -> str | None:
-        """What the room is about."""
+        """What the room is about. Source: the forks, get_room_topic."""
         return self._text(room, "m.room.topic", "topic")
 
     def avatar(self, room: RoomId) -> str | None:
-        """The room's picture, as an mxc:// address."""
+        """The room's picture, as an mxc:// address. Source: the forks, get_avatar."""
         return self._text(room, "m.room.avatar", "url")
 
     def canonical_alias(self, room: RoomId) -> str | None:
-        """The alias the room wants to be called by."""
+        """The alias the room wants to be called by. Source: the forks, get_canonical_alias."""
         return self._text(room, "m.room.canonical_alias", "alias")
 
     def room_type(self, room: RoomId) -> str | None:
-        """What kind of room: ``m.space``, or None for a plain one."""
+        """What kind of room: ``m.space``, or None for a plain one.
+
+        Source: the forks, get_room_type.
+        """
         return self._text(room, "m.room.create", "type")
 
     def room_version(self, room: RoomId) -> str | None:
@@ -265,7 +268,7 @@ class StateAccessor(Part[AccessorNear]):
         return None if create is None else str(create.get("room_version", "1"))
 
     def join_rule(self, room: RoomId) -> str | None:
-        """Who may come in."""
+        """Who may come in. Source: the forks, get_join_rules."""
         return self._text(room, "m.room.join_rules", "join_rule")
 
     def history_visibility(self, room: RoomId) -> str:
@@ -273,7 +276,7 @@ class StateAccessor(Part[AccessorNear]):
         return self._text(room, "m.room.history_visibility", "history_visibility") or "shared"
 
     def guest_can_join(self, room: RoomId) -> bool:
-        """Whether guests may come in."""
+        """Whether guests may come in. Source: the forks, guest_can_join."""
         return self._text(room, "m.room.guest_access", "guest_access") == "can_join"
 
     def power_levels(self, room: RoomId) -> JsonObject | None:

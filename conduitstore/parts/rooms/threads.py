@@ -98,7 +98,7 @@ class Threads(Part[ThreadsNear]):
         """A reply has come: participants, order of activity and the root's summary follow.
 
         Cost: the root is read and written. Source: Conduit, add_to_thread and
-        update_participants; tuwunel for the activity.
+        update_participants. The order of activity is tuwunel's.
         """
         if not _is_reply(reply.pdu):
             return

@@ -151,7 +151,7 @@ class Timeline(Part[TimelineNear]):
             keep_original_s: the time now, Unix seconds, where the event as it was is to be kept
                 for moderators (see ``rooms.originals``).
 
-        Source: Conduit, replace_pdu and deindex_pdu.
+        Source: Conduit, replace_pdu.
 
         Raises:
             InvalidArgumentError: not a PDU, of another room, or not in a timeline.
@@ -228,7 +228,8 @@ class Timeline(Part[TimelineNear]):
     def get(self, event_id: EventId) -> StoredEvent | None:
         """An event from the timeline or, failing that, from the outliers.
 
-        Cost: two point reads. Source: Conduit, get_pdu.
+        Cost: two point reads. Source: Conduit, get_pdu, get_pdu_json, get_non_outlier_pdu and
+        get_non_outlier_pdu_json, the last two of which want one with a position.
         """
         key = _EVENT(event_id)
         pdu_id = self._pdu_ids.get(key)
@@ -256,7 +257,7 @@ class Timeline(Part[TimelineNear]):
         return None if pdu_id is None else PduId(*PDU_ID.unpack(pdu_id))
 
     def at(self, pdu_id: PduId) -> StoredEvent | None:
-        """The event at a place. Cost: a point read. Source: Conduit, get_pdu_from_id."""
+        """The event at a place. Source: Conduit, get_pdu_from_id and get_pdu_json_from_id."""
         key = PDU_ID.pack(*pdu_id)
         return _placed(key, self._pdus.get(key))
 
@@ -270,7 +271,7 @@ class Timeline(Part[TimelineNear]):
         return list(map(_placed, keys, self._pdus.get_many(keys)))
 
     def outlier(self, event_id: EventId) -> StoredEvent | None:
-        """An event that is known and in no timeline. Source: Conduit, get_outlier_pdu."""
+        """One in no timeline. Source: Conduit, get_outlier_pdu and get_outlier_pdu_json."""
         key = _EVENT(event_id)
         return _outlier(key, self._outliers.get(key))
 
@@ -281,13 +282,16 @@ class Timeline(Part[TimelineNear]):
         return self._pdu_ids.contains_key(key) or self._outliers.contains_key(key)
 
     def position(self, event_id: EventId) -> PduCount | None:
-        """Where in the timeline an event is; None for an outlier. Source: get_pdu_count."""
+        """An event's place in its timeline; None for an outlier. Source: Conduit, get_pdu_count."""
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
         return None if pdu_id is None else PduCount(PDU_ID.unpack(pdu_id)[1])
 
     @consistent
     def last_position(self, room: RoomId) -> PduCount:
-        """The place of the newest event; 0 where there is none. Source: last_timeline_count."""
+        """The place of the newest event; 0 where there is none.
+
+        Source: Conduit, last_timeline_count.
+        """
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return _START
@@ -351,7 +355,7 @@ class Timeline(Part[TimelineNear]):
     def since(self, room: RoomId, since: Count, upto: Count, limit: int) -> TimelineSlice:
         """The newest ``limit`` events that arrived in (since, upto], oldest first; no backfill.
 
-        Cost: one range of ``limit`` + 1. Source: the first step of a sync, over pdus_until.
+        The first step of a sync. Cost: one range of ``limit`` + 1.
         """
         _check_page_limit(limit)
         short_room = self._near.rooms.short.room(room)

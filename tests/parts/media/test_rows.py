@@ -103,7 +103,7 @@ def test_media_that_gets_other_bytes_lets_go_of_the_old_ones(store, put):
     assert list(store.beside.files.hashes()) == [second[0]]
 
 
-def test_bytes_that_were_not_put_are_not_noted(store, rows, put):
+def test_defect_14_bytes_that_were_not_put_are_not_noted(store, rows, put):
     before = rows()
     file, size = put(b"content")
     for wrong in ((name_of(b"other"), 5), (file, size + 1)):
