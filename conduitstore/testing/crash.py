@@ -32,11 +32,11 @@ from conduitstore.kv import Database
 
 from .disk import KEEPS, SimulatedCrash, SimulatedDisk
 from .oracle import Content, Oracle, Owed, Reopen, Step, content
-from .promises import Check, History, Report, check, open_on
+from .promises import PATH, Check, History, Report, check, open_on
 from .shrink import script, shrunk
 
-__all__ = ["Aftermath", "Content", "History", "Reopen", "Report", "Step", "aftermaths", "content"]
-__all__ += ["explore", "replay", "small_reserves"]
+__all__ = ["PATH", "Aftermath", "Content", "History", "Reopen", "Report", "Step"]
+__all__ += ["aftermaths", "content", "explore", "quiet", "replay", "small_reserves"]
 
 Crash = tuple[int, str]
 """In which call it crashed, and how that went on: the name of an :class:`Aftermath`."""

@@ -115,10 +115,7 @@ def append_whole(file: File, data: bytes, end: int) -> None:
     written = 0
     try:
         while written < len(data):
-            taken = file.append(data[written:] if written else data)
-            if taken <= 0:
-                raise OSError(errno.EIO, "a write took nothing", file.name)
-            written += taken
+            written += file.append(data[written:] if written else data)
     except OSError as error:
         if error.errno not in FULL_ERRORS:
             raise
