@@ -68,8 +68,8 @@ class Marks:
 class Watch:
     """The states that were named since it began, with those they are built on."""
 
-    def __init__(self, db: Database) -> None:
-        trees = [db.open_tree(name) for name in (*NAMING, DIFFS)]
+    def __init__(self, db: Database, names: Iterable[str]) -> None:
+        trees = [db.open_tree(name) for name in names]
         self._subscribers = [(tree.name, tree.watch_prefix(b"")) for tree in trees]
         self._named: set[int] = set()
 
@@ -124,7 +124,7 @@ def collect(db: Database, young_counts: int, tell: Tell, *, dry_run: bool) -> No
 
 def _window(db: Database, below: int, tell: Tell, *, dry_run: bool) -> int | None:
     """Collect among the highest numbers below one; gives where to go on."""
-    with Watch(db) as watch, db.snapshot() as view:
+    with Watch(db, () if dry_run else (*NAMING, DIFFS)) as watch, db.snapshot() as view:
         numbers = _highest(view, below)
         marks = Marks(numbers)
         _mark(view, marks, watch, tell)

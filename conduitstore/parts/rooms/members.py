@@ -257,7 +257,7 @@ class Members(Part[Near]):
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         return [
             _BY_USER.unpack(key)[1]
             for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
@@ -272,7 +272,7 @@ class Members(Part[Near]):
 
         Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
         """
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
         found = [
             (_BY_USER.unpack(key)[1], value)
@@ -377,11 +377,6 @@ def _with_events(membership: Membership) -> Membership:
             f"no events are kept for {shown(membership)}: invite, knock or leave"
         )
     return membership
-
-
-def _check_window(since: Count, upto: Count) -> None:
-    check_u64(since)
-    check_u64(upto)
 
 
 def _second(tree: Tree, room: RoomId) -> list[UserId]:
