@@ -12,7 +12,7 @@ from conduitstore.errors import LaggedError
 from conduitstore.kv import Database
 
 from .disk import SimulatedDisk
-from .oracle import Content, Listeners, Oracle, Step, content
+from .oracle import Content, Listeners, Oracle, Owed, Step, content
 
 PATH = "store"
 Check = Callable[[SimulatedDisk, "History"], None]
@@ -65,6 +65,21 @@ class Report:
     lagged_total: int = 0
 
 
+def run_step(step: Step, db: Database, history: History, owes: Owed) -> None:
+    """Take a step and note what it is owed."""
+    try:
+        step(db)
+        taken = db.generate_id()
+        assert taken not in history.ids, f"id {taken} came twice"
+        history.ids.add(taken)
+        assert db.sequence == owes.sequence, "engines count commits differently"
+        assert db.durable_sequence >= owes.power_loss, "asked to be durable, and is not"
+        history.acknowledged = max(history.acknowledged, owes.kill)
+        history.durable = max(history.durable, owes.power_loss)
+    finally:
+        history.note(db, step)
+
+
 def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], report: Report) -> None:
     """Open the store and hold it to everything it owes.
 
@@ -72,12 +87,8 @@ def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], repor
         AssertionError: a promise was broken.
     """
     db = open_on(disk, settings)
-    found, owed = db.sequence, history.acknowledged
-    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
-    assert found in history.states, f"sequence {found} was never reached"
-    assert content(db) == history.states[found], f"not what sequence {found} looked like"
-    assert db.current_count() >= history.visible_count, "the count went back"
-    _check_listeners(db, history, settings, report)
+    check_found(db, history)
+    check_listeners(db, history, settings, report)
     drawn = db.transaction(lambda tx: tx.next_count())
     assert drawn > history.newest_count, f"count {drawn} may have been handed out before"
     assert not history.ids.intersection(db.reserve_ids(3)), "an id came twice"
@@ -90,9 +101,19 @@ def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], repor
     db.close()
 
 
-def _check_listeners(
+def check_found(db: Database, history: History) -> None:
+    """Whether a store that was opened has what it owes: a prefix of history, and not too short."""
+    found, owed = db.sequence, history.acknowledged
+    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
+    assert found in history.states, f"sequence {found} was never reached"
+    assert content(db) == history.states[found], f"not what sequence {found} looked like"
+    assert db.current_count() >= history.visible_count, "the count went back"
+
+
+def check_listeners(
     db: embedded.Store, history: History, settings: dict[str, Any], report: Report
 ) -> None:
+    """Whether subscribers go on where they stopped."""
     found = db.sequence
     checkpointed = found - db.recovery_report.commits_replayed
     for listener in history.listeners:
