@@ -278,10 +278,7 @@ class Members(Part[Near]):
         """
         check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
-        found = [
-            (_BY_USER.unpack(key)[1], value)
-            for key, value in rows.scan_prefix(_BY_USER.prefix(user))
-        ]
+        found = [(_BY_USER.unpack(k)[1], v) for k, v in rows.scan_prefix(_BY_USER.prefix(user))]
         changes = self._changes(user, membership, found)
         return sorted((c for c in changes if since < c.count <= upto), key=lambda c: c.count)
 
