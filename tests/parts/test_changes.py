@@ -2,13 +2,12 @@
 
 import asyncio
 import threading
-from functools import partial, wraps
+from functools import wraps
 
 import pytest
 
 from conduitstore import InvalidArgumentError, changes
 from conduitstore.engine import Batch
-from conduitstore.store import _rooms_joined
 
 A, B, ROOM, OTHER = "@a:one.test", "@b:one.test", "!r:one.test", "!other:one.test"
 LONG_MS = 60_000
@@ -302,65 +301,6 @@ async def test_closing_the_engine_ends_nothing_badly(joined):
 def test_waiting_needs_a_loop(joined):
     with pytest.raises(InvalidArgumentError, match="event loop"):
         joined.changes.wait(A, "D", 0, 0)
-
-
-@on_a_loop
-async def test_five_hundred_rooms(store, message):
-    rooms = [f"!{n}:x" for n in range(500)]
-
-    def fill(tx):
-        for n, room in enumerate(rooms):
-            tx.rooms.members.mark_joined(A, room)
-            tx.rooms.timeline.append(message(0, room=room), f"${n}", room)
-
-    store.transaction(fill)
-    await start_hub(store)
-    for room in (rooms[0], rooms[250], rooms[499]):
-        waiting = store.changes.wait(A, "D", now(store), LONG_MS)
-        store.rooms.timeline.append(message(1, room=room), f"$new{room}", room)
-        assert await waiting is True
-    assert_nothing_is_kept(store)
-
-
-class Counting:
-    """Something of an engine that notes what it is asked, and what it makes likewise."""
-
-    def __init__(self, inner, calls):
-        self._inner, self._calls = inner, calls
-
-    def __getattr__(self, name):
-        method = getattr(self._inner, name)
-
-        def ask(*args, **kwargs):
-            made = method(*args, **kwargs)
-            if name in ("snapshot", "open_tree"):
-                return Counting(made, self._calls)
-            if name != "close":
-                self._calls.append(name)
-            return made
-
-        return ask
-
-
-@on_a_loop
-@pytest.mark.parametrize("rooms_total", [1, 500])
-async def test_waiting_asks_the_engine_no_more_for_many_rooms(store, message, rooms_total):
-    def fill(tx):
-        for n in range(rooms_total):
-            tx.rooms.members.mark_joined(A, f"!{n}:x")
-            tx.rooms.append(message(0, room=f"!{n}:x"), f"${n}", f"!{n}:x")
-
-    store.transaction(fill)
-    calls = []
-    hub = changes.Changes(store.db, partial(_rooms_joined, Counting(store.db, calls)))
-    await hub.wait(A, "D", now(store), 0)
-    calls.clear()
-    waiting = hub.wait(A, "D", now(store), LONG_MS)
-    assert sorted(calls) == ["get_many", "keys"]
-    store.rooms.append(message(1, room="!0:x"), "$new", "!0:x")
-    assert await waiting is True
-    assert len(calls) == 2
-    hub.close()
 
 
 def sync_until(store, user, total):
