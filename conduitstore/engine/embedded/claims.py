@@ -59,6 +59,8 @@ class Claim:
             return "another frame stands in this place"
         try:
             tree_id, _, keys, values = decode_leaf(frame.payload, frame.flags)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
             return f"not a leaf: {error}"
         if tree_id != self.tree_id or not len(keys) == len(values) == self.row[3]:
@@ -164,6 +166,8 @@ class Places:
             return None
         try:
             return decode_blob(frame.payload, frame.flags, size_bytes)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
             return None
 

@@ -179,7 +179,10 @@ class Forest:
             root = roots.get(tree_id)
             if type(key) is bytes and root is not None:
                 leaf = index.find(root, key)
-                pinned[leaf] = self.cache.contents(leaf)
+                keys, entries = leaf.keys, leaf.entries
+                if keys is None or entries is None:
+                    keys, entries = self.cache.contents(leaf)
+                pinned[leaf] = keys, entries
                 places.append((root, leaf))
             else:
                 places.append(None)
@@ -283,7 +286,8 @@ class Forest:
         assert entries is not None
         # Keys that arrive in order leave full leaves behind; any others halve them.
         cut = len(keys) - 1 if key == keys[-1] else len(keys) // 2
-        left, right = self.leaf_of(keys[:cut], entries), self.leaf_of(keys[cut:], entries)
+        right = self.leaf_of(keys[cut:], entries)
+        left = self.leaf_of(keys[:cut], entries, leaf.size_bytes - right.size_bytes)
         return [(b"", left), (separator(keys[cut - 1], keys[cut]), right)]
 
     def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> int:
@@ -293,11 +297,14 @@ class Forest:
         stored: Any = blob
         return blob.memory_bytes + insert_into(leaf, key, stored)
 
-    def leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
-        """A new dirty leaf of entries among those."""
+    def leaf_of(
+        self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None
+    ) -> Leaf:
+        """A new dirty leaf of entries among those; their size, where it is known."""
         stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
         chosen = entries_of(stored)
-        return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
+        size_bytes = payload_bytes(chosen) if size_bytes is None else size_bytes
+        return Leaf(keys, chosen, size_bytes=size_bytes, epoch=self._clock)
 
     def _merged(self, root: Root, key: bytes) -> Root:
         """A small leaf goes into a neighbour that is small and at hand."""

@@ -168,6 +168,8 @@ class Remains:
             for frame in self.frames(names.MANIFEST, number, name):
                 try:
                     _follow(chain, known, frame)
+                except MemoryError:  # Not the bytes' fault: it must not look like damage.
+                    raise
                 except Exception as error:  # noqa: BLE001 - whatever hostile bytes make raise
                     reason = f"not a manifest frame: {error}"
                     self.note(name, frame.offset, frame.end - frame.offset, reason)
@@ -204,6 +206,8 @@ def _first_sequence(file: File) -> int:
     try:
         unpacker.read_array_header()
         found = unpacker.unpack()
+    except MemoryError:  # Not the bytes' fault: it must not look like damage.
+        raise
     except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoder raise
         return 0
     return found if type(found) is int and found > 0 else 0

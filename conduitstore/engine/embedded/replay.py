@@ -134,6 +134,8 @@ def _apply(
         forest.apply(ops, count, sequence)
     except ConduitStoreError:
         raise
+    except MemoryError:  # Not the bytes' fault: it must not look like damage.
+        raise
     except Exception as error:  # Whatever a commit to trees that do not exist makes it raise.
         raise CorruptedError(name, offset, f"not a commit: {error!r}") from error
 
@@ -144,6 +146,8 @@ def commit_of(name: str, offset: int, frame: Frame) -> tuple[int, int, int, list
         sequence, durable, count, *ops = msgpack.unpackb(frame.payload)
         is_whole = {type(sequence), type(durable), type(count)} == {int} and len(ops) % 3 == 0
         is_whole = is_whole and all(_is_operation(*op) for op in operations(ops))
+    except MemoryError:  # Not the bytes' fault: it must not look like damage.
+        raise
     except Exception as error:  # Whatever hostile bytes make the decoder raise.
         raise CorruptedError(name, offset, f"not a commit: {error}") from error
     if not is_whole or frame.kind != FrameKind.COMMIT:

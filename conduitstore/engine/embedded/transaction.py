@@ -36,7 +36,7 @@ from . import index
 from .draft import Writes
 from .forest import Hold
 from .index import Root
-from .items import Items, Slices, keys_in, slices_of
+from .items import Items, Slices, items_of, keys_in, keys_of, slices_of
 from .leaf import Leaf
 from .tree import DROPPED
 from .wal import Op
@@ -118,6 +118,8 @@ class DraftTree(WriteSurface):
         check_bound(lo)
         check_bound(hi)
         check_limit(limit)
+        if not self._writes:
+            return items_of(*self._held(), lo, hi, limit, reverse)
         return Items.over(self._slices(), lo, hi, limit, reverse=reverse)
 
     def keys(
@@ -131,16 +133,19 @@ class DraftTree(WriteSurface):
         self._tx.check(self)
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
         check_limit(limit)
+        if not self._writes:
+            return keys_of(*self._held(), lo, hi, limit, reverse)
         return keys_in(self._slices(), lo, hi, limit, reverse=reverse)
 
     def _slices(self) -> Slices:
         """Those of this instant, with the transaction's own writes."""
+        return self._writes.over(slices_of(*self._held()), self._tx.db)
+
+    def _held(self) -> tuple[Root, Hold]:
         forest = self._tx.db.forest
         if self.tree_id in forest.roots:
-            root, hold = forest.freeze_tree(self.tree_id, self._tx.db)
-        else:
-            root, hold = self._root, Hold(self._tx.db, forest.cache)
-        return self._writes.over(slices_of(root, hold), self._tx.db)
+            return forest.freeze_tree(self.tree_id, self._tx.db)
+        return self._root, Hold(self._tx.db, forest.cache)
 
     def merge(self, key: bytes, operand: bytes) -> bytes | None:
         # Nested, because an operator that raises must not leave its name behind.
@@ -195,6 +200,10 @@ class Transaction(DraftTree):
 
     def check(self, tree: DraftTree | None = None) -> None:
         """Whether this transaction, and that tree's handle, may be used here and now."""
+        if threading.get_ident() == self._thread and (
+            not self.is_over if tree is None else self._trees.get(tree._name) is tree  # noqa: SLF001
+        ):
+            return
         if self.is_over:
             raise ClosedError("the transaction is over, and its handles with it")
         if threading.get_ident() != self._thread:
@@ -282,7 +291,8 @@ class Transaction(DraftTree):
             else:
                 writes.put(key, before)
         while len(self._created) > created_total:
-            del self._trees[self._created.pop()]
+            # An interrupt may have come before the tree was among them.
+            self._trees.pop(self._created.pop(), None)
         self._count = count
 
     def end(self) -> None:

@@ -120,12 +120,16 @@ class _Link:
         known = header.first_sequence - 1 if self.last is None else self.last
         try:
             return bool(msgpack.unpackb(frame.payload)[1] <= known)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoder raise
             return False
 
     def _take(self, frame: Frame) -> str | None:
         try:
             number = _sequence(frame) if self._kind == names.LOG else _generation(frame)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
             return f"not a frame of a {self._kind}: {error}"
         if number is not None:
@@ -245,6 +249,8 @@ class _Blobs:
             if frame.flags & COMPRESSED:
                 size = zstandard.frame_content_size(frame.payload)
             decode_blob(frame.payload, frame.flags, size)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
             return
         self._offsets.append(frame.offset)
