@@ -112,6 +112,9 @@ class Changes:
         A plain function: it has registered when it returns, before anything is awaited. Cancelling
         what it returns frees everything.
 
+        ``since`` is the next token of the answer that had nothing to tell. From the token of the
+        request, a change that is no news to the device would wake it again at once, for ever.
+
         Returns:
             An awaitable: True when there may be a change (look again, it may be spurious), False
             when ``timeout_ms`` passed or the store was closed.

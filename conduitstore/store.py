@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -18,7 +17,7 @@ from conduitstore import engine
 from conduitstore.changes import Changes
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Database, Durability, Snapshot, Transaction
+from conduitstore.kv import Database, Durability, Snapshot
 from conduitstore.ladder import load_migrations
 from conduitstore.migrate import Applied, OnProgress, check_schema, check_small, pending, reading
 from conduitstore.migrate import migrate as migrate_
@@ -26,6 +25,11 @@ from conduitstore.parts.beside import Beside, FileStore
 from conduitstore.parts.holder import Parts
 from conduitstore.types import RoomId, ShortRoomId, UserId
 from conduitstore.typing_state import Typing
+from conduitstore.upkeep.batches import tried
+from conduitstore.upkeep.collect import Collected
+from conduitstore.upkeep.collect import OnProgress as OnCollected
+from conduitstore.upkeep.collect import gc as gc_
+from conduitstore.upkeep.options import GcOptions
 
 T = TypeVar("T")
 
@@ -84,6 +88,25 @@ class Store(Parts):
                 return fn(view)
 
         return await asyncio.to_thread(on_snapshot)
+
+    def gc(
+        self,
+        options: GcOptions | None = None,
+        *,
+        now_ms: int | None = None,
+        dry_run: bool = False,
+        on_progress: OnCollected | None = None,
+    ) -> list[Collected]:
+        """Remove what is of no use any more from every tree that would otherwise grow for ever.
+
+        To be called daily or so, beside whatever else goes on; on an event loop, in a thread. The
+        bytes of dropped media are deleted, where the store was opened with files. Arguments,
+        answer, cost and errors are those of :func:`conduitstore.upkeep.gc`.
+        """
+        collected = gc_(self.db, options, now_ms=now_ms, dry_run=dry_run, on_progress=on_progress)
+        if not dry_run and self.beside.has_files:
+            self.media.contents.delete_files()
+        return collected
 
     def flush(self) -> int:
         """Put every commit so far on the platter; gives the durable sequence."""
@@ -192,23 +215,7 @@ def upgrade(
         versions, steps = Parts(db).globals, load_migrations()
         missing = reading(db, lambda view: pending(view, versions, steps))
         if dry_run:
-            return _tried(db, lambda tx: migrate_(tx, versions.bound_to(tx), steps, on_progress))
+            return tried(db, lambda tx: migrate_(tx, versions.bound_to(tx), steps, on_progress))
         if missing and backup is not None and versions.migration_cursor() is None:
             db.backup(backup)
         return migrate_(db, versions, steps, on_progress)
-
-
-class _TakenBackError(Exception):
-    """Leaves a transaction that shall leave nothing."""
-
-
-def _tried(db: Database, fn: Callable[[Transaction], T]) -> T:
-    answers: list[T] = []
-
-    def run(tx: Transaction) -> None:
-        answers.append(fn(tx))
-        raise _TakenBackError
-
-    with suppress(_TakenBackError):
-        db.transaction(run)
-    return answers[-1]

@@ -1,11 +1,14 @@
-"""Counting what a migration writes: a transaction that passes everything on."""
+"""Counting what is written: a transaction that passes everything on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from conduitstore.kv import Transaction, Tree
+
+T = TypeVar("T")
 
 Changes = Counter[tuple[str, str]]
 """Tree and ``"written"`` or ``"removed"``, to rows."""
@@ -26,6 +29,10 @@ class _Transaction:
 
     def open_tree(self, name: str) -> _Tree:
         return _Tree(self._tx.open_tree(name), self._changes)
+
+    def transaction(self, fn: Callable[[Transaction], T], **options: Any) -> T:
+        """A nested one; what it wrote is counted, even where it is taken back."""
+        return self._tx.transaction(lambda tx: fn(tallied(tx, self._changes)), **options)
 
 
 class _Tree:

@@ -157,11 +157,6 @@ class TimelineSlice:
     events: list[StoredEvent]
     limited: bool
 
-    @property
-    def prev_batch(self) -> PduToken | None:
-        """Where paging backwards goes on; None when there is no event."""
-        return PduToken(str(self.events[0].position)) if self.events else None
-
 
 @dataclass(frozen=True, slots=True)
 class RoomChange:

@@ -16,6 +16,10 @@ from conduitstore.engine.merge import MergeOperators
 from conduitstore.errors import ConduitStoreError
 from conduitstore.testing import MemoryDatabase
 from conduitstore.testing.disk import SimulatedDisk
+from conduitstore.testing.report import (  # noqa: F401 - pytest finds its hooks here
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 
 COMMON = {
     "deadline": None,

@@ -15,6 +15,7 @@ from pathlib import Path
 from conduitstore.schema import AREAS, RETIRED, TREES, TreeSchema
 
 PAGE = Path(__file__).parents[1] / "docs" / "trees.md"
+_PARTS = {page.stem.rpartition(".")[2]: page.name for page in (PAGE.parent / "parts").glob("*.md")}
 
 _HEAD = """\
 # The trees
@@ -33,6 +34,11 @@ fields, nothing is written.
 What losing a tree costs: *primary* exists nowhere else; *shared*, other servers hold copies of
 parts; *numbering*, what uses its numbers is lost with it; *derived* is rebuilt from other trees by
 `conduitstore rebuild`; *disposable* may go at any time.
+
+What removes rows is an operation of the store, by its name there: `devices.remove` is
+`store.devices.remove`, `gc` is `store.gc` and `conduitstore gc`, `delete_room` is
+`conduitstore.upkeep.delete_room` and `conduitstore delete-room`. No tree grows for ever: one that
+none of them empties says why it needs none.
 """
 
 _COLUMNS = ("Tree", "Key", "Value", "Owner", "Worth", "What removes its rows", "Meaning")
@@ -63,7 +69,9 @@ def _cells(tree: TreeSchema) -> Iterator[str]:
     yield f"`{tree.name}`" + (" *" if tree.ours else "")
     yield f"`{tree.key.notation}`"
     yield tree.value if tree.value_shape is None else f"`{tree.value}`"
-    yield from (tree.owner, tree.worth, tree.gone, tree.meaning)
+    gone = ", ".join(f"`{name}`" for name in tree.emptied_by) or tree.gone
+    yield f"[{tree.owner}](parts/{_PARTS[tree.owner]})"
+    yield from (tree.worth, gone, tree.meaning)
 
 
 def _retired() -> str:

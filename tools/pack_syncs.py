@@ -7,6 +7,7 @@ identifies its contents:
 
     at          how many operations of the packed history had happened
     user, device, note, filter
+    full_state  whether the request asked for it
     since       the line number (from 0) of the answer whose next_batch was the request's; or null
     join        {room: {"timeline", "limited", "state", "account_data", "receipts", "unread",
                 "summary"}}: event ids; types; [event, type, user]; [notifications, highlights]
@@ -86,6 +87,7 @@ def _cut(record: Json) -> Json:
     rooms, lists = response.get("rooms", {}), response.get("device_lists", {})
     return {
         **{key: record[key] for key in ("user", "device", "note", "filter")},
+        "full_state": record["params"].get("full_state") == "true",
         "join": {room: _joined(told) for room, told in rooms.get("join", {}).items()},
         "leave": {room: _timeline(told) for room, told in rooms.get("leave", {}).items()},
         "invite": _stripped(rooms.get("invite", {}), "invite_state"),

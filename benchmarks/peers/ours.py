@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from conduitstore import engine
+from conduitstore.kv import Tree
 
 from .contender import Get, Getter, Page, Read, Row, Setup, Write
 
@@ -41,10 +42,14 @@ class OnConduitstore:
         return list(tree.range(page.lo, page.hi, reverse=page.reverse, limit=page.limit))
 
     def read(self, reads: Iterable[Read]) -> list[object]:
+        """Each tree is opened once, as the parts do."""
         found: list[object] = []
+        trees: dict[str, Tree] = {}
         with self._db.snapshot() as view:
             for read in reads:
-                tree = view.open_tree(read.tree)
+                tree = trees.get(read.tree)
+                if tree is None:
+                    tree = trees[read.tree] = view.open_tree(read.tree)
                 if isinstance(read, Get):
                     found.append(tree.get(read.key))
                 else:

@@ -28,7 +28,7 @@ _READ_BYTES = 1 << 20
 _U64_BYTES = 8
 _ACCESSED = TREES["kindaccessedfilehash_size"].key
 _CREATED = TREES["kindcreatedfilehash_size"].key
-_KINDS = [TREES["mediakind_usage"].key.pack(kind) for kind in KINDS]
+FILE_KINDS = [TREES["mediakind_usage"].key.pack(kind) for kind in KINDS]
 _USAGE = TREES["mediakind_usage"].value_fields
 _BLOCK = TREES["blocked_servername_mediaid"].key
 
@@ -80,8 +80,8 @@ def of_no_kind(view: Keyspace) -> Iterator[Finding]:
     by_age = view.open_tree("kindcreatedfilehash_size")
     for row in rows(view, "filehash_metadata"):
         file, accessed, created = row["file"], row["accessed_secs"], row["created_secs"]
-        used = [kind for kind in _KINDS if _ACCESSED.join(kind, accessed, file) in by_access]
-        made = [kind for kind in _KINDS if _CREATED.join(kind, created, file) in by_age]
+        used = [kind for kind in FILE_KINDS if _ACCESSED.join(kind, accessed, file) in by_access]
+        made = [kind for kind in FILE_KINDS if _CREATED.join(kind, created, file) in by_age]
         if used != made or len(used) != 1:
             text = f"by use it is of kind {used}, by age of {made}; it must be the same one"
             yield Finding("filehash_metadata", row["key"], text)
@@ -90,7 +90,7 @@ def of_no_kind(view: Keyspace) -> Iterator[Finding]:
 def miscounted_kinds(view: Keyspace) -> Iterator[Finding]:
     """Kinds of which there are more or fewer files, or bytes, than they say."""
     usage = view.open_tree("mediakind_usage")
-    for kind in sorted({*_KINDS, *(row["kind"] for row in rows(view, "mediakind_usage"))}):
+    for kind in sorted({*FILE_KINDS, *(row["kind"] for row in rows(view, "mediakind_usage"))}):
         expected = usage_of(view, kind)
         if usage.get(kind) != expected:
             text = f"it says {usage.get(kind)!r}, a count gives {expected!r}"

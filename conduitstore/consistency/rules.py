@@ -80,7 +80,7 @@ RULES = [
         Reference("userdeviceid_spentrefresh", "spentrefresh_userdeviceid",
                   {"token": "value"}, agrees={"user": "user", "device": "device"}),
         Reference("spentrefresh_userdeviceid", "userdeviceid_spentrefresh", value="token"),
-        Reference("userdeviceid_spentrefresh", "userdeviceid_refresh"),
+        Reference("spentrefresh_userdeviceid", "userdeviceid_refresh", value="successor"),
     )),
     Rule(11, "What belongs to a device or a user has them; one-time keys have turns.", together(
         referring(

@@ -102,9 +102,9 @@ class Devices(Part[DevicesNear]):
     ) -> None:
         """Log a device in: its metadata, its token, a new device list version, in one commit.
 
-        A device of that id starts anew, and its old tokens are retired: on the platter before this
-        returns. Without a token it only receives. ``expires_s`` is until when the token works, Unix
-        seconds; default: until it is retired.
+        A device of that id gets new metadata and keeps its keys and its queue; its old tokens are
+        retired, on the platter before this returns. Without a token it only receives. ``expires_s``
+        is until when the token works, Unix seconds; default: until it is retired.
         Source: Conduit, create_device.
 
         Raises:

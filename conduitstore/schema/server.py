@@ -11,22 +11,23 @@ SERVER = [
          "u = newest announcement shown",
          worth="primary", gone="never: a handful of rows"),
     tree("server_signingkeys", "server", "json", "server_keys", "the keys other servers sign with",
-         worth="shared", gone="never by itself: one row for each server ever met, and old events "
+         worth="shared", gone="never: one row for each server ever met, and old events "
          "need old keys"),
 
     tree("id_appserviceregistrations", "id", "text", "appservices",
          "registrations of application services, as YAML",
-         worth="primary", gone="unregistering"),
+         worth="primary", gone="appservices.unregister"),
     tree("servernameevent_data", _QUEUED, "queued edu", "sending",
          "what waits to be sent: empty = the event at that PduId, otherwise an EDU's JSON",
-         worth="primary", gone="being made active; removal of the destination"),
+         worth="primary", gone="sending.mark_active sending.forget_all delete_room gc"),
     tree("servercurrentevent_data", _QUEUED, "queued edu", "sending",
          "what is being sent, and is sent again after a restart",
-         worth="primary", gone="the destination's answer, or its removal"),
+         worth="primary", gone="sending.forget_active sending.forget_all delete_room gc"),
     tree("servername_educount", "server", "u64", "sending",
          "up to which count EDUs were selected for a server",
-         worth="primary", gone="never: one row per server, and starting again repeats EDUs"),
+         worth="primary", gone="never: one row per server, and starting again repeats "
+         "EDUs"),
     tree("servername_backoff", "server", "record", "backoff",
          "failures in a row of sending to a server, and the last one's time; ours",
-         worth="disposable", gone="the first success, or time", ours=True),
+         worth="disposable", gone="backoff.record_success backoff.forget_before gc", ours=True),
 ]  # fmt: skip

@@ -70,7 +70,9 @@ class TreeSchema:
     Attributes:
         value: the notation of the value, for people: one of ``VALUE_KINDS``, or a key shape.
         owner: the part that opens it; no other does.
-        gone: what removes its rows, so that no tree grows for ever unnoticed.
+        gone: what removes its rows: operations by their names on a store, ``gc`` and
+            ``delete_room`` among them; or ``never:`` and why it needs none. So no tree grows for
+            ever unnoticed.
         ours: whether the tree is not Conduit's: a fork's, or of this project.
         room_scoped: whether each row belongs to one room and goes when the room is purged.
         value_shape: set where the value is built like a key.
@@ -86,6 +88,11 @@ class TreeSchema:
     ours: bool
     room_scoped: bool
     value_shape: KeyShape | None
+
+    @property
+    def emptied_by(self) -> list[str]:
+        """The operations of :attr:`gone`; none where it has its reason."""
+        return [] if self.gone.startswith("never: ") else self.gone.split()
 
     @property
     def value_fields(self) -> KeyShape:

@@ -1,34 +1,56 @@
 """The storage half of /sync: what is new for a device since a token, read from one snapshot.
 
 Everything comes from one instant and that instant's count is the next token, so nothing can be
-missed and nothing is told twice. Reading writes nothing: what the token acknowledges is dropped by
-:func:`acknowledge`, before or after, and syncs of one user do not wake each other.
+missed and nothing is told twice. Reading writes nothing, and syncs of one user do not wake each
+other: what the token acknowledges is dropped by :func:`acknowledge`, and which members an answer
+shows is noted by :func:`witness`.
 """
 
 from __future__ import annotations
 
 from conduitstore.parts.holder import Parts
-from conduitstore.types import Count, DeviceId, UserId
+from conduitstore.types import Count, DeviceId, RoomId, UserId
 
-from .answer import JoinedRoom, LeftRoom, SyncAnswer, SyncOptions
+from .answer import DeviceLists, JoinedRoom, LeftRoom, Summary, SyncAnswer
+from .filter import EventFilter
+from .messages import EventContext, HistoryOptions, MessagesPage, context, messages
+from .request import Request, SyncOptions, TypingNow
 from .rooms import joined_room, left_room
+from .users import device_lists, presence_of
+from .window import StateWindow, state_window
 
 __all__ = [
+    "DeviceLists",
+    "EventContext",
+    "EventFilter",
+    "HistoryOptions",
     "JoinedRoom",
     "LeftRoom",
+    "MessagesPage",
+    "Summary",
     "SyncAnswer",
     "SyncOptions",
     "acknowledge",
+    "context",
+    "messages",
     "sync",
+    "witness",
 ]
 
 _DEFAULT = SyncOptions()
 
 
 def sync(
-    view: Parts, user: UserId, device: DeviceId, since: Count, options: SyncOptions = _DEFAULT
+    view: Parts,
+    user: UserId,
+    device: DeviceId,
+    since: Count,
+    options: SyncOptions = _DEFAULT,
+    typing: TypingNow | None = None,
 ) -> SyncAnswer:
     """Everything a device has to be told of (since, now].
+
+    Hiding whom the user ignores, and events the user may not see, is the homeserver's.
 
     Args:
         view: a snapshot's view or a transaction, so that it is one instant; not the store.
@@ -36,33 +58,42 @@ def sync(
         device: whose to-device messages to read.
         since: the ``next_batch`` of the answer before, 0 for a first sync.
         options: what the client's filter asks for.
+        typing: ``store.typing``; None tells nobody's typing.
 
     Cost: some ranges for each room the user is in.
     """
     upto = view.globals.current_count()
+    request = Request(view, user, device, since, upto, options, typing)
     members = view.rooms.members
     new_rooms = set(members.joined_since(user, since, upto))
-    joined = members.rooms_joined(user)
-    rooms = {
-        room: joined_room(view, user, room, Count(0) if room in new_rooms else since, upto, options)
-        for room in joined
+    windows = {
+        room: _window(request, room, Count(0) if room in new_rooms else since)
+        for room in members.rooms_joined(user)
     }
+    rooms = {room: joined_room(request, room, window) for room, window in windows.items()}
     has_left = members.changes_since(user, "leave", since, upto)
     return SyncAnswer(
         next_batch=upto,
-        joined={room: news for room, news in rooms.items() if news or room in new_rooms},
+        joined={room: news for room, news in rooms.items() if news},
         invited=members.changes_since(user, "invite", since, upto),
         knocked=members.changes_since(user, "knock", since, upto),
         left={
-            change.room: left_room(view, user, change, since, options)
+            change.room: left_room(request, change)
             for change in (has_left if since or options.include_left else ())
         },
         to_device=view.to_device.events_since(user, device, since, upto),
         account_data=view.account_data.changes_since(None, user, since, upto),
-        keys_changed=view.key_changes.since_many([user, *joined], since, upto) if since else set(),
+        presence=presence_of(request, list(windows)),
+        device_lists=device_lists(request, windows, has_left),
         one_time_keys=view.one_time_keys.counts(user, device),
         unused_fallback_algorithms=view.one_time_keys.unused_fallback_algorithms(user, device),
+        keys_were_used=since < view.one_time_keys.last_update(user) <= upto,
     )
+
+
+def _window(request: Request, room: RoomId, since: Count) -> StateWindow:
+    now = request.view.rooms.state.current(room)
+    return state_window(request.view, room, since, request.upto, now)
 
 
 def acknowledge(parts: Parts, user: UserId, device: DeviceId, since: Count) -> None:
@@ -72,3 +103,21 @@ def acknowledge(parts: Parts, user: UserId, device: DeviceId, since: Count) -> N
     """
     if parts.to_device.events_since(user, device, Count(0), since, limit=1):
         parts.to_device.forget_until(user, device, since)
+
+
+def witness(parts: Parts, user: UserId, device: DeviceId, since: Count, answer: SyncAnswer) -> None:
+    """Note which members an answer shows, before it goes out; for clients that load them lazily.
+
+    What an answer shows counts as known once the device comes back with its ``next_batch``, or a
+    later one. Without this call, members are told with every answer that shows events of theirs.
+    """
+    if answer.joined:
+        parts.transaction(lambda tx: _witness(tx, user, device, since, answer))
+
+
+def _witness(tx: Parts, user: UserId, device: DeviceId, since: Count, answer: SyncAnswer) -> None:
+    for room, news in answer.joined.items():
+        told_since = Count(0) if news.is_new else since
+        tx.rooms.lazy_loading.witness(
+            user, device, room, news.shown_members, since=told_since, token=answer.next_batch
+        )

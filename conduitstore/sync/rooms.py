@@ -2,72 +2,107 @@
 
 from __future__ import annotations
 
-from conduitstore.parts.holder import Parts
+from dataclasses import replace
+
+from conduitstore.codec.events import membership_in
 from conduitstore.types import (
     Count,
+    PduCount,
     RoomChange,
     RoomId,
-    StateKey,
+    ShortStateHash,
     StoredEvent,
     TimelineSlice,
     UserId,
 )
 
-from .answer import JoinedRoom, LeftRoom, SyncOptions
+from .answer import JoinedRoom, LeftRoom
+from .request import Request
+from .state import state_section
+from .summary import summary_of
+from .window import MEMBER, StateWindow, state_window
 
-_MEMBER = "m.room.member"
 
-
-def joined_room(
-    view: Parts, user: UserId, room: RoomId, since: Count, upto: Count, options: SyncOptions
-) -> JoinedRoom:
-    """A room the user is in; ``since`` is 0 where it is new to the client."""
-    receipts = view.rooms.receipts
-    private_moved = since < receipts.last_private_read_update(user, room) <= upto
+def joined_room(request: Request, room: RoomId, window: StateWindow) -> JoinedRoom:
+    """A room the user is in."""
+    since = Count(0) if window.is_new else request.since
+    view, user, upto, options = request.view, request.user, request.upto, request.options
     timeline = view.rooms.timeline.since(room, since, upto, options.timeline_limit)
+    if window.is_new:
+        timeline = _as_first(request, room, timeline)
+    summary = summary_of(request, room, window)
+    heroes = summary.heroes or [] if summary is not None else []
+    state = state_section(request, room, window, timeline, heroes)
     counters = view.rooms.user_counters
     return JoinedRoom(
+        is_new=window.is_new,
         timeline=timeline,
-        state=_state(view, user, room, since, upto, timeline, options),
-        receipts=receipts.since(room, since, upto),
-        private_read=receipts.private_read(user, room) if private_moved else None,
+        state=state,
+        summary=summary,
+        receipts=view.rooms.receipts.since(room, since, upto),
+        private_reads=view.rooms.receipts.private_since(user, room, since, upto),
         account_data=view.account_data.changes_since(room, user, since, upto),
-        unread=counters.unread(user, room).total,
+        unread=counters.unread(user, room),
         has_been_read=since < counters.last_read(user, room) <= upto,
+        typing=_typing(request, room, since),
+        shown_members=_members_in([*state, *timeline.events]),
     )
 
 
-def left_room(
-    view: Parts, user: UserId, change: RoomChange, since: Count, options: SyncOptions
-) -> LeftRoom:
-    """A room the user left, up to the leaving."""
-    room, upto = change.room, change.count
-    timeline = view.rooms.timeline.since(room, since, upto, options.timeline_limit)
-    state = _state(view, user, room, since, upto, timeline, options)
-    return LeftRoom(upto, timeline, state, change.events)
-
-
-def _state(
-    view: Parts,
-    user: UserId,
-    room: RoomId,
-    since: Count,
-    upto: Count,
-    timeline: TimelineSlice,
-    options: SyncOptions,
-) -> list[StoredEvent]:
-    """What changed from the client's state to the one just before its timeline."""
-    state = view.rooms.state
+def _as_first(request: Request, room: RoomId, timeline: TimelineSlice) -> TimelineSlice:
+    """Of a room that is new to the client: limited too where there is more from before."""
     first = timeline.events[0].position if timeline.events else None
-    before = upto if first is None else Count(first - 1)
-    old = None if options.full_state or not since else state.at(room, since)
-    changes = view.rooms.state_accessor.changes(old, state.at(room, before)).changed
-    if options.lazy_members:
-        shown = {event.pdu["sender"] for event in timeline.events} | {user}
-        changes = {key: event for key, event in changes.items() if _is_wanted(key, shown)}
-    events = view.rooms.timeline.get_many(changes.values())
-    return [event for event in events if event is not None]
+    if timeline.limited or first is None:
+        return timeline
+    older = request.view.rooms.timeline.neighbour(room, first, "b")
+    return replace(timeline, limited=older is not None)
 
 
-def _is_wanted(key: StateKey, shown: set[UserId]) -> bool:
-    return key[0] != _MEMBER or key[1] in shown
+def _typing(request: Request, room: RoomId, since: Count) -> list[UserId] | None:
+    """What changed after the instant is told too, and again with the next sync."""
+    if request.typing is None or request.typing.last_update(room) <= since:
+        return None
+    users = request.typing.users(room)
+    return users if users or since else None
+
+
+def _members_in(events: list[StoredEvent]) -> list[UserId]:
+    return [UserId(event.pdu["state_key"]) for event in events if _is_member(event)]
+
+
+def _is_member(event: StoredEvent) -> bool:
+    return event.pdu["type"] == MEMBER and "state_key" in event.pdu
+
+
+def left_room(request: Request, change: RoomChange) -> LeftRoom:
+    """A room the user left, up to the leaving."""
+    view, user, room, upto = request.view, request.user, change.room, change.count
+    now = view.rooms.state.at(room, upto)
+    leaving = _own_event(request, now)
+    since = request.since if _is_joined(request, room, request.since) else Count(0)
+    window = state_window(view, room, since, upto, now)
+    if _was_in(request, room, leaving):
+        timeline = view.rooms.timeline.since(room, since, upto, request.options.timeline_limit)
+        state = state_section(request, room, window, timeline)
+    else:
+        timeline, state = TimelineSlice([] if leaving is None else [leaving], limited=False), []
+    account_data = view.account_data.changes_since(room, user, request.since, request.upto)
+    return LeftRoom(upto, timeline, state, change.events, account_data)
+
+
+def _was_in(request: Request, room: RoomId, leaving: StoredEvent | None) -> bool:
+    """Whether the user was in the room, and not just invited, when the event came."""
+    position = PduCount(0) if leaving is None else leaving.position or PduCount(0)
+    return position > 0 and _is_joined(request, room, Count(position - 1))
+
+
+def _is_joined(request: Request, room: RoomId, count: Count) -> bool:
+    own = _own_event(request, request.view.rooms.state.at(room, count))
+    return own is not None and membership_in(own.pdu) == "join"
+
+
+def _own_event(request: Request, state: ShortStateHash | None) -> StoredEvent | None:
+    """The user's member event in a state."""
+    if state is None:
+        return None
+    return request.view.rooms.state_accessor.get(state, MEMBER, request.user)

@@ -1,64 +1,45 @@
 """Kill a workload at every system call and look at what the next open finds.
 
-A workload is a list of steps, functions of a database. It runs on a store over a simulated disk
-and, step by step, on the memory engine, which remembers what each sequence looked like. The disk
-crashes in the nth system call, for every n that the workload makes. What follows is tried on a copy
-each: the process alone dies; the machine loses power and keeps nothing, everything or some of what
-was not synced. Then the store is opened again, and:
+A workload is a list of steps, functions of a database. It runs on the memory engine, which
+remembers what each sequence looked like, and on a store over a simulated disk. The disk crashes in
+the nth system call, for every n that the workload makes. What follows is tried on a copy each: the
+process alone dies; the machine loses power, and of what was not synced stays what one of the rules
+of :mod:`.platter` leaves. Then the store is opened again, and:
 
 - its content is that of one sequence of the history, whole: a gap-free prefix, no half commit;
-- nothing is missing that was acknowledged: all of it when only the process died, everything up to
-  ``durable_sequence`` when the power went;
+- nothing is missing that was acknowledged: all of it when only the process died, everything that
+  was committed with durability ``commit``, flushed or told to be durable when the power went;
 - no count or id that was ever handed out can come again, and the count has not gone back;
+- a subscriber who was told of durable commits goes on where it stopped and gets each event once;
 - it takes new writes, closes, opens once more, and has kept them.
 
-With ``depth`` 2 the first open after the crash is itself crashed at every call that it makes.
+With ``depth`` 2 the first open after the crash is itself crashed at every call that it makes, with
+3 the one after that as well. A failure says how to replay it: see :mod:`.shrink`.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conduitstore.engine import embedded
-from conduitstore.engine.memory import MemoryDatabase
-from conduitstore.engine.memory_transaction import Transaction
-from conduitstore.engine.stream import End
-from conduitstore.kv import Database, Keyspace
+from conduitstore.engine.embedded import counters, manifest
+from conduitstore.kv import Database
 
-from .disk import SimulatedCrash, SimulatedDisk
+from .disk import KEEPS, SimulatedCrash, SimulatedDisk
+from .oracle import Content, Oracle, Owed, Reopen, Step, content
+from .promises import Check, History, Report, check, open_on
+from .shrink import script, shrunk
 
-PATH = "store"
-Step = Callable[[Database], object]
-"""One thing to do. One that commits with durability ``none`` has a true attribute ``is_held``."""
-Content = dict[str, list[tuple[bytes, bytes]]]
+__all__ = ["Aftermath", "Content", "History", "Reopen", "Report", "Step", "aftermaths", "content"]
+__all__ += ["explore", "replay", "small_reserves"]
 
-
-class Reopen(Exception):  # noqa: N818 - a step raises it to ask for a clean close and a new open
-    """Raised by a step: close the store cleanly and go on with a new one."""
-
-
-@dataclass
-class History:
-    """What was done to a store up to its crash, and what it owes since."""
-
-    states: dict[int, Content] = field(default_factory=dict)
-    acknowledged: int = 0
-    durable: int = 0
-    newest_count: int = 0
-    ids: set[int] = field(default_factory=set)
-    check: Callable[[SimulatedDisk, History], None] | None = None
-
-
-@dataclass
-class Report:
-    """How much was tried."""
-
-    calls_total: int = 0
-    crashes_total: int = 0
+Crash = tuple[int, str]
+"""In which call it crashed, and how that went on: the name of an :class:`Aftermath`."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +52,44 @@ class Aftermath:
 
 
 def aftermaths(seeds: Sequence[int]) -> list[Aftermath]:
-    """The process dies; the power goes with nothing, all, or (by seed) some of it kept."""
-    return [
-        Aftermath("kill", SimulatedDisk.kill, is_power_loss=False),
-        Aftermath("nothing", lambda disk: disk.power_loss(keep="nothing"), is_power_loss=True),
-        Aftermath("all", lambda disk: disk.power_loss(keep="everything"), is_power_loss=True),
-        *(
-            Aftermath(f"some, seed {seed}", _some(seed), is_power_loss=True)
-            for seed in seeds
-        ),
-    ]  # fmt: skip
+    """The process dies; the power goes: every rule, and the one of chance by every seed."""
+    rules = [keep for keep in KEEPS if keep != "some"]
+    names = ["kill", *rules, *(f"some {seed}" for seed in seeds)]
+    return [_aftermath_of(name) for name in names]
 
 
-def _some(seed: int) -> Callable[[SimulatedDisk], None]:
-    return lambda disk: disk.power_loss(seed)
+def _aftermath_of(name: str) -> Aftermath:
+    """By its name; the seed of an aftermath of chance stands behind it."""
+    if name == "kill":
+        return Aftermath(name, SimulatedDisk.kill, is_power_loss=False)
+    keep, _, seed = name.partition(" ")
+
+    def strike(disk: SimulatedDisk) -> None:
+        disk.power_loss(int(seed or 1), KEEPS[KEEPS.index(keep)])
+
+    return Aftermath(name, strike, is_power_loss=True)
+
+
+@contextmanager
+def small_reserves() -> Iterator[None]:
+    """Make reserves that no setting names so small that what is rare with them becomes common."""
+    before = counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN
+    counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN = 3, 600
+    try:
+        yield
+    finally:
+        counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nobody wants to read of every torn end of a log."""
+    logger = logging.getLogger("conduitstore")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def explore(
@@ -94,180 +99,223 @@ def explore(
     seeds: Sequence[int] = (1, 2),
     depth: int = 1,
     every: int = 1,
-    check: Callable[[SimulatedDisk, History], None] | None = None,
+    check: Check | None = None,
+    small: bool = False,
+    shrink_seconds: float = 20,
 ) -> Report:
     """Crash ``steps`` in every call (or every ``every``-th) and check each aftermath.
 
-    ``check`` looks at what else the steps have made on the disk, before the store is opened.
+    Args:
+        steps: the workload.
+        settings: of the store.
+        seeds: for the aftermath of chance.
+        depth: with 2 each recovery is crashed as well, with 3 the one after it too. Every
+            aftermath of the first crash is followed, and a few of each later one, in turn.
+        every: crash in every so manyth call; of recoveries too, where they are crashed.
+        check: looks at what else the steps have made on the disk, before the store is opened.
+        small: also make reserves small that no setting names, see :func:`small_reserves`.
+        shrink_seconds: how long a failing workload may be shrunk.
 
     Raises:
-        AssertionError: a promise was broken; says at which call and how it went on.
+        AssertionError: a promise was broken; its notes say where, and hold a script that replays
+            it. Any other error that the store raised is passed on with such notes, too.
     """
-    report = Report()
-    settings = {"flush_every_ms": None, **settings}
-    while True:
-        at = report.calls_total + 1
-        disk = SimulatedDisk()
-        history = _live(disk, steps, settings, crash_at=at, check=check)
-        if history is None:
-            return report
-        report.calls_total += every
-        for aftermath in aftermaths(seeds):
-            _aftermath(disk, history, settings, aftermath, report, depth, f"call {at}")
+    explorer = _Explorer(settings, tuple(seeds), depth, every, check, small=small)
+    try:
+        return explorer.explore(steps)
+    except _BrokenError as broken:
+        error, crashes = broken.error, broken.crashes
 
-
-def _aftermath(
-    crashed: SimulatedDisk,
-    history: History,
-    settings: dict[str, Any],
-    aftermath: Aftermath,
-    report: Report,
-    depth: int,
-    where: str,
-) -> None:
-    """Let the crash go on one way, check, and with more depth crash the recovery as well."""
-    where = f"{where}, {aftermath.name}"
-    struck = copy.deepcopy(crashed)
-    aftermath.strike(struck)
-    report.crashes_total += 1
-    # What a power loss has taken may be missing from now on, also after a mere kill.
-    owed = history.durable if aftermath.is_power_loss else history.acknowledged
-    for disk in _crashed_recoveries(struck, settings) if depth > 1 else ():
-        again = replace(history, acknowledged=owed)
-        for following in aftermaths((1,)):
-            _aftermath(disk, again, settings, following, report, depth - 1, f"{where}, recovery")
-    with _telling(where):
-        _check(struck, history, settings, owed)
-
-
-def _crashed_recoveries(struck: SimulatedDisk, settings: dict[str, Any]) -> Iterator[SimulatedDisk]:
-    at = 0
-    while True:
-        at += 1
-        disk = copy.deepcopy(struck)
-        disk.crash_at = at
+    def crashes_of(fewer: Sequence[Step]) -> tuple[Crash, ...] | None:
         try:
-            embedded.open(PATH, files=disk, **settings)
-        except SimulatedCrash:
-            yield disk
-        else:
-            return
+            explorer.explore(fewer)
+        except _BrokenError as broken:
+            return broken.crashes
+        return None
+
+    error.add_note("crashed at " + ", then at ".join(f"call {at}: {how}" for at, how in crashes))
+    left, crashes = shrunk(steps, crashes, crashes_of, shrink_seconds)
+    error.add_note(script("crash.replay", left, settings, crashes=crashes, small=small))
+    raise error
 
 
-def _live(
-    disk: SimulatedDisk,
+def replay(
     steps: Sequence[Step],
     settings: dict[str, Any],
-    crash_at: int,
-    check: Callable[[SimulatedDisk, History], None] | None,
-) -> History | None:
-    """Run the workload until it crashes; None when it comes to its end before."""
-    history = History(check=check)
-    oracle = _Oracle(history.states)
-    disk.crash_at = crash_at
+    *,
+    crashes: Sequence[Crash],
+    check: Check | None = None,
+    small: bool = False,
+) -> None:
+    """Crash once as :func:`explore` did, and check.
+
+    Args:
+        steps: as for :func:`explore`; ``settings``, ``check`` and ``small`` as well.
+        settings: of the store.
+        crashes: in which call of the workload and how it went on; then the same of each recovery.
+        check: see above.
+        small: see above.
+
+    Raises:
+        AssertionError: what :func:`explore` has found is still so.
+        ValueError: the workload, or a recovery, ends before it crashes.
+    """
+    explorer = _Explorer(settings, (), len(crashes), 1, check, small=small)
     try:
-        db = embedded.open(PATH, files=disk, **settings)
-        for step in steps:
-            try:
-                _run(step, db, oracle, history)
-            except Reopen:
-                db.close()
-                db = embedded.open(PATH, files=disk, **settings)
-        db.close()
-    except SimulatedCrash:
-        return history
-    return None
+        explorer.replay(steps, crashes)
+    except _BrokenError as broken:
+        raise broken.error from None
 
 
-def _run(step: Step, db: Database, oracle: Database, history: History) -> None:
-    reopen = False
-    before = db.sequence
+class _BrokenError(Exception):
+    def __init__(self, error: Exception, crashes: tuple[Crash, ...]) -> None:
+        self.error = error
+        self.crashes = crashes
+
+
+@dataclass
+class _Explorer:
+    settings: dict[str, Any]
+    seeds: tuple[int, ...]
+    depth: int
+    every: int
+    check: Check | None
+    small: bool = field(kw_only=True)
+    report: Report = field(default_factory=Report)
+
+    def __post_init__(self) -> None:
+        self.settings = {"flush_every_ms": None, **self.settings}
+
+    def explore(self, steps: Sequence[Step]) -> Report:
+        self.report = Report()
+        with quiet(), small_reserves() if self.small else nullcontext():
+            while True:
+                at = self.report.calls_total + 1
+                disk = SimulatedDisk()
+                history = self._live(disk, steps, at)
+                if history is None:
+                    return self.report
+                self.report.calls_total += self.every
+                for aftermath in aftermaths(self.seeds):
+                    self._follow(disk, history, aftermath, self.depth, ((at, aftermath.name),))
+
+    def replay(self, steps: Sequence[Step], crashes: Sequence[Crash]) -> None:
+        disk = SimulatedDisk()
+        with quiet(), small_reserves() if self.small else nullcontext():
+            history = self._live(disk, steps, crashes[0][0])
+            for number, (_, name) in enumerate(crashes):
+                if history is None:
+                    raise ValueError(f"it ends before crash {number + 1}")
+                aftermath = _aftermath_of(name)
+                disk, history = self._struck(disk, history, aftermath)
+                if number + 1 < len(crashes):
+                    disk.crash_at = crashes[number + 1][0]
+                    if not self._crashes(disk):
+                        history = None
+            assert history is not None
+            self._check(disk, history, tuple(crashes))
+
+    # One life -----------------------------------------------------------------------------------
+    def _live(self, disk: SimulatedDisk, steps: Sequence[Step], crash_at: int) -> History | None:
+        """Run the workload until it crashes; None when it comes to its end before."""
+        oracle = Oracle(self.settings.get("durability", "interval"))
+        owed = oracle.run(steps)
+        history = History(oracle.states, check=self.check, oracle=oracle)
+        history.may_lag = "log_keep_bytes" in self.settings
+        disk.crash_at, db = crash_at, None
+        try:
+            db = open_on(disk, self.settings)
+            for step, owes in zip(steps, owed, strict=True):
+                if owes.reopens:
+                    db = self._reopened(disk, db, history)
+                else:
+                    _run(step, db, history, owes)
+            db.close()
+        except SimulatedCrash:
+            return history
+        except Exception as error:  # Nothing has failed yet: the workload found a bug by itself.
+            raise _BrokenError(error, ((crash_at, "kill"),)) from error
+        finally:
+            if db is not None:
+                db.abandon()
+        return None
+
+    def _reopened(
+        self, disk: SimulatedDisk, db: embedded.Store, history: History
+    ) -> embedded.Store:
+        sequence = db.sequence
+        try:
+            db.close()
+        finally:
+            history.note(db)
+        assert db.durable_sequence == sequence, "closed, and not all of it is durable"
+        history.acknowledged = history.durable = sequence
+        db = open_on(disk, self.settings)
+        history.listeners.restart(db)
+        return db
+
+    # What comes of it ---------------------------------------------------------------------------
+    def _struck(
+        self, crashed: SimulatedDisk, history: History, aftermath: Aftermath
+    ) -> tuple[SimulatedDisk, History]:
+        disk = copy.deepcopy(crashed)
+        aftermath.strike(disk)
+        if aftermath.is_power_loss:
+            # What a power loss has taken may be missing from now on, also after a mere kill.
+            history = replace(history, acknowledged=history.durable, may_lag=True)
+        return disk, history
+
+    def _follow(
+        self,
+        crashed: SimulatedDisk,
+        history: History,
+        aftermath: Aftermath,
+        depth: int,
+        crashes: tuple[Crash, ...],
+    ) -> None:
+        """Let the crash go on one way, check, and with more depth crash the recovery as well."""
+        struck, history = self._struck(crashed, history, aftermath)
+        self.report.crashes_total += 1
+        every = aftermaths((len(crashes),))
+        at = 0
+        while depth > 1:
+            at += self.every
+            disk = copy.deepcopy(struck)
+            disk.crash_at = at
+            if not self._crashes(disk):
+                break
+            for turn in range(0, len(every), 4):
+                following = every[(turn + at + crashes[0][0]) % len(every)]
+                self._follow(disk, history, following, depth - 1, (*crashes, (at, following.name)))
+        self._check(struck, history, crashes)
+
+    def _crashes(self, disk: SimulatedDisk) -> bool:
+        try:
+            open_on(disk, self.settings)
+        except SimulatedCrash:
+            return True
+        except Exception:  # noqa: BLE001 - opened once more, without a crash, it is told
+            return False
+        return False
+
+    def _check(self, disk: SimulatedDisk, history: History, crashes: tuple[Crash, ...]) -> None:
+        try:
+            if history.check is not None:
+                history.check(copy.deepcopy(disk), history)
+            check(disk, history, self.settings, self.report)
+        except Exception as error:
+            raise _BrokenError(error, crashes) from error
+
+
+def _run(step: Step, db: Database, history: History, owes: Owed) -> None:
     try:
-        step(oracle)
-    except Reopen:
-        reopen = True
-    try:
-        if not reopen:
-            step(db)
-            taken = db.generate_id()
-            assert taken not in history.ids, f"id {taken} came twice"
-            history.ids.add(taken)
+        step(db)
+        taken = db.generate_id()
+        assert taken not in history.ids, f"id {taken} came twice"
+        history.ids.add(taken)
+        assert db.sequence == owes.sequence, "engines count commits differently"
+        assert db.durable_sequence >= owes.power_loss, "asked to be durable, and is not"
+        history.acknowledged = max(history.acknowledged, owes.kill)
+        history.durable = max(history.durable, owes.power_loss)
     finally:
-        # Also when it crashed: a count may have been seen, a commit may have been synced.
-        history.newest_count = max(history.newest_count, db.sequence and _count(db))
-        history.durable = max(history.durable, db.durable_sequence)
-    if db.sequence > before and not getattr(step, "is_held", False):
-        history.acknowledged = db.sequence
-    if reopen:
-        raise Reopen
-
-
-class _Oracle(MemoryDatabase):
-    """Remembers what the store looked like after each commit."""
-
-    def __init__(self, states: dict[int, Content]) -> None:
-        super().__init__()
-        self._states = states
-        self._remember()
-
-    def _remember(self) -> None:
-        self._states[self.sequence] = content(self)
-
-    def _commit_writes(self, tx: Transaction) -> None:
-        super()._commit_writes(tx)
-        self._remember()
-
-    def _advance(self, to: End) -> None:
-        super()._advance(to)
-        self._remember()
-
-    def drop_tree(self, name: str) -> bool:
-        dropped = super().drop_tree(name)
-        self._remember()
-        return dropped
-
-
-def _count(db: Database) -> int:
-    with suppress(Exception):
-        return db.current_count()
-    return 0
-
-
-def content(keyspace: Keyspace) -> Content:
-    """Everything in it, by tree."""
-    return {name: list(keyspace.open_tree(name)) for name in keyspace.tree_names()}
-
-
-class _telling:  # noqa: N801 - reads as a word
-    """Says where it was when a check fails."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception):
-            error.add_note(f"crashed at {self._where}")
-
-
-def _check(disk: SimulatedDisk, history: History, settings: dict[str, Any], owed: int) -> None:
-    if history.check is not None:
-        history.check(copy.deepcopy(disk), history)
-    db = embedded.open(PATH, files=disk, **settings)
-    found = db.sequence
-    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
-    assert found in history.states, f"sequence {found} was never reached"
-    assert content(db) == history.states[found], f"not what sequence {found} looked like"
-    assert db.current_count() >= history.newest_count, "the count went back"
-    drawn = db.transaction(lambda tx: tx.next_count())
-    assert drawn > history.newest_count, f"count {drawn} may have been handed out before"
-    assert not history.ids.intersection(db.reserve_ids(3)), "an id came twice"
-    db.insert(b"after", b"the crash")
-    kept = content(db)
-    db.close()
-    db = embedded.open(PATH, files=disk, **settings)
-    assert content(db) == kept, "a clean close and open changed the content"
-    assert not db.was_recovered
-    db.close()
+        history.note(db, step)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from conduitstore.kv import Keyspace, Transaction, prefix_end
+
+T = TypeVar("T")
 
 BATCH_ROWS = 1_000
 
@@ -35,3 +39,20 @@ def _batch(
     rows = list(tx.open_tree(tree).range(after or None, end, limit=BATCH_ROWS))
     changed = sum(work(tx, key, value) for key, value in rows)
     return changed, rows[-1][0] if rows else None
+
+
+class _TakenBackError(Exception):
+    """Leaves a transaction that shall leave nothing."""
+
+
+def tried(db: Keyspace, fn: Callable[[Transaction], T]) -> T:
+    """Run ``fn(tx)`` and take back what it wrote. Memory: what that is."""
+    answers: list[T] = []
+
+    def run(tx: Transaction) -> None:
+        answers.append(fn(tx))
+        raise _TakenBackError
+
+    with suppress(_TakenBackError):
+        db.transaction(run)
+    return answers[-1]

@@ -6,7 +6,7 @@ readers never find the tree empty, writers go on, and a run that dies has done i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from conduitstore.codec.states import state_hash
@@ -24,22 +24,24 @@ _HASH = TREES["statehash_shortstatehash"].key
 Item = tuple[bytes, bytes]
 Leads = Callable[[Keyspace, Item], Item | None]
 """From a row of one tree to a row of another; None where there is none."""
+Implies = Callable[[Keyspace, Item], Iterable[Item]]
+"""From a row of one tree to those of another that it asks for."""
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """A tree whose rows follow from single rows of another.
+    """A tree each of whose rows follows from a single row of another.
 
     Attributes:
         target: the derived tree.
         source: what it follows from.
-        implied: from a row of the source to the target's row that it asks for.
+        implied: from a row of the source to the target's rows that it asks for.
         origin: from a row of the target to the source's row that it can follow from.
     """
 
     target: str
     source: str
-    implied: Leads
+    implied: Implies
     origin: Leads
 
     def rebuild(self, db: Keyspace) -> int:
@@ -51,19 +53,23 @@ class Derivation:
         return each_row(db, self.target, self._sweep)
 
     def _fill(self, tx: Transaction, key: bytes, value: bytes) -> int:
-        item = self.implied(tx, (key, value))
-        tree = tx.open_tree(self.target)
-        if item is None or tree.get(item[0]) == item[1]:
-            return 0
-        tree.insert(*item)
-        return 1
+        return put(tx, self.target, self.implied(tx, (key, value)))
 
     def _sweep(self, tx: Transaction, key: bytes, value: bytes) -> int:
         origin = self.origin(tx, (key, value))
-        if origin is not None and self.implied(tx, origin) == (key, value):
+        if origin is not None and (key, value) in self.implied(tx, origin):
             return 0
         tx.open_tree(self.target).remove(key)
         return 1
+
+
+def put(tx: Transaction, tree: str, items: Iterable[Item]) -> int:
+    """Write the rows that are not there as they should be; gives how many those were."""
+    rows = tx.open_tree(tree)
+    wrong = [(key, value) for key, value in items if rows.get(key) != value]
+    for key, value in wrong:
+        rows.insert(key, value)
+    return len(wrong)
 
 
 def mirror(forward: Reference, back: Reference) -> Derivation:
@@ -72,11 +78,11 @@ def mirror(forward: Reference, back: Reference) -> Derivation:
     ``forward`` says how the derived tree's key and value are made, ``back`` how the source's key.
     """
 
-    def implied(_view: Keyspace, item: Item) -> Item | None:
+    def implied(_view: Keyspace, item: Item) -> list[Item]:
         row = row_of(TREES[forward.source], *item)
         if row is None:
-            return None
-        return forward.target_key(row), row[forward.value] if forward.value else EMPTY
+            return []
+        return [(forward.target_key(row), row[forward.value] if forward.value else EMPTY)]
 
     def origin(view: Keyspace, item: Item) -> Item | None:
         row = row_of(TREES[back.source], *item)
@@ -91,63 +97,20 @@ def row_at(view: Keyspace, tree: str, key: bytes) -> Item | None:
     return None if value is None else (key, value)
 
 
-def _named_by_value(tree: str) -> Leads:
+def named_by_value(tree: str) -> Leads:
     """The row of ``tree`` whose key is the other's value."""
     return lambda view, item: row_at(view, tree, item[1])
 
 
-def _event_place(_view: Keyspace, item: Item) -> Item | None:
+def _event_place(_view: Keyspace, item: Item) -> list[Item]:
     event_id = event_id_in(item[1])
-    return None if event_id is None else (event_id, item[0])
+    return [] if event_id is None else [(event_id, item[0])]
 
 
-def _state_by_hash(view: Keyspace, item: Item) -> Item | None:
+def _state_by_hash(view: Keyspace, item: Item) -> list[Item]:
     entries = entries_of(view, item[0])
-    return None if entries is None else (_HASH.pack(state_hash(entries)), item[0])
+    return [] if entries is None else [(_HASH.pack(state_hash(entries)), item[0])]
 
 
-EVENT_PLACES = Derivation("eventid_pduid", "pduid_pdu", _event_place, _named_by_value("pduid_pdu"))
-STATE_HASHES = Derivation("statehash_shortstatehash", DIFFS, _state_by_hash, _named_by_value(DIFFS))
-
-
-MIRRORS = [
-    mirror(
-        Reference("userdeviceid_token", "token_userdeviceid", {"token": "folded"}, value="key"),
-        Reference("token_userdeviceid", "userdeviceid_token"),
-    ),
-    mirror(
-        Reference("roomuserdataid_accountdata", "roomusertype_roomuserdataid", value="key"),
-        Reference("roomusertype_roomuserdataid", "roomuserdataid_accountdata", key="value"),
-    ),
-    mirror(
-        Reference(
-            "eventid_shorteventid", "shorteventid_eventid", {"short_event": "value"}, value="key"
-        ),
-        Reference("shorteventid_eventid", "eventid_shorteventid", {"event": "value"}),
-    ),
-    mirror(
-        Reference(
-            "statekey_shortstatekey",
-            "shortstatekey_statekey",
-            {"short_state_key": "value"},
-            value="key",
-        ),
-        Reference("shortstatekey_statekey", "statekey_shortstatekey", key="value"),
-    ),
-    mirror(
-        Reference("roomid_shortroomid", "shortroomid_room", {"short_room": "value"}, value="key"),
-        Reference("shortroomid_room", "roomid_shortroomid", {"room": "value"}),
-    ),
-    mirror(
-        Reference("roomuserid_joined", "userroomid_joined", value="value"),
-        Reference("userroomid_joined", "roomuserid_joined"),
-    ),
-    mirror(
-        Reference("userroomid_joined", "roomuserid_joined", value="value"),
-        Reference("roomuserid_joined", "userroomid_joined"),
-    ),
-    mirror(
-        Reference("roomserverids", "serverroomids"),
-        Reference("serverroomids", "roomserverids"),
-    ),
-]
+EVENT_PLACES = Derivation("eventid_pduid", "pduid_pdu", _event_place, named_by_value("pduid_pdu"))
+STATE_HASHES = Derivation("statehash_shortstatehash", DIFFS, _state_by_hash, named_by_value(DIFFS))

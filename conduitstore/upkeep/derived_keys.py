@@ -14,17 +14,17 @@ _KEYS = TREES["onetimekeyid_onetimekeys"]
 _UPLOADS = TREES["onetimekeyuploads"]
 
 
-def _upload(view: Keyspace, item: Item) -> Item | None:
+def _upload(view: Keyspace, item: Item) -> list[Item]:
     """The key's turn; one that was lost comes behind all that its user has."""
     row = row_of(_KEYS, *item)
     if row is None:
-        return None
+        return []
     known = upload_of_key(view, row)
     if known is not None:
-        return known, EMPTY
+        return [(known, EMPTY)]
     algorithm, name = split_key_id(row)
     count = pack_u64(total_at(view, "userid_lastonetimekeyupdate", row["user"]))
-    return _UPLOADS.key.join(row["user"], row["device"], algorithm, count, name), EMPTY
+    return [(_UPLOADS.key.join(row["user"], row["device"], algorithm, count, name), EMPTY)]
 
 
 def _key(view: Keyspace, item: Item) -> Item | None:

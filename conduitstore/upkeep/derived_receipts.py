@@ -15,13 +15,13 @@ _RECEIPTS = TREES["readreceiptid_readreceipt"]
 _NEWEST = TREES["roomuserthreadid_readreceiptid"]
 
 
-def _newest(_view: Keyspace, item: Item) -> Item | None:
+def _newest(_view: Keyspace, item: Item) -> list[Item]:
     try:
         room, count, user = _RECEIPTS.key.unpack(item[0])
         event_id, thread = read_in(unpack_json_object(_RECEIPTS.name, item[1]), user)
-        return _NEWEST.key.pack(room, user, thread), _NEWEST.value_fields.pack(count, event_id)
+        return [(_NEWEST.key.pack(room, user, thread), _NEWEST.value_fields.pack(count, event_id))]
     except ConduitStoreError:
-        return None  # Of no use to anybody: what it says cannot be read.
+        return []  # Of no use to anybody: what it says cannot be read.
 
 
 def _receipt(view: Keyspace, item: Item) -> Item | None:

@@ -32,12 +32,13 @@ def by_head(
 
     Gives how many rows were not.
     """
-    shapeless = each_row(db, tree, partial(_drop_shapeless, tree))
+    shapeless = each_row(db, tree, partial(drop_shapeless, tree))
     named = db.transaction(partial(_heads, names=(source, tree), width=width), read_only=True)
     return shapeless + sum(db.transaction(partial(_mend, tree, expect, head)) for head in named)
 
 
-def _drop_shapeless(tree: str, tx: Transaction, key: bytes, value: bytes) -> int:
+def drop_shapeless(tree: str, tx: Transaction, key: bytes, value: bytes) -> int:
+    """Remove a row that has not its tree's shape."""
     if row_of(TREES[tree], key, value) is not None:
         return 0
     tx.open_tree(tree).remove(key)
@@ -88,7 +89,7 @@ def servers(view: Keyspace, room: bytes) -> Expected:
 
 
 def extremities(view: Keyspace, room: bytes) -> Expected:
-    """Events of a room with a state that no other names as previous.
+    """Events of a room with a state that no other names as previous, nor one that is gone did.
 
     Backfilled ones are behind a gap, unless there is nothing else. Memory: the room's event ids.
     """
@@ -105,7 +106,9 @@ def extremities(view: Keyspace, room: bytes) -> Expected:
             named.update(event.encode(errors="replace") for event in ids_in(pdu, "prev_events"))
     shape = TREES["roomid_pduleaves"].key
     last = [event for event in events[True] or events[False] if event not in named]
-    return {shape.join(room, event): event for event in last}
+    referenced = view.open_tree("referencedevents")
+    ends = [event for event in last if shape.join(room, event) not in referenced]
+    return {shape.join(room, event): event for event in ends or last}
 
 
 def backup_totals(view: Keyspace, user: bytes, version: bytes) -> Expected:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
+from typing import cast
 
 from conduitstore.codec.states import unpack_diff
 from conduitstore.codec.values import pack_u64, unpack_json_object
@@ -24,8 +26,9 @@ from conduitstore.kv import Database, Keyspace, Transaction
 from conduitstore.schema import TREES, TreeSchema
 from conduitstore.types import RoomId
 
-from .batches import BATCH_ROWS, each_row
+from .batches import BATCH_ROWS, each_row, tried
 from .derived import STATE_HASHES
+from .states import collect
 
 Removed = Counter[str]
 """Tree to how many rows went."""
@@ -38,18 +41,34 @@ _BY_SHORT_EVENT = [tree for tree in TREES.values() if tree.key.fields[0] == "sho
 _WORD = 8
 
 
-def delete_room(db: Database, room: RoomId) -> Removed:
+def delete_room(db: Database, room: RoomId, *, dry_run: bool = False) -> Removed:
     """Remove a room with its events, states, members and all that users have in it.
 
     What is a user's own stays: backups of keys, and account data of no room that mentions it. Do
-    it when nobody is in the room any more: what is written meanwhile may stay.
+    it when nobody is in the room any more: what is written meanwhile may stay. Room states that
+    nothing names are collected first, however young they are: some may be of the room.
 
-    Many commits of bounded size. A process that dies leaves a part: the next call removes it.
+    Many commits of bounded size. A process that dies leaves a part: the next call removes it. With
+    ``dry_run`` it is one, which is taken back; memory: what would be removed.
 
-    Cost: what is removed; one scan of the outliers and of the queues; two seeks for each user in
-    trees by user and room; a point read for each state there is.
+    Cost: what is removed; one scan of the outliers, of the queues, of the originals kept and of
+    what names states; two seeks for each user in trees by user and room; a point read for each
+    state there is.
     """
     removed: Removed = Counter()
+    if dry_run:
+        tried(db, lambda tx: _delete(tx, room, removed))
+        return +removed
+
+    def tell(tree: str, _looked_at: int, total: int) -> None:
+        removed[tree] += total
+
+    collect(db, 0, tell, dry_run=False)
+    _delete(db, room, removed)
+    return +removed
+
+
+def _delete(db: Keyspace, room: RoomId, removed: Removed) -> None:
     key = _ROOM.pack(room)
     number = db.open_tree("roomid_shortroomid").get(key)
     _delete_states(db, key, number, removed)
@@ -62,23 +81,28 @@ def delete_room(db: Database, room: RoomId) -> Removed:
             _delete_named(db, tree, ("short_room",), number, removed)
             _delete_queued(db, tree, number, removed)
     each_row(db, "eventid_outlierpdu", partial(_delete_outlier, room, removed))
+    each_row(db, "timeredacted_eventid", partial(_delete_time, removed))
     removed[STATE_HASHES.target] += STATE_HASHES.sweep(db)
     if number is not None:
         db.transaction(partial(_delete_numbers, key, number, removed))
-    return +removed
 
 
 def _delete_named(
-    db: Database, tree: TreeSchema, fields: tuple[str, ...], name: bytes, removed: Removed
+    db: Keyspace, tree: TreeSchema, fields: tuple[str, ...], name: bytes, removed: Removed
 ) -> None:
     """The rows with the room in their key."""
     field = next((field for field in fields if field in tree.key.fields), None)
     if field is None or tree.name in _NUMBERS:
         return
-    with db.snapshot() as view:
+    with _at_one_instant(db) as view:
         keys = _keys_with(view, tree, tree.key.fields.index(field), name)
         while batch := list(islice(keys, BATCH_ROWS)):
             db.transaction(partial(_remove_many, tree.name, batch, removed))
+
+
+def _at_one_instant(db: Keyspace) -> AbstractContextManager[Keyspace]:
+    """Where keys are read while they are removed; a transaction is enough for itself."""
+    return cast("Database", db).snapshot() if hasattr(db, "snapshot") else nullcontext(db)
 
 
 def _keys_with(view: Keyspace, tree: TreeSchema, at: int, name: bytes) -> Iterator[bytes]:
@@ -93,7 +117,7 @@ def _remove_many(tree: str, keys: list[bytes], removed: Removed, tx: Transaction
     removed[tree] += sum(rows.remove(key) is not None for key in keys)
 
 
-def _delete_queued(db: Database, tree: TreeSchema, number: bytes, removed: Removed) -> None:
+def _delete_queued(db: Keyspace, tree: TreeSchema, number: bytes, removed: Removed) -> None:
     """Events of the room that wait to be sent."""
     if "queued" not in tree.key.kinds:
         return
@@ -149,6 +173,17 @@ def _delete_outlier(
     return is_its
 
 
+def _delete_time(removed: Removed, tx: Transaction, key: bytes, value: bytes) -> int:
+    """When an event was redacted whose original is gone."""
+    row = row_of(TREES["timeredacted_eventid"], key, value)
+    is_gone = (
+        row is not None and found_at(tx.open_tree("eventid_originalpdu"), row["event"]) is None
+    )
+    if is_gone:
+        _remove_many("timeredacted_eventid", [key], removed, tx)
+    return is_gone
+
+
 def _delete_event(tx: Transaction, event_id: bytes, removed: Removed) -> None:
     """All rows of one event: by its id, by its number, and the state before it."""
     short_event = found_at(tx.open_tree("eventid_shorteventid"), event_id)
@@ -168,7 +203,7 @@ def _delete_rows(tx: Transaction, trees: list[TreeSchema], name: bytes, removed:
 # States -----------------------------------------------------------------------------------------
 
 
-def _delete_states(db: Database, key: bytes, number: bytes | None, removed: Removed) -> None:
+def _delete_states(db: Keyspace, key: bytes, number: bytes | None, removed: Removed) -> None:
     """Those that the room had, and the one it has."""
 
     def work(tx: Transaction, key: bytes, state: bytes) -> int:

@@ -46,6 +46,16 @@ def test_damage_is_named_and_sets_the_status(cli, filled):
         assert result.stderr.startswith("1 ")
 
 
+def test_a_damaged_manifest_hides_no_other_damage(cli, filled):
+    found = [spoil(filled, "manifest-*", at=80), spoil(filled, "segment-*")]
+    for command in ("verify", "check"):
+        result = cli(command, "--path", filled)
+        assert result.exit_code == 1
+        assert f"{found[0]}, bytes 64 to " in result.stdout
+        assert f"{found[1]}, bytes " in result.stdout
+        assert result.stderr == f"2 {'damage' if command == 'verify' else 'violation'}s\n"
+
+
 def test_check_names_what_does_not_decode(cli, filled):
     with engine.open(filled) as db:
         db.open_tree("eventid_pduid").insert(b"$x", b"short")

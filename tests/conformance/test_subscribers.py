@@ -90,6 +90,18 @@ def test_one_event_per_key_of_a_commit_in_the_order_of_first_writes(db, tree):
     ]
 
 
+def test_a_batch_tells_what_its_writes_would_one_by_one_in_a_transaction(db, tree):
+    """Found by the state machine: a removal that did nothing had a place among the events."""
+    tree.insert(b"there", b"")
+    batch = Batch().remove(tree, b"a").insert(tree, b"b", b"1").insert(tree, b"a", b"2")
+    batch.remove(tree, b"b").insert(tree, b"b", b"3").remove(tree, b"there")
+    batch.insert(tree, b"gone", b"").remove(tree, b"gone")
+    with tree.watch_prefix(b"") as subscriber:
+        db.apply_batch(batch)
+        expected = [Insert(b"b", b"3"), Insert(b"a", b"2"), Remove(b"there")]
+        assert drain(subscriber) == expected
+
+
 def test_clearing_and_merging_are_told(tree):
     tree.set_merge_operator(lambda _key, old, operand: (old or b"") + operand, name="append")
     subscriber = tree.watch_prefix(b"")

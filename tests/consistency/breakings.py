@@ -164,7 +164,7 @@ def file_of_two_kinds(db):
         ("kindaccessedfilehash_size", accessed),
     ):
         db.open_tree(tree).insert(key(tree, "thumbnail", secs, file), size)
-    files, total = 2, 7 + int.from_bytes(size)
+    files, total = 2, 7_000 + int.from_bytes(size)
     db.open_tree("mediakind_usage").insert(b"thumbnail", u64(files) + u64(total))
 
 

@@ -6,7 +6,7 @@ from conduitstore.types import FederationServer, Mxc, PduId
 A, B, ROOM, OTHER = "@a:one.test", "@b:two.test", "!r:one.test", "!r:one.test2"
 WHOLE = "!whole:one.test"
 TWO = FederationServer("two.test")
-FILES = [digit * 64 for digit in "abcdef"]
+FILES = [digit * 64 for digit in "abcdef9"]
 
 
 def message(number, room=ROOM, **changes):
@@ -136,11 +136,14 @@ def live_illustrated(tx):
     for number, mxc in enumerate(media):
         kind = "remote" if number == 5 else "local"
         uploader = A if number % 2 else None
-        size = 10 * (number // 2 + 1)
+        size = 1_000 * (number // 2 + 1)
         tx.media.files.create(
-            mxc, FILES[number // 2], size, kind=kind, uploader=uploader, now_secs=number
+            mxc, FILES[number // 2], size, kind=kind, uploader=uploader, now_secs=9_000 + number
         )
-        tx.media.thumbnails.create(mxc, Dimensions(9, number), FILES[3], 7, now_secs=number)
+        thumbnail = FILES[3] if number < 4 else FILES[6]
+        tx.media.thumbnails.create(
+            mxc, Dimensions(9, number), thumbnail, 7_000, now_secs=9_000 + number
+        )
     tx.media.blocks.block([media[0]], now_secs=9)
     tx.media.retention.purge([media[1]])
     tx.media.files.create(Mxc("one.test", "gone"), FILES[4], 5)
@@ -153,7 +156,7 @@ def live_named(tx):
     for number in range(3):
         for room in (ROOM, WHOLE):
             tx.rooms.alias.set(f"#alias{number}{room[1]}:one.test", room, A)
-    tx.rooms.alias.set(f"#alias1{ROOM[1]}:one.test", WHOLE, B)
+    tx.rooms.alias.set(f"#alias1{ROOM[1]}:one.test", WHOLE, A)
 
 
 def reply(number, rel_type, to, **changes):

@@ -1,145 +1,68 @@
-"""Crash a workload in every system call; see ``conduitstore.testing.crash``."""
-
-import errno
-import os
-import random
-import sys
-from contextlib import suppress
+"""Crash workloads in every system call; see ``conduitstore.testing.crash``."""
 
 import pytest
+from effort import EFFORT, LENGTH, SMALL, VARIANTS
 
-from conduitstore.engine import Batch
-from conduitstore.engine.embedded import counters
-from conduitstore.errors import StoreFullError
-from conduitstore.testing.crash import Reopen, explore
-
-SETTINGS = {
-    "leaf_entries_max": 3,
-    "checkpoint_log_bytes": 600,
-    "idgen_persist_interval": 4,
-    "blob_bytes_min": 30,
-    "segment_bytes_target": 400,  # A checkpoint writes several.
-}
-SEEDS = int(os.environ.get("CRASH_SEEDS", "1"))
-KEYS = [bytes([a, b]) for a in b"ab" for b in b"\x00xyz\xff"]
+from conduitstore.testing.crash import explore
+from conduitstore.testing.report import tally
+from conduitstore.testing.steps import Checkpoint, Close, Commit, Compact, Group, workload
 
 
-@pytest.fixture(autouse=True)
-def small_reserves(monkeypatch):
-    """Ceilings that are reached within a few draws, so that raising them is crashed as well."""
-    monkeypatch.setattr(counters, "COUNT_RESERVE", 3)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("seed", range(EFFORT))
+def test_every_call_of_a_workload(seed, variant):
+    number = seed * len(VARIANTS) + [*VARIANTS].index(variant)
+    settings = SMALL | VARIANTS[variant]
+    report = explore(workload(number, LENGTH), settings, seeds=(number,), small=True)
+    tally("crashes in every call", report.crashes_total)
+    assert report.crashes_total == report.calls_total * 10
+    assert report.calls_total > 4 * LENGTH
+    assert report.resumed_total > report.calls_total
 
 
-def insert(key, value, tree="key_value"):
-    return lambda db: db.open_tree(tree).insert(key, value)
+@pytest.mark.parametrize("seed", range(EFFORT))
+def test_every_call_of_the_recovery_too(seed):
+    report = explore(workload(100 + seed, LENGTH // 5), SMALL, seeds=(1,), depth=2, small=True)
+    tally("... and of the recovery", report.crashes_total)
+    assert report.crashes_total > 40 * report.calls_total
 
 
-def remove(key, tree="key_value"):
-    return lambda db: db.open_tree(tree).remove(key)
-
-
-def counted(key, durability):
-    """Draw a count and write it down beside a row of another tree."""
-
-    def write(tx):
-        count = tx.next_count()
-        tx.open_tree("key_count").insert(key, count.to_bytes(8))
-        tx.open_tree("count_key").insert(count.to_bytes(8), key)
-
-    def forgetful(tx):
-        tx.next_count()
-        raise KeyError
-
-    def step(db):
-        with pytest.raises(KeyError):
-            db.transaction(forgetful)
-        # The oracle and the engine must agree on rows: counts differ after a recovery only.
-        db.transaction(write, durability=durability)
-
-    step.is_held = durability == "none"
-    return step
-
-
-def batch(rows):
-    def step(db):
-        writes = Batch()
-        for number, (key, value) in enumerate(rows):
-            writes.insert(f"tree_{number % 3}", key, value)
-        db.apply_batch(writes.remove("key_value", rows[0][0]))
-
-    return step
-
-
-def checkpoint(db):
-    if hasattr(db, "checkpoint"):
-        db.checkpoint()
-
-
-def compact(db):
-    db.compact()
-
-
-def full_checkpoint(db):
-    """A checkpoint that turns to a new log and then finds no space: later commits go there."""
-    if not hasattr(db, "checkpoint"):
-        return
-    disk = db.directory._disk
-    disk.fail = lambda operation, name: (
-        OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
+@pytest.mark.parametrize("seed", range(EFFORT))
+def test_recoveries_three_deep(seed):
+    """A sample of the calls: every fifth to seventh, of the workload and of both recoveries."""
+    every = 5 + seed % 3
+    report = explore(
+        workload(200 + seed, LENGTH // 4), SMALL, seeds=(seed,), depth=3, every=every, small=True
     )
-    with suppress(StoreFullError):
-        db.checkpoint()
-    disk.fail = lambda _operation, _name: None
+    tally("... and three deep", report.crashes_total)
+    assert report.crashes_total > 40 * report.calls_total / every
 
 
-def flush(db):
-    db.flush()
+def test_workloads_do_everything():
+    """What a crash cannot reach it does not test."""
+    steps = [step for seed in range(8) for step in workload(seed, 40)]
+    kinds = {type(step).__name__ for step in steps}
+    assert kinds == {
+        *("Commit", "Group", "RolledBack", "Drop", "Clear", "TakeIds", "Flush"),
+        *("Checkpoint", "FullCheckpoint", "Compact", "Backup", "Close"),
+    }
 
 
-def drop(db):
-    db.drop_tree("tree_1")
+def test_a_group_shares_one_sync():
+    """The leader's sync does not hold what came during it; the next one holds all of that."""
+    writes = [Commit((("t", bytes([n]), b"v"),)) for n in range(4)]
+    alone = explore([*writes[:3], Group((writes[3],))], SMALL)
+    group = explore([Group(tuple(writes))], SMALL)
+    assert group.calls_total == alone.calls_total + 1  # Two syncs of the log for four commits.
 
 
-def reopen(_db):
-    raise Reopen
-
-
-def random_steps(seed, total):
-    """A workload of everything, the same for a seed."""
-    chance = random.Random(seed)
-
-    def value():
-        return chance.randbytes(chance.choice((0, 3, 40)))
-
-    def one():
-        key = chance.choice(KEYS)
-        return chance.choice(
-            (
-                lambda: insert(key, value()),
-                lambda: insert(key, value(), tree="__default__"),
-                lambda: remove(key),
-                lambda: counted(key, chance.choice(("interval", "commit"))),
-                lambda: counted(key, chance.choice(("none", "commit"))),
-                lambda: batch([(chance.choice(KEYS), value()) for _ in range(5)]),
-            )
-        )()
-
-    rare = {0: checkpoint, 3: full_checkpoint, 5: flush, 9: drop, 11: compact, 13: reopen}
-    return [rare.get(number % 17) or one() for number in range(1, total)]
-
-
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_every_call_of_a_workload(seed, capsys):
-    report = explore(random_steps(seed, 60), SETTINGS)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{report.calls_total} calls, {report.crashes_total} crashes: ")
-    assert report.crashes_total == report.calls_total * 5
+def test_segments_are_rewritten_and_manifests_replaced():
+    """All in one: sparse segments, a new manifest, and the files that go."""
+    big = [
+        Commit(tuple(("t", bytes([n]), bytes([turn]) * 50) for n in range(9))) for turn in (1, 2)
+    ]
+    few = [Commit((("t", bytes([n]), b"x" * 50),)) for n in range(0, 9, 4)]
+    steps = [big[0], Checkpoint(), *few, Checkpoint(), big[1], Compact(), Close(), few[0]]
+    report = explore([*steps, Compact()], SMALL | {"checkpoint_log_bytes": 1 << 20}, small=True)
+    tally("crashes in every call", report.crashes_total)
     assert report.calls_total > 100
-
-
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_every_call_of_the_recovery_too(seed, capsys):
-    report = explore(random_steps(100 + seed, 9), SETTINGS, seeds=(1,), depth=2)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{report.calls_total} calls, {report.crashes_total} crashes: ")
-    assert report.crashes_total > 20 * report.calls_total

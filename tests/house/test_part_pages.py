@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import conduitstore
+from conduitstore.consistency import check
+
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools/refresh_part_pages.py"))
 PARTS = sorted(TOOL["KINDS"])
 HINT = "run tools/refresh_part_pages.py"
+FOOTER = "[All parts](README.md) · [from Conduit's operations to ours](../operations.md)"
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +39,10 @@ def test_the_index_leads_to_every_page(pages):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_page_has_its_title_and_its_length(pages, part):
+def test_a_page_has_its_title_its_length_and_its_links(pages, part):
     lines = pages[part].splitlines()
     assert lines[0] == TOOL["title_of"](part)
+    assert lines[-1] == FOOTER
     assert 40 <= len(lines) <= 120
 
 
@@ -67,6 +72,15 @@ def test_an_example_prints_what_the_page_says(pages, part, tmp_path, monkeypatch
     assert TOOL["with_output"](part, pages[part]) == pages[part], HINT
     assert set(threading.enumerate()) == threads
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["README", *PARTS])
+def test_an_example_prints_the_same_on_disk_and_leaves_what_is_consistent(pages, part, tmp_path):
+    path = repr(str(tmp_path / "store"))
+    on_disk = pages[part].replace('":memory:"', path)
+    assert TOOL["with_output"](part, on_disk).replace(path, '":memory:"') == pages[part]
+    with conduitstore.open(tmp_path / "store", read_only=True) as store, store.snapshot() as view:
+        assert list(check(view.keyspace)) == []
 
 
 def test_a_page_that_is_behind_is_refreshed(pages):

@@ -99,7 +99,6 @@ OPERATIONS = {
     "invite via": lambda p, _: p.rooms.sharing.add_servers_invite_via(ROOM, ["x", "y"]),
     "auth chain": lambda p, _: p.rooms.auth_chain.remember("$0"),
     "trim chains": lambda p, _: p.rooms.auth_chain.trim(0),
-    "collect states": lambda p, _: p.rooms.state_compressor.forget_all_but(set()),
     "follow": lambda p, _: p.rooms.members.follow(B, ROOM, {"content": {"membership": "ban"}}),
     "append state": lambda p, message: p.rooms.append(
         message(6, LIVED, type="m.room.name", state_key=""), "$6", LIVED

@@ -67,9 +67,9 @@ def test_trimming_forgets_the_oldest_first(store, chains, put):
         chains.remember(f"${number}")
     tree = store.db.open_tree("shorteventid_authchain")
     kept = [key for key, _ in tree][2:]
-    assert chains.trim(16) == 2
+    assert chains.trim(32) == 2
     assert [key for key, _ in tree] == kept
-    assert chains.trim(16) == 0
+    assert chains.trim(32) == 0
     assert chains.trim(0) == 2
     assert chains.of(["$3"]) == ({"$0"}, set())
     with pytest.raises(InvalidArgumentError):

@@ -127,16 +127,6 @@ def test_forward_extremities_are_replaced_and_never_emptied(store, state, messag
     assert rows() == before
 
 
-def test_what_is_named_survives_collecting(store, state, saved):
-    old, new, before, loose = (saved({NAME: f"${n}"}) for n in range(4))
-    state.set_current(ROOM, old)
-    state.set_current(ROOM, new)
-    state.set_before("$event", before)
-    assert state.named() == {old, new, before}
-    assert store.rooms.state_compressor.forget_all_but(state.named()) == 1
-    assert not store.rooms.state_compressor.exists(loose)
-
-
 def test_defect_17_unknown_rooms_have_no_state_at_any_token(store):
     assert store.rooms.state.at("!unknown:x", 5) is None
     assert store.rooms.state_accessor.changes_since("!unknown:x", 0, 5).changed == {}

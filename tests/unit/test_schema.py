@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from operator import attrgetter
 
 import pytest
 
@@ -10,6 +11,8 @@ from conduitstore import schema
 from conduitstore.changes import WATCHED
 from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.parts.part import Part, TreeOf
+from conduitstore.upkeep import GcOptions
+from conduitstore.upkeep.dead import rules
 
 
 def part_classes():
@@ -48,6 +51,34 @@ def test_room_scope_follows_the_key():
     scoped = {name for name, tree in schema.TREES.items() if tree.room_scoped}
     assert {"pduid_pdu", "roomserverids", "readreceiptid_readreceipt"} <= scoped
     assert not {"userid_password", "todeviceid_events", "eventid_pduid", "global"} & scoped
+
+
+# What empties trees, and is no operation of a part.
+WHOLE = {"gc", "delete_room"}
+
+
+def test_every_tree_is_emptied_by_an_operation_that_is_there_or_says_why_not():
+    with conduitstore.open(":memory:") as store:
+        for tree in schema.TREES.values():
+            assert tree.emptied_by or len(tree.gone) > len("never: it is"), tree.name
+            for name in tree.emptied_by:
+                if name not in WHOLE:
+                    assert callable(attrgetter(name)(store)), f"{tree.name}: {name}"
+
+
+def test_what_gc_collects_says_so():
+    with conduitstore.open(":memory:") as store, store.snapshot() as view:
+        collected = {"shortstatehash_statediff", "statehash_shortstatehash", "filehash_removal"}
+        for rule in rules(view.keyspace, GcOptions(), 0):
+            collected |= {rule.tree, *rule.takes}
+    assert collected == {name for name, t in schema.TREES.items() if "gc" in t.emptied_by}
+
+
+def test_trees_by_device_go_with_the_device_and_trees_by_room_with_the_room():
+    for tree in schema.TREES.values():
+        fields = {*tree.key.fields, *(tree.value_shape.fields if tree.value_shape else ())}
+        assert "device" not in fields or "devices.remove" in tree.emptied_by, tree.name
+        assert not tree.room_scoped or "delete_room" in tree.emptied_by, tree.name
 
 
 def test_rows_are_decoded_for_display():

@@ -212,8 +212,7 @@ class Log(Guard):
             raise CorruptedError(name, end, f"the records behind {position} cannot be read")
 
     def _names(self) -> list[str]:
-        parsed = sorted((names.parse(name) or ("", 0), name) for name in self._directory.names())
-        return [name for (kind, _), name in parsed if kind == names.LOG]
+        return [name for _, name in names.of_kind(names.LOG, self._directory.names())]
 
     def _first(self, name: str) -> int | None:
         """The first sequence of a file; None where its header did not reach the platter."""

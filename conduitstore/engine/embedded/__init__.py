@@ -11,13 +11,14 @@ from conduitstore.errors import UnsupportedFormatError
 from conduitstore.operations import BackupReport, Damage, OnRead, RecoveryMode, RecoveryReport
 
 from .backup import restore as _restore
+from .closed import verify_directory
 from .config import Settings
 from .files import FileSystem, Os, path_of
 from .lifecycle import Store, open_store
 from .opening import survey as _survey
 from .pieces import ignore
 from .readonly import ReadOnlyStore, open_read_only
-from .repair import Repair, verify_directory
+from .repair import Repair
 from .repair import repair as _repair
 
 __all__ = [
@@ -90,9 +91,10 @@ def verify(
     """Read every byte of a store that nobody has open, perhaps because it does not open.
 
     Like :meth:`Store.verify`. The directory is locked while the iterator is read, and not changed.
+    Where its newest manifest is damaged or missing that is the first damage, and every file is read
+    nevertheless; damaged leaves are named with their keys where an older generation knows them.
 
     Raises:
-        CorruptedError: the newest manifest is damaged: nothing says what else there should be.
         LockedError: somebody has it open: ask that store.
     """
     return verify_directory(files or Os(), path_of(path), on_read or ignore)

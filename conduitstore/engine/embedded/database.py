@@ -179,13 +179,20 @@ class Database(StoreOperations, LiveTree, Guard):
         forest = self.forest
         ids, roots = forest.ids, forest.roots
         last: dict[tuple[int, bytes], bytes | None] = {}
+
+        def is_there(tree_id: int, key: bytes) -> bool:
+            return key in forest.entries(find(roots[tree_id], key))
+
         for name, key, value in batch.writes:
-            if name not in ids:
+            tree_id = ids.get(name)
+            if tree_id is None:
                 return None
-            last[ids[name], key] = value
+            # The removal of what is not there is no event, so it takes no place among them.
+            if value is not None or (tree_id, key) in last or is_there(tree_id, key):
+                last[tree_id, key] = value
         ops: list[Any] = []
         for (tree_id, key), value in last.items():
-            if value is not None or key in forest.entries(find(roots[tree_id], key)):
+            if value is not None or is_there(tree_id, key):
                 ops += tree_id, key, value
         return ops
 

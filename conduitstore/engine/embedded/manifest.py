@@ -156,10 +156,15 @@ def _is_leaf_row(row: LeafRow) -> bool:
     return len(row) >= 5 and len(row) % 2 == 1 and set(map(type, row)) == {int}
 
 
+def segments_of(row: LeafRow) -> set[int]:
+    """The numbers of the segments that a leaf and its blobs lie in."""
+    return {row[0], *row[5::2]}
+
+
 def segments_in(leaves: LeafRows) -> set[int]:
     """The numbers of all segments that rows name."""
     found = (row for rows in leaves.values() for row in rows.values() if row)
-    return {number for row in found for number in (row[0], *row[5::2])}
+    return {number for row in found for number in segments_of(row)}
 
 
 def _packed(payload: bytes) -> tuple[bytes, int]:
@@ -295,6 +300,8 @@ def _fold(
     for frame in found:
         try:
             generation = _follow(generation, frame.kind, unpacked(frame))
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
     return generation

@@ -128,11 +128,11 @@ class AuthChain(Part[AuthChainNear]):
     def trim(self, bytes_max: int) -> int:
         """Forget chains, those of the oldest numbers first, until the rest fits; gives how many.
 
-        Cost: one scan of all chains. Ours.
+        Bytes are those of keys and values. Cost: one scan of all chains. Ours.
         """
         left_bytes, forgotten = check_u64(bytes_max), 0
         for key, value in list(self._chains.range(reverse=True)):
-            left_bytes -= len(value)
+            left_bytes -= len(key) + len(value)
             if left_bytes < 0:
                 self._chains.remove(key)
                 forgotten += 1

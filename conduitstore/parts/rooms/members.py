@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conduitstore.codec.events import membership_in, stripped_state_in
+from conduitstore.codec.ids import server_of
 from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import EMPTY, pack_json_objects, pack_u64, unpack_json, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
@@ -225,9 +226,7 @@ class Members(Part[Near]):
         Source: Conduit, get_invite_count, get_knock_count and get_left_count; the forks,
         get_joined_count.
         """
-        _, counts = self._trees(membership)
-        value = counts.get(_BY_ROOM.pack(room, user))
-        return None if value is None else Count(unpack_u64(counts.name, value))
+        return self.count_many([user], room, membership)[0]
 
     @consistent
     def invite_sender(self, user: UserId, room: RoomId) -> UserId | None:
@@ -262,7 +261,7 @@ class Members(Part[Near]):
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         return [
             _BY_USER.unpack(key)[1]
             for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
@@ -277,7 +276,7 @@ class Members(Part[Near]):
 
         Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
         """
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
         found = [
             (_BY_USER.unpack(key)[1], value)
@@ -301,6 +300,22 @@ class Members(Part[Near]):
         ]
 
     # A room's users and servers -----------------------------------------------------------------
+    def count_many(
+        self, users: Sequence[UserId], room: RoomId, membership: Membership
+    ) -> list[Count | None]:
+        """When each came to be that; None where it does not hold. Cost: one bulk read."""
+        _, counts = self._trees(membership)
+        values = counts.get_many([_BY_ROOM.pack(room, user) for user in users])
+        return [None if v is None else Count(unpack_u64(counts.name, v)) for v in values]
+
+    def arrivals(self, room: RoomId, membership: Membership) -> list[tuple[Count, UserId]]:
+        """When each of them came to be that, the first first. Cost: one scan of them."""
+        _, counts = self._trees(membership)
+        rows = counts.scan_prefix(_BY_ROOM.prefix(room))
+        return sorted(
+            (Count(unpack_u64(counts.name, value)), _BY_ROOM.unpack(key)[1]) for key, value in rows
+        )
+
     def joined_members(self, room: RoomId) -> list[UserId]:
         """Who is in the room. Source: Conduit, room_members."""
         return _second(self._joined_counts, room)
@@ -362,23 +377,10 @@ class Members(Part[Near]):
 _MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
 
 
-def server_of(user: UserId) -> ServerName:
-    """The server a user id names."""
-    server = user.partition(":")[2]
-    if not server:
-        raise InvalidArgumentError(f"not a user id: {shown(user)}")
-    return ServerName(server)
-
-
 def _with_events(membership: Membership) -> Membership:
     if membership not in _MEMBERSHIPS[1:]:
         raise InvalidArgumentError(f"for invite, knock and leave, not {shown(membership)}")
     return membership
-
-
-def _check_window(since: Count, upto: Count) -> None:
-    check_u64(since)
-    check_u64(upto)
 
 
 def _second(tree: Tree, room: RoomId) -> list[UserId]:
@@ -392,8 +394,6 @@ def _total(tree: Tree, key: bytes) -> int:
 
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
-    if total := _total(tree, key) + change:
-        tree.insert(key, pack_u64(total))
-    else:
-        tree.remove(key)
+    total = _total(tree, key) + change
+    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
     return total

@@ -93,22 +93,34 @@ class PduMetadata(Part[MetadataNear]):
 
         Source: Conduit, add_relation; tuwunel, add_typed_relation.
         """
+        to, rows = self._relation_of(event)
+        trees = {tree.name: tree for tree in (self._relations, self._typed, self._waiting)}
+        for tree, key, value in rows:
+            trees[tree].insert(key, value)
+        return to
+
+    def rows_of(self, event: PlacedEvent) -> list[tuple[str, bytes, bytes]]:
+        """The rows that an event's relation makes: tree, key, value."""
+        return self._relation_of(event)[1]
+
+    def _relation_of(
+        self, event: PlacedEvent
+    ) -> tuple[PduId | None, list[tuple[str, bytes, bytes]]]:
         relation = relation_in(event.pdu)
         if relation is None:
-            return None
+            return None, []
         to = self._near.rooms.timeline.pdu_id(relation.to)
         if to is None:
-            self._waiting.insert(_WAITING.pack(relation.to, *event.id), EMPTY)
-            return None
+            return None, [(_WAITING.tree, _WAITING.pack(relation.to, *event.id), EMPTY)]
         if to.short_room != event.id.short_room:
-            return None
-        self._relations.insert(_RELATION.pack(to.position, event.id.position), EMPTY)
+            return None, []
+        rows = [(_RELATION.tree, _RELATION.pack(to.position, event.id.position), EMPTY)]
         tag = _TAGS.get(relation.rel_type)
         if tag is not None and (tag == 2 or self._may_replace(event, to)):
             short = self._near.rooms.short.event(event.event_id)
             assert short is not None
-            self._typed.insert(_typed_key(event, to, tag), pack_u64(short))
-        return to
+            rows.append((_TYPED.tree, _typed_key(event, to, tag), pack_u64(short)))
+        return to, rows
 
     def _may_replace(self, event: PlacedEvent, to: PduId) -> bool:
         """Only who wrote an event may edit it, and state is not edited but replaced."""

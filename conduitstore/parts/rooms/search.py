@@ -12,6 +12,7 @@ from conduitstore.codec.positions import LAST, PDU_ID, parse_token, token_of
 from conduitstore.codec.values import EMPTY
 from conduitstore.codec.words import words
 from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.kv import Item
 from conduitstore.parts.arguments import check_page_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
@@ -63,14 +64,14 @@ class Search(Part[SearchNear]):
     @atomic
     def add(self, event: PlacedEvent) -> None:
         """Index the words of a message. Cost: a write for each. Source: Conduit, index_pdu."""
-        for word in words(text_in(event.pdu)):
-            self._words.insert(_key(event, word), EMPTY)
+        for key, value in rows_of(event):
+            self._words.insert(key, value)
 
     @atomic
     def remove(self, event: PlacedEvent) -> None:
         """Forget an event, given as it was indexed. Source: Conduit, deindex_pdu."""
-        for word in words(text_in(event.pdu)):
-            self._words.remove(_key(event, word))
+        for key, _ in rows_of(event):
+            self._words.remove(key)
 
     @consistent
     def find(self, room: RoomId, text: str, limit: int, start: PduToken | None = None) -> Found:
@@ -124,5 +125,8 @@ class Search(Part[SearchNear]):
 _PAGE_MAX = (1 << 62) - 1  # What islice takes.
 
 
-def _key(event: PlacedEvent, word: str) -> bytes:
-    return _WORD.pack(event.id.short_room, word, event.id.short_room, event.id.position)
+def rows_of(event: PlacedEvent) -> list[Item]:
+    """The rows that an event makes, one for each of its words."""
+    short_room, position = event.id
+    found = words(text_in(event.pdu))
+    return [(_WORD.pack(short_room, word, short_room, position), EMPTY) for word in found]

@@ -314,16 +314,6 @@ class State(Part[StateNear]):
                 raise InvalidArgumentError(f"{shown(event)} is not in the timeline of {room}")
             self._leaves.insert(key, pack_text(event))
 
-    # Collecting ---------------------------------------------------------------------------------
-    @consistent
-    def named(self) -> set[ShortStateHash]:
-        """Every state that a room or an event names. Cost: one scan of all events."""
-        return {
-            ShortStateHash(unpack_u64(tree.name, value))
-            for tree in (self._current, self._history, self._before)
-            for _, value in tree
-        }
-
 
 def _number(tree: str, value: bytes | None) -> ShortStateHash | None:
     return None if value is None else ShortStateHash(unpack_u64(tree, value))

@@ -8,7 +8,7 @@ left out; its id is not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -113,9 +113,14 @@ class StateAccessor(Part[AccessorNear]):
         return dict(map(unpack_entry, self._near.rooms.state_compressor.entries(state)))
 
     @consistent
-    def full_ids(self, state: ShortStateHash) -> dict[StateKey, EventId]:
-        """All of a state. Source: Conduit, state_full_ids; the forks, state_keys_with_ids."""
-        return self._named(self._near.rooms.state_compressor.entries(state))
+    def full_ids(
+        self, state: ShortStateHash, wanted: Callable[[StateKey], bool] | None = None
+    ) -> dict[StateKey, EventId]:
+        """All of a state, or what is ``wanted`` of it.
+
+        Source: Conduit, state_full_ids; the forks, state_keys_with_ids.
+        """
+        return self._named(self._near.rooms.state_compressor.entries(state), wanted)
 
     @consistent
     def full(self, state: ShortStateHash) -> dict[StateKey, StoredEvent]:
@@ -284,13 +289,20 @@ class StateAccessor(Part[AccessorNear]):
         return found if isinstance(found, str) and found else None
 
     # Loading ------------------------------------------------------------------------------------
-    def _named(self, entries: Collection[StateEntry]) -> dict[StateKey, EventId]:
+    def _named(
+        self, entries: Collection[StateEntry], wanted: Callable[[StateKey], bool] | None = None
+    ) -> dict[StateKey, EventId]:
         pairs = [unpack_entry(entry) for entry in entries]
         short = self._near.rooms.short
         keys = short.state_key_id_many([key for key, _ in pairs])
-        events = short.event_id_many([event for _, event in pairs])
-        named = {k: e for k, e in zip(keys, events, strict=True) if k is not None and e is not None}
-        if len(named) != len(pairs):
+        found = {k: e for k, (_, e) in zip(keys, pairs, strict=True) if k is not None}
+        if len(found) != len(pairs):
+            raise CorruptedError("shortstatehash_statediff", 0, "it holds numbers of no id")
+        if wanted is not None:
+            found = {key: event for key, event in found.items() if wanted(key)}
+        events = short.event_id_many(list(found.values()))
+        named = {k: e for k, e in zip(found, events, strict=True) if e is not None}
+        if len(named) != len(found):
             raise CorruptedError("shortstatehash_statediff", 0, "it holds numbers of no id")
         return named
 

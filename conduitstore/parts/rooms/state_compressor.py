@@ -4,14 +4,13 @@
   has one number, found by the hash over the sorted entries.
 - Number, hash and content are written in one commit.
 - A state is at most four layers deep, the lowest a full state: see ``codec/state_layers.py``.
-- A number that nothing names is collected; save and name a state in one transaction.
+- A state that nothing names is collected by ``gc``; save and name one in one transaction.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from conduitstore.codec.keys import check_u64
@@ -259,33 +258,6 @@ class StateCompressor(Part[CompressorNear]):
             number = parent_of(_DIFFS, value)
         if number is not None:
             raise CorruptedError(_DIFFS, 0, f"state {state} has more than {LAYERS_MAX} layers")
-
-    # Collecting ---------------------------------------------------------------------------------
-    @atomic
-    def forget_all_but(self, named: AbstractSet[ShortStateHash]) -> int:
-        """Drop every state that is neither ``named`` nor a layer of one that is; gives how many.
-
-        Cost: one scan of all states, in one commit. Ours: Conduit's states only grow in number.
-        """
-        if not isinstance(named, AbstractSet):
-            raise InvalidArgumentError(f"a set of states is to stay, not {shown(named)}")
-        needed = {pack_u64(state) for state in self._with_layers(named)}
-        unneeded = [key for key, _ in self._diffs if key not in needed]
-        for key in unneeded:
-            self._diffs.remove(key)
-        for key, number in list(self._hashes):
-            if number not in needed:
-                self._hashes.remove(key)
-        return len(unneeded)
-
-    def _with_layers(self, states: AbstractSet[ShortStateHash]) -> set[ShortStateHash]:
-        found = set[ShortStateHash]()
-        for state in states:
-            for layer, _ in self._stored_layers(state):
-                if layer in found:
-                    break
-                found.add(layer)
-        return found
 
 
 def _layer(stored: tuple[ShortStateHash, bytes]) -> Layer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conduitstore.errors import InvalidArgumentError, shown
-from conduitstore.kv import prefix_end
+from conduitstore.kv import Item, prefix_end
 from conduitstore.parts.arguments import check_direction
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
@@ -24,12 +24,12 @@ class Timestamps(Part[Near]):
     @atomic
     def add(self, event: PlacedEvent) -> None:
         """Note when an event says it is from."""
-        self._times.insert(_key(event), _POSITION.pack(event.id.position))
+        self._times.insert(*row_of(event))
 
     @atomic
     def remove(self, event: PlacedEvent) -> None:
         """Forget it."""
-        self._times.remove(_key(event))
+        self._times.remove(row_of(event)[0])
 
     def nearest(self, room: RoomId, time_ms: int, direction: Direction) -> PduCount | None:
         """The event closest to a time on one side of it, that time included.
@@ -63,8 +63,10 @@ class Timestamps(Part[Near]):
         return [(time_ms, position) for _, time_ms, position in found]
 
 
-def _key(event: PlacedEvent) -> bytes:
-    return _TIME.pack(event.room, _clamped(event.pdu["origin_server_ts"]), event.id.position)
+def row_of(event: PlacedEvent) -> Item:
+    """The row that an event makes."""
+    key = _TIME.pack(event.room, _clamped(event.pdu["origin_server_ts"]), event.id.position)
+    return key, _POSITION.pack(event.id.position)
 
 
 def _clamped(time_ms: int) -> int:

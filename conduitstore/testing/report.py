@@ -1,0 +1,45 @@
+"""How many faults each suite injected, added up over a run of tests.
+
+    tally("crashes in every call", report.crashes_total)
+
+A ``conftest.py`` that imports :func:`pytest_terminal_summary` from here prints the table at the end
+of the session. With ``FAULTS_AT_LEAST`` in the environment it fails a session with fewer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+faults: Counter[str] = Counter()
+"""By suite, how many faults were injected in this process so far."""
+
+
+def tally(suite: str, total: int) -> None:
+    """Count ``total`` more faults of a suite."""
+    faults[suite] += total
+
+
+def lines() -> list[str]:
+    """The table, the sum last; nothing where nothing was counted."""
+    if not faults:
+        return []
+    rows = [*sorted(faults.items()), ("sum", sum(faults.values()))]
+    width = max(len(suite) for suite, _ in rows)
+    return [f"{suite:<{width}}  {total:>9,}" for suite, total in rows]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table."""
+    if faults:
+        terminalreporter.section("faults injected")
+        for line in lines():
+            terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: Any) -> None:
+    """Fail the session where fewer faults were injected than were asked for."""
+    least = int(os.environ.get("FAULTS_AT_LEAST", "0"))
+    if sum(faults.values()) < least and session.exitstatus == 0:
+        session.exitstatus = 1
