@@ -1,11 +1,11 @@
-"""What operators do meanwhile: derived trees are lost and made again, also by a run that dies."""
+"""What operators do meanwhile: collect, and lose derived trees and make them again."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from conduitstore.consistency.rows import row_of
 from conduitstore.schema import TREES
-from conduitstore.upkeep import rebuild
+from conduitstore.upkeep import GcOptions, rebuild
 from conduitstore.upkeep.rebuild import REBUILDS
 
 from .base import Base
@@ -42,6 +42,17 @@ class Upkeeps(Base):
         except KeyboardInterrupt:
             rebuild(db, tree)
         assert contents(db, tree) == before
+
+    def populate(self):
+        super().populate()
+        # The root of the thread that others speak of: of one that is nowhere nothing is kept.
+        pdu = {"type": "t", "sender": "@a:x", "content": {}, "origin_server_ts": 1}
+        self.do(lambda p: p.rooms.timeline.add_outlier({**pdu, "room_id": "!elsewhere:x"}, "$t"))
+
+    @rule()
+    def collect(self):
+        """What nobody sees any more goes; at the beginning of time nothing is too old."""
+        self.store.gc(GcOptions(young_counts=0, auth_chains_bytes=0), now_ms=0)
 
     def finish(self):
         for tree in REBUILDS:
