@@ -28,15 +28,14 @@ from typing import Any
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import counters, manifest
-from conduitstore.kv import Database
 
 from .disk import KEEPS, SimulatedCrash, SimulatedDisk
-from .oracle import Content, Oracle, Owed, Reopen, Step, content
-from .promises import Check, History, Report, check, open_on
+from .oracle import Content, Oracle, Reopen, Step, content
+from .promises import PATH, Check, History, Report, check, open_on, run_step
 from .shrink import script, shrunk
 
-__all__ = ["Aftermath", "Content", "History", "Reopen", "Report", "Step", "aftermaths", "content"]
-__all__ += ["explore", "replay", "small_reserves"]
+__all__ = ["PATH", "Aftermath", "Content", "History", "Reopen", "Report", "Step"]
+__all__ += ["aftermaths", "content", "explore", "quiet", "replay", "small_reserves"]
 
 Crash = tuple[int, str]
 """In which call it crashed, and how that went on: the name of an :class:`Aftermath`."""
@@ -229,7 +228,7 @@ class _Explorer:
                 if owes.reopens:
                     db = self._reopened(disk, db, history)
                 else:
-                    _run(step, db, history, owes)
+                    run_step(step, db, history, owes)
             db.close()
         except SimulatedCrash:
             return history
@@ -305,17 +304,3 @@ class _Explorer:
             check(disk, history, self.settings, self.report)
         except Exception as error:
             raise _BrokenError(error, crashes) from error
-
-
-def _run(step: Step, db: Database, history: History, owes: Owed) -> None:
-    try:
-        step(db)
-        taken = db.generate_id()
-        assert taken not in history.ids, f"id {taken} came twice"
-        history.ids.add(taken)
-        assert db.sequence == owes.sequence, "engines count commits differently"
-        assert db.durable_sequence >= owes.power_loss, "asked to be durable, and is not"
-        history.acknowledged = max(history.acknowledged, owes.kill)
-        history.durable = max(history.durable, owes.power_loss)
-    finally:
-        history.note(db, step)

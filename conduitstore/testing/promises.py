@@ -12,7 +12,7 @@ from conduitstore.errors import LaggedError
 from conduitstore.kv import Database
 
 from .disk import SimulatedDisk
-from .oracle import Content, Listeners, Oracle, Step, content
+from .oracle import Content, Listeners, Oracle, Owed, Step, content
 
 PATH = "store"
 Check = Callable[[SimulatedDisk, "History"], None]
@@ -44,7 +44,9 @@ class History:
     def note(self, db: Database, step: Step | None = None) -> None:
         """What was handed out and promised: also when it crashed it may have been seen."""
         with suppress(Exception):  # A store that is closed hands out nothing.
-            self.newest_count = max(self.newest_count, getattr(db, "positions", _nothing)()[0])
+            self.newest_count = max(
+                self.newest_count, getattr(db, "positions", lambda: (0, 0))()[0]
+            )
             self.visible_count = max(self.visible_count, db.current_count())
         acknowledged = getattr(step, "acknowledged", 0)
         self.logged = max(self.logged, db.durable_sequence)
@@ -63,6 +65,21 @@ class Report:
     lagged_total: int = 0
 
 
+def run_step(step: Step, db: Database, history: History, owes: Owed) -> None:
+    """Take a step and note what it is owed."""
+    try:
+        step(db)
+        taken = db.generate_id()
+        assert taken not in history.ids, f"id {taken} came twice"
+        history.ids.add(taken)
+        assert db.sequence == owes.sequence, "engines count commits differently"
+        assert db.durable_sequence >= owes.power_loss, "asked to be durable, and is not"
+        history.acknowledged = max(history.acknowledged, owes.kill)
+        history.durable = max(history.durable, owes.power_loss)
+    finally:
+        history.note(db, step)
+
+
 def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], report: Report) -> None:
     """Open the store and hold it to everything it owes.
 
@@ -70,12 +87,8 @@ def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], repor
         AssertionError: a promise was broken.
     """
     db = open_on(disk, settings)
-    found, owed = db.sequence, history.acknowledged
-    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
-    assert found in history.states, f"sequence {found} was never reached"
-    assert content(db) == history.states[found], f"not what sequence {found} looked like"
-    assert db.current_count() >= history.visible_count, "the count went back"
-    _check_listeners(db, history, settings, report)
+    check_found(db, history)
+    check_listeners(db, history, settings, report)
     drawn = db.transaction(lambda tx: tx.next_count())
     assert drawn > history.newest_count, f"count {drawn} may have been handed out before"
     assert not history.ids.intersection(db.reserve_ids(3)), "an id came twice"
@@ -88,9 +101,19 @@ def check(disk: SimulatedDisk, history: History, settings: dict[str, Any], repor
     db.close()
 
 
-def _check_listeners(
+def check_found(db: Database, history: History) -> None:
+    """Whether a store that was opened has what it owes: a prefix of history, and not too short."""
+    found, owed = db.sequence, history.acknowledged
+    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
+    assert found in history.states, f"sequence {found} was never reached"
+    assert content(db) == history.states[found], f"not what sequence {found} looked like"
+    assert db.current_count() >= history.visible_count, "the count went back"
+
+
+def check_listeners(
     db: embedded.Store, history: History, settings: dict[str, Any], report: Report
 ) -> None:
+    """Whether subscribers go on where they stopped."""
     found = db.sequence
     checkpointed = found - db.recovery_report.commits_replayed
     for listener in history.listeners:
@@ -111,7 +134,3 @@ def _check_listeners(
             continue
         assert told == expected, f"a subscriber of {listener.tree} was told something else"
         report.resumed_total += 1
-
-
-def _nothing() -> tuple[int, int]:
-    return 0, 0

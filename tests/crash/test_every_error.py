@@ -39,7 +39,7 @@ def steps(seed, total):
 
 
 def explored(seed, code, suite="errors in every call", **how):
-    report = explore_errors(steps(seed, LENGTH + 5), SETTINGS, code, small=True, **how)
+    report = explore_errors(steps(seed, LENGTH + 8), SETTINGS, code, small=True, **how)
     tally(suite, report.faults_total)
     return report
 

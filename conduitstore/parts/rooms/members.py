@@ -278,10 +278,7 @@ class Members(Part[Near]):
         """
         check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
-        found = [
-            (_BY_USER.unpack(key)[1], value)
-            for key, value in rows.scan_prefix(_BY_USER.prefix(user))
-        ]
+        found = [(_BY_USER.unpack(k)[1], v) for k, v in rows.scan_prefix(_BY_USER.prefix(user))]
         changes = self._changes(user, membership, found)
         return sorted((c for c in changes if since < c.count <= upto), key=lambda c: c.count)
 
@@ -394,6 +391,8 @@ def _total(tree: Tree, key: bytes) -> int:
 
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
-    total = _total(tree, key) + change
-    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
+    if total := _total(tree, key) + change:
+        tree.insert(key, pack_u64(total))
+    else:
+        tree.remove(key)
     return total

@@ -4,7 +4,8 @@
   Places of either kind, backfilled ones too, are found.
 - An event may relate to one that comes later, by backfill for instance: it is kept aside until
   then.
-- Relations and references are kept by what changes the timeline; marks are the homeserver's to set.
+- Relations and references are kept by what changes the timeline; marks are the homeserver's to set,
+  in the transaction that stores the event: one on an event that is stored nowhere goes with ``gc``.
 """
 
 from __future__ import annotations
