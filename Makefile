@@ -26,11 +26,13 @@ test: $(FOR_WORK)  ## run every test
 	$(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=4 CRASH_ROUNDS=30 $(BIN)/pytest $(CRASHES)
+	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} FAULTS_AT_LEAST=30000 \
+	  $(BIN)/pytest --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
-	CRASH_SEEDS=$${CRASH_SEEDS:-12} CRASH_ROUNDS=$${CRASH_ROUNDS:-300} INTERLEAVE_EVERY=1 \
-	  $(BIN)/pytest --timeout=3600 $(CRASHES)
+	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
+	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} FAULTS_AT_LEAST=100000 \
+	  $(BIN)/pytest --timeout=7200 $(CRASHES)
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
@@ -97,6 +97,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "remove": _remove,
     "compare_and_swap": _compare_and_swap,
     "range": _range,
+    "get_many": lambda rows, tree, keys: [rows.get((tree, key)) for key in keys],
     "length": lambda rows, tree: sum(name == tree for name, _ in rows),
 }
 
@@ -127,6 +128,19 @@ def check(history: Iterable[Operation], before: Rows | None = None) -> History:
     if found is None:
         raise AssertionError(search.explanation())
     return found
+
+
+def projected(history: History, row: Row) -> History:
+    """What a history says of one row: where point reads are compared with commits of many keys.
+
+    Two of them may fall on either side of the moment in which such a commit becomes visible, row by
+    row; so they have an order with it on each row, but perhaps none on all.
+    """
+    return [
+        replace(one, steps=steps)
+        for one in history
+        if (steps := tuple(step for step in one.steps if step.args[:2] == row))
+    ]
 
 
 def check_keys(history: History, before: Rows | None = None) -> None:

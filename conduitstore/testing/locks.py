@@ -74,3 +74,26 @@ def forbidden() -> Iterator[None]:
         yield
     finally:
         _mine.is_forbidden = False
+
+
+class Lonely:
+    """A lock for tests of a single thread: whoever would wait would wait for ever, and is told."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.locked = self._lock.locked
+        self.release = self._lock.release
+        self._acquire = self._lock.acquire
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: ARG002, FBT001, FBT002
+        """See :meth:`threading.Lock.acquire`."""
+        is_mine = self._acquire(blocking=False)
+        if blocking and not is_mine:
+            raise AssertionError("a lock was left held")
+        return is_mine
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()

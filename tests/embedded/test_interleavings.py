@@ -1,208 +1,306 @@
-"""Two threads, one switch: at every line that one runs in the engine, the other does all it wants.
+"""Two or three threads, switched at every line of the engine; what they see is put in order.
 
-The first thread is stopped at its nth line, for every n. The second one then runs until it is done
-or waits for a lock; then the first goes on. What both answer, and what is left, must be as if one
-had come before the other. Errors of concurrency that need one unlucky moment have nowhere to hide;
-those that need two are left to chance, in ``tests/conformance/test_threads.py``.
-
-``INTERLEAVE_EVERY=1`` tries each line; without it, every few of them.
+``INTERLEAVE_EVERY=1`` stops at each line, without it at every few; where two preemptions are tried
+among lines, it stops at one line in ``TWO``. What the store holds in the end, and what it holds
+when the process has died and it was opened again, belong to the history too.
 """
 
 import os
-import sys
-import threading
+from functools import partial
 
 import pytest
 
-from conduitstore.engine import Batch, embedded
+from conduitstore.engine import embedded
+from conduitstore.engine.embedded.forest import Forest
+from conduitstore.errors import ClosedError, PoisonedError
+from conduitstore.testing.damage import disk_of, image_of
 from conduitstore.testing.disk import SimulatedDisk
+from conduitstore.testing.histories import Recorder, check, projected
+from conduitstore.testing.scheduler import Case, Deadlock, World, explore, replay
 
-EVERY = int(os.environ.get("INTERLEAVE_EVERY", "18"))
-ENGINE = os.path.dirname(embedded.__file__)  # noqa: PTH120 - compared with what frames say
-WAITS_SECONDS = 0.004
-"""Who is not done by then is taken to wait for a lock. If it was only slow, nothing is wrong."""
-
+EVERY = int(os.environ.get("INTERLEAVE_EVERY", "97"))
+TWO = max(7, EVERY)
 KEYS = [bytes([number]) for number in range(0, 24, 2)]
-BEFORE = {"__default__": dict.fromkeys(KEYS, b"old"), "other": {b"twin": b"old"}}
+T, U = "__default__", "other"
+BEFORE = {**{(T, key): b"old" for key in KEYS}, (U, b"twin"): b"old" * 9}
+SETTINGS = {
+    "flush_every_ms": None,
+    "leaf_entries_max": 4,
+    "cache_capacity_bytes": 600,
+    "blob_bytes_min": 20,
+    "log_keep_bytes": 0,
+}
 
 
-def store():
-    """Leaves of four, all of them on the disk and none in memory but a dirty one."""
-    db = embedded.open(
-        "store",
-        files=SimulatedDisk(),
-        flush_every_ms=None,
-        leaf_entries_max=4,
-        cache_capacity_bytes=600,
-    )
+def _prepared():
+    """A store whose leaves are on the disk, in segments that are worth rewriting."""
+    disk = SimulatedDisk()
+    db = embedded.open("store", files=disk, **SETTINGS)
+    db.open_tree(U).insert(b"twin", b"old" * 9)
+    for key in KEYS:
+        db.insert(key, b"first")
+    db.checkpoint()
     for key in KEYS:
         db.insert(key, b"old")
-    db.open_tree("other").insert(b"twin", b"old")
-    db.checkpoint()
-    db.insert(KEYS[3], b"old")
-    return db
+    db.close()
+    return image_of(disk.directory("store"))
 
 
-def content(view):
-    return {name: dict(view.open_tree(name).range()) for name in view.tree_names()}
+IMAGE = _prepared()
 
 
-# What a thread may do, and what that is to the content -------------------------------------------
+# What a thread may do -----------------------------------------------------------------------------
 
 
-def put_twins(db):
-    def run(tx):
-        tx.insert(KEYS[2], b"twins")
-        tx.open_tree("other").insert(b"twin", b"twins")
-        tx.insert(KEYS[9], b"twins")
+def commit(mine, _db):
+    def run(steps):
+        steps.call("insert", T, KEYS[2], b"twins")
+        steps.call("insert", U, b"twin", b"twins" * 9)
+        steps.call("insert", T, KEYS[9], b"twins")
 
-    db.transaction(run)
-
-
-def twins(model):
-    model["__default__"] |= {KEYS[2]: b"twins", KEYS[9]: b"twins"}
-    model["other"][b"twin"] = b"twins"
+    mine.transaction(run)
 
 
-def remove_leaves(db):
-    batch = Batch()
-    for key in KEYS[2:9]:
-        batch.remove(db, key)
-    db.apply_batch(batch)
+def put(mine, _db):
+    mine.call("insert", T, KEYS[2], b"put")
 
 
-def removed(model):
-    for key in KEYS[2:9]:
-        model["__default__"].pop(key, None)
+def remove(mine, _db):
+    mine.transaction(lambda steps: [steps.call("remove", T, key) for key in KEYS[2:9]])
 
 
-def split_leaf(db):
-    batch = Batch()
-    for number in range(5):
-        batch.insert(db, KEYS[3] + bytes([number]), b"new")
-    db.apply_batch(batch)
+def split(mine, _db):
+    def run(steps):
+        for number in range(5):
+            steps.call("insert", T, KEYS[3] + bytes([number]), b"new")
+
+    mine.transaction(run)
 
 
-def split(model):
-    model["__default__"] |= {KEYS[3] + bytes([number]): b"new" for number in range(5)}
+def create(mine, _db):
+    mine.call("insert", "new", b"k", b"v")
 
 
-def held(db):
-    """An iterator that is walked long after it was made."""
-    items = db.range()
-    first = [next(items), next(items)]
-    db.get(KEYS[5])
-    return dict(first + list(items))
+def snapshot(mine, db):
+    def read(steps):
+        for tree in (T, U):
+            steps.call("range", tree, None, None)
+            steps.call("length", tree)
+
+    mine.snapshot(read, lambda: db.get(KEYS[7]))
 
 
-def snapshot(db):
-    with db.snapshot() as view:
-        return content(view)
+def point_reads(mine, _db):
+    for tree, key in ((T, KEYS[2]), (U, b"twin"), (T, KEYS[9])):
+        mine.call("get", tree, key)
+    mine.call("contains_key", T, KEYS[4])
 
 
-def backwards(db):
-    return dict(db.range(reverse=True))
+def iterate(mine, db):
+    mine.walk(T, lambda: db.get(KEYS[5]))
 
 
-def many(db):
-    return db.get_many(KEYS)
+def backwards(mine, db):
+    mine.walk(T, lambda: db.get(KEYS[11]), reverse=True)
+    mine.call("get_many", T, (*KEYS, b"absent"))
 
 
-def checkpoint(db):
+def load_and_evict(_mine, db):
+    """Through a cache that holds two leaves."""
+    for key in KEYS[::3]:
+        assert db.get(key) in (b"old", b"put", b"twins", None)
+
+
+def checkpoint(_mine, db):
     db.checkpoint()
 
 
-def compact(db):
+def rewrite(_mine, db):
     db.compact()
 
 
-WRITES = {put_twins: twins, remove_leaves: removed, split_leaf: split}
-READS = {
-    snapshot: lambda model: model,
-    held: lambda model: model["__default__"],
-    backwards: lambda model: model["__default__"],
-    many: lambda model: [*map(model["__default__"].get, KEYS)],
-    len: lambda model: len(model["__default__"]),
-}
-KEEPS = [checkpoint, compact]
+def close(_mine, db):
+    db.close()
 
 
-def after(*writes):
-    model = {name: dict(tree) for name, tree in BEFORE.items()}
-    for write in writes:
-        if write in WRITES:
-            WRITES[write](model)
-    return model
+WRITES = [commit, put, remove, split, create]
+READS = [snapshot, point_reads, iterate, backwards, load_and_evict]
+KEEPS = [checkpoint, rewrite, close]
+EVERYTHING = [*WRITES, *READS, *KEEPS]
 
 
-class Switch:
-    """Runs ``one``; at its ``at``-th line in the engine, runs ``other`` in its own thread."""
+def case(actions, _world):
+    """Each action in a task of its own, on one store."""
+    disk = disk_of(IMAGE)
+    db = embedded.open("store", files=disk, **SETTINGS)
+    db.insert(KEYS[3], b"old")  # One leaf is dirty.
+    recorder = Recorder()
+    hands = [recorder.thread(db) for _ in actions]
+    tasks = [partial(action, mine, db) for action, mine in zip(actions, hands, strict=True)]
 
-    def __init__(self, db, one, other, at):
-        self.answers, self.errors, self.lines_total = {}, [], 0
-        self._at, self._there, self._go_on = at, threading.Event(), threading.Event()
-        threads = [
-            threading.Thread(target=self._run, args=(0, one, db), daemon=True),
-            threading.Thread(target=self._run, args=(1, other, db), daemon=True),
-        ]
-        threads[0].start()
-        assert self._there.wait(20)
-        threads[1].start()
-        threads[1].join(WAITS_SECONDS)
-        self._go_on.set()
-        for thread in threads:
-            thread.join(20)
-            assert not thread.is_alive(), "each waits for the other"
+    def finish(endings):
+        for ending in endings:
+            if ending.error is not None and not (
+                close in actions and isinstance(ending.error, ClosedError)
+            ):
+                raise ending.error
+        if close not in actions:
+            look(recorder, db)
+        disk.kill()
+        db.abandon()
+        with embedded.open("store", files=disk, **SETTINGS) as again:
+            look(recorder, again)
+            assert list(again.verify()) == []
+        check_all(recorder.history(), [i for i, one in enumerate(actions) if one is point_reads])
 
-    def _run(self, number, action, db):
-        try:
-            if number == 0:
-                sys.settrace(self._trace)
-            self.answers[number] = action(db)
-        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
-            self.errors.append(error)
-        finally:
-            sys.settrace(None)
-            self._there.set()
+    return Case(tasks, finish)
 
-    def _trace(self, frame, _event, _arg):
-        return self._line if frame.f_code.co_filename.startswith(ENGINE) else None
 
-    def _line(self, _frame, event, _arg):
-        if event == "line":
-            self.lines_total += 1
-            if self.lines_total == self._at:
-                self._there.set()
-                assert self._go_on.wait(20)
-        return self._line
+def check_all(history, point_readers):
+    """Snapshots, iterators and commits have one order; point reads have one on each key."""
+    check([one for one in history if one.thread not in point_readers], BEFORE)
+    steps = [step for one in history for step in one.steps if type(step.args[-1]) is bytes]
+    for row in {step.args[:2] for step in steps}:
+        check(projected(history, row), {row: BEFORE[row]} if row in BEFORE else {})
+
+
+def look(recorder, db):
+    """The end of the history: everything there is."""
+    trees = [T, U, *(["new"] if "new" in db.tree_names() else [])]
+    mine = recorder.thread(db)
+    mine.transaction(lambda steps: [steps.call("range", tree, None, None) for tree in trees])
 
 
 PAIRS = [
     (one, other)
-    for one in [*WRITES, *READS, *KEEPS]
-    for other in [*WRITES, *READS, *KEEPS]
-    if one in WRITES or other in WRITES
-    if not (one in WRITES and other in [*READS][2:])  # Much like the two before them.
+    for at, one in enumerate(EVERYTHING)
+    for other in EVERYTHING[at:]
+    if not (one in READS and other in READS)
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_one_switch_at_every_line(one, other):
-    at = 1 + PAIRS.index((one, other)) % EVERY
-    while True:
-        db = store()
-        done = Switch(db, one, other, at)
-        if done.errors:
-            raise AssertionError(f"at line {at}") from done.errors[0]
-        for number, (action, beside) in enumerate(((one, other), (other, one))):
-            if action in READS:
-                wanted = [READS[action](after()), READS[action](after(beside))]
-                assert done.answers[number] in wanted, at
-        assert content(db) in (after(one, other), after(other, one)), at
-        db.directory._disk.kill()
-        with embedded.open("store", files=db.directory._disk, flush_every_ms=None) as again:
-            assert content(again) in (after(one, other), after(other, one)), at
-        if done.lines_total < at:
-            return
-        at += EVERY
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(one.__name__ for one in pair))
+def test_every_interleaving_of_one_preemption(pair, faults):
+    report = explore(partial(case, pair), every=EVERY, offset=PAIRS.index(pair))
+    faults["runs"] += report.runs_total
+
+
+SHORT = [
+    (one, other)
+    for one in (put, create)
+    for other in (put, snapshot, point_reads, iterate)
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", SHORT, ids=lambda pair: "-".join(one.__name__ for one in pair))
+def test_every_interleaving_of_two_preemptions(pair, faults):
+    """Of what is short, at lines."""
+    report = explore(partial(case, pair), preemptions=2, every=TWO)
+    faults["runs"] += report.runs_total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(one.__name__ for one in pair))
+def test_every_interleaving_of_two_preemptions_at_locks(pair, faults):
+    """Of everything, before and behind each lock."""
+    report = explore(partial(case, pair), preemptions=2, unit="lock", every=max(1, EVERY // 12))
+    faults["runs"] += report.runs_total
+
+
+TRIPLES = [(commit, checkpoint, snapshot), (put, commit, rewrite), (remove, close, iterate)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("three", TRIPLES, ids=lambda one: "-".join(a.__name__ for a in one))
+def test_every_interleaving_of_three_threads(three, faults):
+    """With one preemption at lines and two at locks."""
+    faults["runs"] += explore(partial(case, three), every=3 * EVERY).runs_total
+    report = explore(partial(case, three), preemptions=2, unit="lock", every=max(1, EVERY // 6))
+    faults["runs"] += report.runs_total
+
+
+# Can it fail? -------------------------------------------------------------------------------------
+
+
+class NoLock:
+    __enter__ = __exit__ = lambda *_: None
+
+
+@pytest.mark.slow
+def test_an_engine_without_its_apply_lock_is_found_out(monkeypatch):
+    nothing = property(lambda _: NoLock(), lambda *_: None)
+    monkeypatch.setattr(Forest, "lock", nothing, raising=False)
+    with pytest.raises(AssertionError, match="no order explains") as caught:
+        explore(partial(case, (snapshot, commit)), every=5)
+    (note,) = caught.value.__notes__
+    schedule = eval(note.partition("(make, ")[2].partition(", unit")[0])
+    with pytest.raises(AssertionError, match="no order explains"):
+        replay(partial(case, (snapshot, commit)), schedule)
+    monkeypatch.undo()
+    replay(partial(case, (snapshot, commit)), schedule)
+
+
+@pytest.mark.slow
+def test_a_leaf_that_changes_under_an_iterator_is_found_out(monkeypatch):
+    monkeypatch.setattr(Forest, "_is_held", lambda *_: False)
+    with pytest.raises((AssertionError, KeyError)) as caught:
+        explore(partial(case, (iterate, remove)), every=5)
+    assert "replay(make, {" in caught.value.__notes__[0]
+
+
+def test_a_deadlock_is_found_out():
+    def make(world):
+        one, other = world.lock(), world.lock()
+
+        def both(first, second):
+            with first, second:
+                pass
+
+        return Case([partial(both, one, other), partial(both, other, one)], lambda _endings: None)
+
+    explore(make, preemptions=0, unit="lock")
+    with pytest.raises(Deadlock) as caught:
+        explore(make, preemptions=1, unit="lock")
+    assert "replay(make, {" in caught.value.__notes__[0]
+
+
+def test_it_finds_what_takes_two_preemptions_and_each_schedule_is_tried_once():
+    seen = set()
+
+    def make(world: World):
+        steps = []
+
+        def walk(number):
+            for _ in range(3):
+                steps.append(number)
+                world.point()
+
+        return Case([lambda: walk(0), lambda: walk(1)], lambda _endings: seen.add(tuple(steps)))
+
+    totals = [explore(make, preemptions=bound, unit="lock").runs_total for bound in range(5)]
+    assert len(seen) == 20  # All the ways to interleave three and three.
+    assert totals[0] == 2
+    assert sorted(totals) == totals
+    seen.clear()
+    explore(make, preemptions=1, unit="lock")
+    assert (0, 1, 1, 1, 0, 0) in seen
+    assert (0, 1, 1, 0, 0, 1) not in seen
+
+
+def test_a_latched_store_is_no_wrong_answer():
+    """An error with a type ends the run as an error; the schedule comes along."""
+
+    def make(_world):
+        db = embedded.open("store", files=SimulatedDisk(), flush_every_ms=None)
+        db.latch(RuntimeError(), is_torn=True)
+
+        def finish(endings):
+            raise endings[0].error
+
+        return Case([lambda: db.get(b"k")], finish)
+
+    with pytest.raises(PoisonedError) as caught:
+        explore(make)
+    assert "replay(make, {}" in caught.value.__notes__[0]

@@ -294,6 +294,8 @@ def _blob_places(name: str, frame: Frame) -> set[tuple[int, ...]]:
     try:
         values = decode_leaf(frame.payload, frame.flags)[3]
         return {tuple(one[:3]) for one in values if type(one) is not bytes}
+    except MemoryError:  # Not the bytes' fault: it must not look like damage.
+        raise
     except Exception as error:  # Whatever hostile bytes make the decoder raise.
         raise CorruptedError(name, frame.offset, f"not a leaf: {error}") from error
 

@@ -300,6 +300,8 @@ def _fold(
     for frame in found:
         try:
             generation = _follow(generation, frame.kind, unpacked(frame))
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
     return generation

@@ -41,6 +41,8 @@ class Scan:
             for frame in remains.frames(names.SEGMENT, number, name):
                 try:
                     self._take(number, frame)
+                except MemoryError:  # Not the bytes' fault: it must not look like damage.
+                    raise
                 except Exception as error:  # noqa: BLE001 - whatever hostile bytes make raise
                     reason = f"not a frame of a segment: {error}"
                     remains.note(name, frame.offset, frame.end - frame.offset, reason)

@@ -78,6 +78,8 @@ class Segment:
             _, _, keys, values = decode_leaf(frame.payload, frame.flags)
             if location.blobs:
                 values = _with_blobs(values, location, cache)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(self.file.name, offset, f"not a leaf: {error}") from error
         if len(keys) != location.entries_total:
@@ -90,6 +92,8 @@ class Segment:
         frame = self.frame(FrameKind.BLOB, offset, frame_bytes)
         try:
             return decode_blob(frame.payload, frame.flags, size_bytes)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(self.file.name, offset, f"not a blob: {error}") from error
 

@@ -27,6 +27,7 @@ from .files import Directory, append_whole, create_file
 from .format import HEADER_BYTES, FrameKind, Header, encode_frame
 
 KIND = b"L"
+NO_WAITING = (False,)
 YIELDS_MAX = 4
 """How often the thread that syncs lets others run first, where others waited for the last sync."""
 SYNC_WAIT_S = 1.0
@@ -161,12 +162,17 @@ class WriteAheadLog:
         """
         while self.durable < sequence:
             ended_total = self._syncs_ended_total
-            if self._sync_lock.acquire(blocking=False):
-                try:
+            taken: list[bool] = []
+            try:
+                # One call into C: an interrupt comes before it, or finds what it did.
+                taken.extend(map(self._sync_lock.acquire, NO_WAITING))
+                if taken[0]:
                     self._sync_for(sequence)
-                finally:
-                    self._end_sync()
-            else:
+            finally:
+                if True in taken:
+                    self._sync_lock.release()
+                    self._tell_waiters()
+            if not taken[0]:
                 with self._sync_ended:
                     if ended_total == self._syncs_ended_total:
                         self._waiting_total += 1
@@ -188,8 +194,8 @@ class WriteAheadLog:
             self.failure = error
             raise
 
-    def _end_sync(self) -> None:
-        self._sync_lock.release()
+    def _tell_waiters(self) -> None:
+        """A sync has ended, this way or that."""
         with self._sync_ended:
             self._syncs_ended_total += 1
             self._served_total, self._waiting_total = self._waiting_total, 0
@@ -197,11 +203,11 @@ class WriteAheadLog:
 
     def sync_files(self) -> None:
         """Put the files and their names on the platter, even if no commit is in them."""
-        self._sync_lock.acquire()
         try:
-            self._sync()
+            with self._sync_lock:
+                self._sync()
         finally:
-            self._end_sync()
+            self._tell_waiters()
 
     def _sync(self) -> None:
         written = self.written  # Before the files: each file up to it is then among them.

@@ -1,8 +1,8 @@
-"""What operators do meanwhile: derived trees are lost and made again, also by a run that dies."""
+"""What operators do meanwhile: collect, and lose derived trees and make them again."""
 
 from conduitstore.consistency.rows import row_of
 from conduitstore.schema import TREES
-from conduitstore.upkeep import GcOptions, gc, rebuild
+from conduitstore.upkeep import GcOptions, rebuild
 from conduitstore.upkeep.rebuild import REBUILDS
 
 from .base import Base, act
@@ -42,9 +42,10 @@ class Upkeeps(Base):
 
     @act()
     def collect(self):
-        """What is of no use goes, and nobody misses it."""
-        gc(self.store.db, GcOptions(young_counts=0), now_ms=1_000)
-        assert all(one.removed == 0 for one in gc(self.store.db, now_ms=1_000))
+        """What nobody sees any more goes; at the beginning of time nothing is too old."""
+        options = GcOptions(young_counts=0, auth_chains_bytes=0)
+        self.store.gc(options, now_ms=1_000)
+        assert all(one.removed == 0 for one in self.store.gc(options, now_ms=1_000))
         self.collected()
 
     def finish(self):
