@@ -2,7 +2,7 @@
 # changes. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV := .venv
-CRASHES := tests/crash tests/recovery tests/embedded/test_interleavings.py
+CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/embedded/test_interleavings.py
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -23,7 +23,7 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 	@$(BIN)/conduitstore demo
 
 test: $(FOR_WORK)  ## run every test
-	$(BIN)/pytest
+	FAULTS_AT_LEAST=10000 $(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} FAULTS_AT_LEAST=30000 \
@@ -31,7 +31,8 @@ crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
-	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} FAULTS_AT_LEAST=100000 \
+	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} \
+	  ROT_BITS=$${ROT_BITS:-10000} FAULTS_AT_LEAST=100000 \
 	  $(BIN)/pytest --timeout=7200 $(CRASHES)
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
