@@ -44,8 +44,7 @@ from conduitstore.types import (
 )
 
 _EVENT = TREES["eventid_pduid"].key.pack
-_START = PduCount(0)
-"""Normal(0): where an empty room's timeline ends."""
+_START = PduCount(0)  # Normal(0): where an empty room's timeline ends.
 
 
 class ShortIds(Protocol):
