@@ -23,7 +23,9 @@ def test_its_table_has_every_suite_where_it_is(page, root):
     counted = {
         (suite, str(path.relative_to(root)))
         for path in sorted((root / "tests").rglob("test_*.py"))
-        for suite in re.findall(r'(?:tally\(|= explored\(\d+, errno\.\w+, )"([^"]+)"', path.read_text())
+        for suite in re.findall(
+            r'(?:tally\(|= explored\(\d+, errno\.\w+, )"([^"]+)"', path.read_text()
+        )
     }
     counted.add(("errors in every call", "tests/crash/test_every_error.py"))
     assert set(rows) == counted
