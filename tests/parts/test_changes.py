@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from functools import wraps
+from functools import partial, wraps
 
 import pytest
 
 from conduitstore import InvalidArgumentError, changes
 from conduitstore.engine import Batch
+from conduitstore.store import _rooms_joined
 
 A, B, ROOM, OTHER = "@a:one.test", "@b:one.test", "!r:one.test", "!other:one.test"
 LONG_MS = 60_000
@@ -140,6 +141,22 @@ async def test_what_does_not_concern_the_user_does_not_wake(joined, message):
     joined.users.set_displayname(A, "x")
     assert await waiting is False
     assert_nothing_is_kept(joined)
+
+
+@on_a_loop
+async def test_what_was_seen_does_not_wake_because_others_wrote_since(joined, message):
+    await start_hub(joined)
+    joined.to_device.queue(B, A, "D", "t", {})
+    joined.rooms.append(message(4), "$4", ROOM)
+    joined.rooms.receipts.update(B, ROOM, receipt(B))
+    joined.key_changes.mark(A)
+    since = now(joined)
+    joined.rooms.append(message(5, room=OTHER), "$5", OTHER)
+    assert now(joined) > since
+    waiting = joined.changes.wait(A, "D", since, LONG_MS)
+    assert not waiting.done()
+    waiting.cancel()
+    assert joined.changes.wait(A, "D", since - 1, LONG_MS).done()
 
 
 @on_a_loop
@@ -303,6 +320,47 @@ async def test_five_hundred_rooms(store, message):
         store.rooms.timeline.append(message(1, room=room), f"$new{room}", room)
         assert await waiting is True
     assert_nothing_is_kept(store)
+
+
+class Counting:
+    """Something of an engine that notes what it is asked, and what it makes likewise."""
+
+    def __init__(self, inner, calls):
+        self._inner, self._calls = inner, calls
+
+    def __getattr__(self, name):
+        method = getattr(self._inner, name)
+
+        def ask(*args, **kwargs):
+            made = method(*args, **kwargs)
+            if name in ("snapshot", "open_tree"):
+                return Counting(made, self._calls)
+            if name != "close":
+                self._calls.append(name)
+            return made
+
+        return ask
+
+
+@on_a_loop
+@pytest.mark.parametrize("rooms_total", [1, 500])
+async def test_waiting_asks_the_engine_no_more_for_many_rooms(store, message, rooms_total):
+    def fill(tx):
+        for n in range(rooms_total):
+            tx.rooms.members.mark_joined(A, f"!{n}:x")
+            tx.rooms.append(message(0, room=f"!{n}:x"), f"${n}", f"!{n}:x")
+
+    store.transaction(fill)
+    calls = []
+    hub = changes.Changes(store.db, partial(_rooms_joined, Counting(store.db, calls)))
+    await hub.wait(A, "D", now(store), 0)
+    calls.clear()
+    waiting = hub.wait(A, "D", now(store), LONG_MS)
+    assert sorted(calls) == ["get_many", "keys"]
+    store.rooms.append(message(1, room="!0:x"), "$new", "!0:x")
+    assert await waiting is True
+    assert len(calls) == 2
+    hub.close()
 
 
 def sync_until(store, user, total):
