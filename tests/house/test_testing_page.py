@@ -6,6 +6,8 @@ import pytest
 
 from conduitstore.testing.disk import KEEPS
 
+COUNTED = re.compile(r'(?:tally\(|= explored\(\d+, errno\.\w+, )"([^"]+)"')
+
 
 @pytest.fixture
 def page(root):
@@ -23,9 +25,7 @@ def test_its_table_has_every_suite_where_it_is(page, root):
     counted = {
         (suite, str(path.relative_to(root)))
         for path in sorted((root / "tests").rglob("test_*.py"))
-        for suite in re.findall(
-            r'(?:tally\(|= explored\(\d+, errno\.\w+, )"([^"]+)"', path.read_text()
-        )
+        for suite in COUNTED.findall(path.read_text())
     }
     counted.add(("errors in every call", "tests/crash/test_every_error.py"))
     assert set(rows) == counted

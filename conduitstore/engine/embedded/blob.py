@@ -131,7 +131,7 @@ def decode_blob(payload: bytes, flags: int, size_bytes: int) -> bytes:
         ValueError: the bytes are none of ours, or another blob's.
     """
     if flags & COMPRESSED:
-        payload = decompressed(payload, range(size_bytes, size_bytes + 1))
+        payload = decompressed(payload, size_bytes)
     if len(payload) != size_bytes:
         raise ValueError("a blob has another size than its leaf says")
     return payload

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
+from conduitstore.kv import VALUE_BYTES_MAX
+
 from .compression import compressed, decompressed
 from .format import COMPRESSED
 
@@ -30,7 +32,7 @@ ENTRY_OVERHEAD_BYTES = 160
 NUMBER_BYTES_MAX = 8
 """Suffixes of one length up to this are stored as differences."""
 EMPTY_COLUMN = [0, b""]
-LEAF_PAYLOAD_SIZES = range((1 << 30) + 1)
+BYTES_ONLY = {bytes}
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
 
@@ -137,10 +139,24 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
         ValueError: the bytes are none of ours.
     """
     if flags & COMPRESSED:
-        payload = decompressed(payload, LEAF_PAYLOAD_SIZES)
+        payload = decompressed(payload)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
     keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes), 1)]
-    return tree_id, generation, keys, _uncolumn(values, len(keys))
+    stored = _uncolumn(values, len(keys))
+    if not set(map(type, stored)) <= BYTES_ONLY:
+        _check_references(stored)
+    return tree_id, generation, keys, stored
+
+
+def _check_references(stored: list[Any]) -> None:
+    for value in stored:
+        if type(value) is bytes:
+            continue
+        number, offset, frame_bytes, size_bytes = value
+        if set(map(type, value)) != {int} or min(number, offset, frame_bytes) < 0:
+            raise ValueError("no reference to a blob")
+        if not 0 <= size_bytes <= VALUE_BYTES_MAX:
+            raise ValueError("no value is so long")
 
 
 def _shared_prefix(first: bytes, last: bytes) -> bytes:

@@ -374,8 +374,7 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return TimelineSlice([], limited=False)
         lo, hi = PDU_ID.counts(short_room, since=since, upto=upto)
-        newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
-        events, limited = _cut(newest, limit)
+        events, limited = _cut(self._pdus.range(lo, hi, reverse=True, limit=limit + 1), limit)
         return TimelineSlice(events[::-1], limited)
 
 
