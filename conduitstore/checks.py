@@ -5,6 +5,7 @@ Part of the waist: :mod:`conduitstore.kv` offers all of it.
 
 from __future__ import annotations
 
+import sys
 from typing import Literal, get_args
 
 from .errors import InvalidArgumentError, shown
@@ -52,7 +53,7 @@ def check_limit(limit: int | None) -> int | None:
         raise InvalidArgumentError(
             f"a limit must be an int of 0 or more, or None, not {shown(limit)}"
         )
-    return limit
+    return None if limit is None else min(limit, sys.maxsize)  # More is what no iterator takes.
 
 
 def check_durability(durability: Durability | None) -> Durability | None:

@@ -152,8 +152,8 @@ class MemoryFiles:
 
 
 def _checked(content: Iterable[bytes] | bytes) -> Iterator[bytes]:
-    if isinstance(content, bytes):  # Which iterates as numbers.
-        raise InvalidArgumentError("content comes in pieces: give [content]")
+    if isinstance(content, str | bytes):  # Which iterate as letters and numbers.
+        raise InvalidArgumentError("content comes in pieces of bytes: give [content]")
     for piece in content:
         if not isinstance(piece, bytes):
             raise InvalidArgumentError(f"content is bytes, not {type(piece).__name__}")

@@ -110,6 +110,8 @@ class Subscriber(Protocol):
 
     The queue is bounded and writers never wait for it: when it overflows, what it held is dropped
     and the next read raises :class:`LaggedError` once; after that it goes on with later commits.
+    Unless they are told of when they are durable, a commit's events are queued before the next
+    transaction begins: inside one, what is queued is all that happened before.
     """
 
     @property

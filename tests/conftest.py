@@ -19,6 +19,7 @@ from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.report import (  # noqa: F401 - pytest finds its hooks here
     pytest_sessionfinish,
     pytest_terminal_summary,
+    tally,
 )
 
 COMMON = {
@@ -149,6 +150,18 @@ def faults(request, capsys):
     """Counts the faults a test injects, by outcome; there must be some."""
     counter = Counter()
     yield counter
+    tally(SUITES[request.path.stem], counter.total())
     with capsys.disabled():
         sys.stdout.write(f"\n{counter.total()} faults, {dict(counter)}: ")
     assert counter.total() > 0
+
+
+SUITES = {
+    "test_rot": "bytes flipped, files cut and mixed up",
+    "test_rot_elsewhere": "... of backups and streams",
+    "test_interleavings": "interleavings of threads",
+    "test_interrupts": "interrupts and collections",
+    "test_metamorphic": "settings",
+    "test_fuzz": "fuzzed inputs",
+    "test_bombs": "bombs",
+}

@@ -13,10 +13,13 @@ from .backup import backup, restore
 from .build_capi import build_capi
 from .check import check, verify
 from .compact import compact
+from .delete_room import delete_room
 from .demo import demo
+from .gc import gc
 from .import_ import import_
 from .migrate import migrate
 from .page import page
+from .purge_media import purge_media
 from .rebuild import rebuild
 from .recover import recover
 from .scan import scan
@@ -48,7 +51,7 @@ def app() -> None:
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
     *(check, verify, recover, backup, restore, compact, export, import_stream),
-    *(migrate, rebuild),
+    *(migrate, rebuild, gc, delete_room, purge_media),
     build_capi,
 )
 for command in COMMANDS:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from conduitstore.files import DirectoryFiles
+
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 path_option = click.option(
@@ -14,6 +16,17 @@ path_option = click.option(
 new_path_option = click.option(
     "--path", metavar="DIR", type=_DIRECTORY, help="The store's directory; made if not there."
 )
+
+media_option = click.option(
+    "--media", metavar="DIR", type=_DIRECTORY, help="The directory of media files."
+)
+
+
+def files_in(media: Path | None) -> DirectoryFiles | None:
+    """The files in a directory; a mistyped one is not made."""
+    if media is not None and not media.is_dir():
+        raise click.ClickException(f"there is no directory {media}")
+    return None if media is None else DirectoryFiles(media)
 
 
 def existing(path: Path) -> Path:

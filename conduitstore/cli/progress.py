@@ -35,6 +35,14 @@ def reading(doing: str, path: Path | None) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
+def counting_each(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar over rows of one thing after the other; gives what is to be told which, and how far."""
+    with progress(doing, MofNCompleteColumn()) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda _name, done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def counting(doing: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar over rows; gives what is to be told how many are done, and of how many."""
     with progress(doing, MofNCompleteColumn()) as bar:

@@ -40,10 +40,11 @@ def parse_token(token: str) -> PduCount:
 
 def keys_before(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes]:
     """The half-open key range of a room's events older than ``position``."""
-    return PDU_ID.prefix(short_room), PDU_ID.pack(short_room, position or 1)
+    return PDU_ID.prefix(short_room), PDU_ID.pack(short_room, 1 if position == 0 else position)
 
 
 def keys_after(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes | None]:
     """The half-open key range of a room's events newer than ``position``."""
-    start = PDU_ID.pack(short_room, position) + b"\0" if position else PDU_ID.pack(short_room, 1)
+    at = PDU_ID.pack(short_room, 1 if position == 0 else position)
+    start = at if position == 0 else at + b"\0"
     return start, prefix_end(PDU_ID.prefix(short_room))

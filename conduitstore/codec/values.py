@@ -68,6 +68,12 @@ def pack_text(text: str) -> bytes:
         raise InvalidArgumentError(f"not valid text: {shown(text)}: {error}") from error
 
 
+def checked_text(text: str) -> str:
+    """``text`` itself, or an :class:`InvalidArgumentError`: for text inside of JSON."""
+    pack_text(text)
+    return text
+
+
 def unpack_text(tree: str, value: bytes) -> str:
     """UTF-8 of any length."""
     try:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from conduitstore.codec.keys import FOLDED, check_u64, encode_id, fold
 from conduitstore.codec.values import (
+    checked_text,
     pack_json,
     pack_text,
     pack_u64,
@@ -16,7 +17,7 @@ from conduitstore.codec.values import (
 )
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.parts.clock import now_ms
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import AccessToken, DeviceId, JsonObject, UserId
 
@@ -115,7 +116,7 @@ class Devices(Part[DevicesNear]):
         known = {"display_name": display_name, "last_seen_ip": last_seen_ip}
         metadata = {
             "device_id": device,
-            **{field: text for field, text in known.items() if text is not None},
+            **{field: checked_text(text) for field, text in known.items() if text is not None},
             "last_seen_ts": now_ms(),
         }
         self._metadata.insert(_DEVICE.pack(user, device), pack_json(metadata))
@@ -226,6 +227,7 @@ class Devices(Part[DevicesNear]):
         value = self._expiries.get(device)
         return value is None or now_ms() < 1000 * unpack_u64("userdeviceid_tokenexpires", value)
 
+    @explained
     def id_of(self, user: UserId, device: DeviceId) -> DeviceId | None:
         """A device's whole id from what a key holds of it; None where there is no such device.
 

@@ -8,8 +8,8 @@ from typing import cast
 from conduitstore.codec.keypairs import Keypair, pack_keypair, unpack_keypair
 from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Transaction
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.kv import Transaction, check_tree_name, check_value
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import Count
 
@@ -71,12 +71,14 @@ class Globals(Part[Near]):
         tree, _, key = unpack_text("global", value).partition(":")
         return tree, bytes.fromhex(key)
 
+    @explained
     def set_migration_cursor(self, cursor: tuple[str, bytes] | None) -> None:
         """Record it; None where no step is under way."""
         if cursor is None:
             self._rows.remove(_MIGRATING)
         else:
-            self._rows.insert(_MIGRATING, pack_text(f"{cursor[0]}:{cursor[1].hex()}"))
+            tree, key = check_tree_name(cursor[0]), check_value(cursor[1])
+            self._rows.insert(_MIGRATING, pack_text(f"{tree}:{key.hex()}"))
 
     def last_update_check(self) -> int:
         """The id of the newest announcement that was shown; 0 before the first.

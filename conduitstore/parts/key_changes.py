@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from conduitstore.codec.values import pack_text, unpack_text
+from conduitstore.parts.arguments import listed
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import Count, RoomId, UserId
@@ -90,4 +91,8 @@ class KeyChanges(Part[KeyChangesNear]):
         self, rooms_and_users: Iterable[RoomId | UserId], since: Count, upto: Count
     ) -> set[UserId]:
         """Whose keys a client has to ask for again: :meth:`since` of all of these."""
-        return {user for each in rooms_and_users for user in self.since(each, since, upto)}
+        return {
+            user
+            for each in listed(rooms_and_users, "ids")
+            for user in self.since(each, since, upto)
+        }

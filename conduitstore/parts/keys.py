@@ -15,7 +15,8 @@ from typing import Literal, Protocol, get_args
 from conduitstore.codec.values import pack_json_object, unpack_json_object
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Tree
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.arguments import listed
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import Count, DeviceId, JsonObject, PublicKey, UserId
 
@@ -95,11 +96,12 @@ class Keys(Part[KeysNear]):
         """A device's identity keys, every signature included. Source: Conduit, get_device_keys."""
         return _unpack(self._keys.get(_device_key(user, device)))
 
+    @explained
     def device_keys_many(
         self, devices: Iterable[tuple[UserId, DeviceId]]
     ) -> list[JsonObject | None]:
         """:meth:`device_keys` of many devices, in their order, from one state."""
-        keys = [_device_key(user, device) for user, device in devices]
+        keys = [_device_key(user, device) for user, device in listed(devices, "devices")]
         return [_unpack(value) for value in self._keys.get_many(keys)]
 
     @atomic

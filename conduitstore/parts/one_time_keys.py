@@ -26,6 +26,7 @@ from conduitstore.codec.values import (
     unpack_u64,
 )
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
+from conduitstore.parts.arguments import listed
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import Count, DeviceId, JsonObject, UserId
@@ -136,7 +137,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
     def _claim(self, wanted: Iterable[tuple[UserId, DeviceId, str]]) -> list[ClaimedKey | None]:
         claimed: list[ClaimedKey | None] = []
         changed = set()
-        for user, device, algorithm in wanted:
+        for user, device, algorithm in listed(wanted, "devices"):
             key = self._claim_oldest(user, device, algorithm)
             if key is not None or self._use_fallback(user, device, algorithm):
                 changed.add(user)

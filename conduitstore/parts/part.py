@@ -9,6 +9,8 @@
 - An :func:`atomic` operation is one commit on the store. Inside a transaction it joins, and an
   exception takes back that operation only. A snapshot refuses it.
 - A :func:`consistent` read looks at keys that belong together, so on the store it reads a snapshot.
+- Both, and :func:`explained`, turn an error of Python's own into one that names the argument of the
+  wrong type, where there is one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from conduitstore.kv import Database, Durability, Keyspace, Tree
+from conduitstore.parts.arguments import SLIPS, blame_argument
 from conduitstore.schema import TREES
 from conduitstore.types import Count
 
@@ -119,9 +122,13 @@ def atomic(
     def decorate(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
         @wraps(method)
         def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            return part.keyspace.transaction(
-                lambda tx: method(part.bound_to(tx), *args, **kwargs), durability=durability
-            )
+            try:
+                return part.keyspace.transaction(
+                    lambda tx: method(part.bound_to(tx), *args, **kwargs), durability=durability
+                )
+            except SLIPS:
+                blame_argument(method, part, *args, **kwargs)
+                raise
 
         return run
 
@@ -133,9 +140,31 @@ def consistent(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
 
     @wraps(method)
     def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if not hasattr(part.keyspace, "snapshot"):
+        try:
+            if not hasattr(part.keyspace, "snapshot"):
+                return method(part, *args, **kwargs)
+            with cast("Database", part.keyspace).snapshot() as view:
+                return method(part.bound_to(view), *args, **kwargs)
+        except SLIPS:
+            blame_argument(method, part, *args, **kwargs)
+            raise
+
+    return run
+
+
+def explained(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
+    """Have an argument of the wrong type named, as the other two do, and nothing else.
+
+    For what is one step by itself and takes lists or records: text and numbers are checked where
+    they become part of a key.
+    """
+
+    @wraps(method)
+    def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
             return method(part, *args, **kwargs)
-        with cast("Database", part.keyspace).snapshot() as view:
-            return method(part.bound_to(view), *args, **kwargs)
+        except SLIPS:
+            blame_argument(method, part, *args, **kwargs)
+            raise
 
     return run

@@ -24,6 +24,7 @@ from conduitstore.codec.values import (
 )
 from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.kv import Item, Tree, check_limit, prefix_end
+from conduitstore.parts.arguments import listed
 from conduitstore.parts.part import Near, Part, TreeOf, atomic
 from conduitstore.schema import TREES
 from conduitstore.types import (
@@ -73,7 +74,8 @@ class Sending(Part[Near]):
         One that waits or is being sent already is not queued twice.
         Source: Conduit, queue_requests.
         """
-        items = [QueuedItem(destination, _pdu_id(pdu_id)) for destination, pdu_id in pdus]
+        given = listed(pdus, "events")
+        items = [QueuedItem(destination, _pdu_id(pdu_id)) for destination, pdu_id in given]
         for item in items:
             key = _key(item)
             if not self._active.contains_key(key):
@@ -86,7 +88,8 @@ class Sending(Part[Near]):
 
         Source: Conduit, queue_requests.
         """
-        return [self._place(self._waiting, destination, edu) for destination, edu in edus]
+        given = listed(edus, "EDUs")
+        return [self._place(self._waiting, destination, edu) for destination, edu in given]
 
     def _place(self, tree: Tree, destination: Destination, edu: JsonObject) -> QueuedItem:
         value = pack_json_object(edu)
@@ -110,7 +113,7 @@ class Sending(Part[Near]):
         What was forgotten meanwhile, or is active by another thread's doing, stays as it is: send
         what this returns. Source: Conduit, mark_as_active.
         """
-        return [item for item in items if self._move(_key(item))]
+        return [item for item in listed(items, "rows") if self._move(_key(item))]
 
     def _move(self, key: bytes) -> bool:
         value = self._waiting.remove(key)
@@ -120,7 +123,7 @@ class Sending(Part[Near]):
 
     @atomic
     def select_edus(
-        self, server: ServerName, edus: Sequence[JsonObject], since: Count, upto: Count
+        self, server: ServerName, edus: Iterable[JsonObject], since: Count, upto: Count
     ) -> list[QueuedItem] | None:
         """Make the EDUs of (since, upto] active and move the server's EDU count, in one commit.
 
@@ -142,7 +145,9 @@ class Sending(Part[Near]):
         if self.latest_edu_count(server) != since:
             return None
         self._edu_counts.insert(_SERVER(server), pack_u64(upto))
-        return [self._place(self._active, FederationServer(server), edu) for edu in edus]
+        return [
+            self._place(self._active, FederationServer(server), edu) for edu in listed(edus, "EDUs")
+        ]
 
     def latest_edu_count(self, server: ServerName) -> Count:
         """Up to which count EDUs were selected for a server; 0 if never.
@@ -159,7 +164,7 @@ class Sending(Part[Near]):
     @atomic
     def forget_active(self, items: Iterable[QueuedItem]) -> int:
         """Drop rows that were sent; gives how many. Source: Conduit, delete_active_request."""
-        return sum([self._active.remove(_key(item)) is not None for item in items])
+        return sum([self._active.remove(_key(item)) is not None for item in listed(items, "rows")])
 
     @atomic
     def forget_all_active(self, destination: Destination) -> int:

@@ -17,7 +17,11 @@ _EVENT = TREES["todeviceid_events"].key
 
 
 class ToDevice(Part[Near]):
-    """Tree: ``todeviceid_events``. Nobody checks that the device exists: keys may be on the way."""
+    """Tree: ``todeviceid_events``.
+
+    Nobody checks that the device exists: keys may be on the way. What waits for one that does not
+    is collected by ``gc``.
+    """
 
     _events = TreeOf("todeviceid_events")
 

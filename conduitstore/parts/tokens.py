@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
-from conduitstore.codec.keys import KeyShape, check_u64
+from conduitstore.codec.keys import KeyShape, check_u64, encode_id
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Tree
 from conduitstore.parts.clock import now_ms
@@ -88,6 +88,7 @@ class Tokens(Part[TokensNear]):
     @atomic(durability="commit")
     def forget_user(self, user: UserId) -> int:
         """Drop a user's tokens; gives how many. Cost: one pass over all there are."""
+        encode_id(user)
         return self._drop(lambda _, owner: owner == user)
 
     def _create(self, tree: Tree, value: KeyShape, user: UserId, lifetime_ms: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from conduitstore.codec.keys import check_u64
+from conduitstore.codec.keys import check_u64, encode_id, fold
 from conduitstore.codec.values import pack_text, pack_u64, unpack_text, unpack_u64
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import check_limit
@@ -76,7 +76,8 @@ class TransactionIds(Part[Near]):
     @atomic
     def forget_device(self, user: UserId, device: DeviceId) -> int:
         """Drop the answers to a device that is gone; gives how many there were."""
-        return self._forget(_KEY.prefix(user, _component(device)))
+        encode_id(fold(device))  # None is no device, but the requests of none.
+        return self._forget(_KEY.prefix(user, device))
 
     @atomic
     def forget_user(self, user: UserId) -> int:

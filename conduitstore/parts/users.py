@@ -137,7 +137,8 @@ class Users(Part[UsersNear]):
         Raises:
             InvalidArgumentError: there is no such account.
         """
-        if self._passwords.insert(_USER.pack(user), pack_text(password_hash or "")) is None:
+        value = EMPTY if password_hash is None else pack_text(password_hash)
+        if self._passwords.insert(_USER.pack(user), value) is None:
             raise InvalidArgumentError(f"there is no account {user}")
 
     @atomic(durability="commit")

@@ -9,13 +9,13 @@ shows is noted by :func:`witness`.
 from __future__ import annotations
 
 from conduitstore.parts.holder import Parts
-from conduitstore.types import Count, DeviceId, RoomId, UserId
+from conduitstore.types import Count, DeviceId, RoomChange, RoomId, UserId
 
 from .answer import DeviceLists, JoinedRoom, LeftRoom, Summary, SyncAnswer
 from .filter import EventFilter
 from .messages import EventContext, HistoryOptions, MessagesPage, context, messages
 from .request import Request, SyncOptions, TypingNow
-from .rooms import joined_room, left_room
+from .rooms import ended_stay, joined_room, left_room
 from .users import device_lists, presence_of
 from .window import StateWindow, state_window
 
@@ -71,24 +71,33 @@ def sync(
         for room in members.rooms_joined(user)
     }
     rooms = {room: joined_room(request, room, window) for room, window in windows.items()}
-    has_left = members.changes_since(user, "leave", since, upto)
+    invited = members.changes_since(user, "invite", since, upto)
+    knocked = members.changes_since(user, "knock", since, upto)
+    left = _stays_ended(request, [*invited, *knocked])
     return SyncAnswer(
         next_batch=upto,
         joined={room: news for room, news in rooms.items() if news},
-        invited=members.changes_since(user, "invite", since, upto),
-        knocked=members.changes_since(user, "knock", since, upto),
-        left={
-            change.room: left_room(request, change)
-            for change in (has_left if since or options.include_left else ())
-        },
+        invited=invited,
+        knocked=knocked,
+        left={change.room: left_room(request, change) for change in left},
         to_device=view.to_device.events_since(user, device, since, upto),
         account_data=view.account_data.changes_since(None, user, since, upto),
         presence=presence_of(request, list(windows)),
-        device_lists=device_lists(request, windows, has_left),
+        device_lists=device_lists(request, windows, left),
         one_time_keys=view.one_time_keys.counts(user, device),
         unused_fallback_algorithms=view.one_time_keys.unused_fallback_algorithms(user, device),
         keys_were_used=since < view.one_time_keys.last_update(user) <= upto,
     )
+
+
+def _stays_ended(request: Request, asking: list[RoomChange]) -> list[RoomChange]:
+    """Rooms left, also those that the user was invited to or knocked on since."""
+    found = [ended_stay(request, change) for change in asking]
+    ended = [change for change in found if change is not None]
+    if request.since or request.options.include_left:
+        leave = request.view.rooms.members.changes_since
+        ended += leave(request.user, "leave", request.since, request.upto)
+    return ended
 
 
 def _window(request: Request, room: RoomId, since: Count) -> StateWindow:

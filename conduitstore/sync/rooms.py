@@ -7,7 +7,6 @@ from dataclasses import replace
 from conduitstore.codec.events import membership_in
 from conduitstore.types import (
     Count,
-    PduCount,
     RoomChange,
     RoomId,
     ShortStateHash,
@@ -79,21 +78,34 @@ def left_room(request: Request, change: RoomChange) -> LeftRoom:
     view, user, room, upto = request.view, request.user, change.room, change.count
     now = view.rooms.state.at(room, upto)
     leaving = _own_event(request, now)
-    since = request.since if _is_joined(request, room, request.since) else Count(0)
-    window = state_window(view, room, since, upto, now)
-    if _was_in(request, room, leaving):
+    was_known = _is_joined(request, room, request.since)
+    since = request.since if was_known else Count(0)
+    if was_known or (leaving is not None and _is_joined(request, room, _before(leaving))):
+        window = state_window(view, room, since, upto, now)
         timeline = view.rooms.timeline.since(room, since, upto, request.options.timeline_limit)
         state = state_section(request, room, window, timeline)
-    else:
+    else:  # One who was invited, or knocked, and never was in.
         timeline, state = TimelineSlice([] if leaving is None else [leaving], limited=False), []
     account_data = view.account_data.changes_since(room, user, request.since, request.upto)
     return LeftRoom(upto, timeline, state, change.events, account_data)
 
 
-def _was_in(request: Request, room: RoomId, leaving: StoredEvent | None) -> bool:
-    """Whether the user was in the room, and not just invited, when the event came."""
-    position = PduCount(0) if leaving is None else leaving.position or PduCount(0)
-    return position > 0 and _is_joined(request, room, Count(position - 1))
+def ended_stay(request: Request, change: RoomChange) -> RoomChange | None:
+    """The leaving that an invite or a knock came after; None where the client knew of no stay."""
+    if not _is_joined(request, change.room, request.since):
+        return None
+    state = request.view.rooms.state
+    own = _own_event(request, state.at(change.room, change.count))
+    if own is not None and membership_in(own.pdu) != "leave":
+        own = _own_event(request, state.at(change.room, _before(own)))
+    if own is None or own.position is None or membership_in(own.pdu) != "leave":
+        return None
+    return RoomChange(change.room, Count(own.position), [own.pdu])
+
+
+def _before(event: StoredEvent) -> Count:
+    """The count before an event; of one that is in no timeline, the first."""
+    return Count(max((event.position or 0) - 1, 0))
 
 
 def _is_joined(request: Request, room: RoomId, count: Count) -> bool:

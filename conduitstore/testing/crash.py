@@ -20,65 +20,25 @@ With ``depth`` 2 the first open after the crash is itself crashed at every call 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import counters, manifest
-from conduitstore.errors import LaggedError
-from conduitstore.kv import Database
 
 from .disk import KEEPS, SimulatedCrash, SimulatedDisk
-from .oracle import Content, Listeners, Oracle, Owed, Reopen, Step, content
+from .oracle import Content, Oracle, Reopen, Step, content
+from .promises import PATH, Check, History, Report, check, open_on, run_step
 from .shrink import script, shrunk
 
-__all__ = ["Aftermath", "Content", "History", "Reopen", "Report", "Step", "aftermaths", "content"]
-__all__ += ["explore", "replay", "small_reserves"]
+__all__ = ["PATH", "Aftermath", "Content", "History", "Reopen", "Report", "Step"]
+__all__ += ["aftermaths", "content", "explore", "quiet", "replay", "small_reserves"]
 
-PATH = "store"
 Crash = tuple[int, str]
 """In which call it crashed, and how that went on: the name of an :class:`Aftermath`."""
-Check = Callable[[SimulatedDisk, "History"], None]
-
-
-@dataclass
-class History:
-    """What was done to a store up to its crash, and what it owes since."""
-
-    states: dict[int, Content] = field(default_factory=dict)
-    acknowledged: int = 0
-    durable: int = 0
-    newest_count: int = 0  # drawn, perhaps by a transaction that failed
-    visible_count: int = 0
-    ids: set[int] = field(default_factory=set)
-    check: Check | None = None
-    oracle: Oracle = field(default_factory=Oracle)
-    listeners: Listeners = field(default_factory=Listeners)
-    may_lag: bool = False  # the log is not kept, or a power loss has taken parts of it
-
-    def note(self, db: Database, step: Step | None = None) -> None:
-        """What was handed out and promised: also when it crashed it may have been seen."""
-        with suppress(Exception):  # A store that is closed hands out nothing.
-            self.newest_count = max(
-                self.newest_count, getattr(db, "positions", lambda: (0, 0))()[0]
-            )
-            self.visible_count = max(self.visible_count, db.current_count())
-        acknowledged = getattr(step, "acknowledged", 0)
-        self.durable = max(self.durable, db.durable_sequence, acknowledged)
-        self.acknowledged = max(self.acknowledged, self.durable)
-        self.listeners.follow(db)
-
-
-@dataclass
-class Report:
-    """How much was tried."""
-
-    calls_total: int = 0
-    crashes_total: int = 0
-    resumed_total: int = 0
-    lagged_total: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,6 +78,17 @@ def small_reserves() -> Iterator[None]:
         yield
     finally:
         counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nobody wants to read of every torn end of a log."""
+    logger = logging.getLogger("conduitstore")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def explore(
@@ -216,7 +187,7 @@ class _Explorer:
 
     def explore(self, steps: Sequence[Step]) -> Report:
         self.report = Report()
-        with small_reserves() if self.small else nullcontext():
+        with quiet(), small_reserves() if self.small else nullcontext():
             while True:
                 at = self.report.calls_total + 1
                 disk = SimulatedDisk()
@@ -229,7 +200,7 @@ class _Explorer:
 
     def replay(self, steps: Sequence[Step], crashes: Sequence[Crash]) -> None:
         disk = SimulatedDisk()
-        with small_reserves() if self.small else nullcontext():
+        with quiet(), small_reserves() if self.small else nullcontext():
             history = self._live(disk, steps, crashes[0][0])
             for number, (_, name) in enumerate(crashes):
                 if history is None:
@@ -252,12 +223,12 @@ class _Explorer:
         history.may_lag = "log_keep_bytes" in self.settings
         disk.crash_at, db = crash_at, None
         try:
-            db = self._open(disk)
+            db = open_on(disk, self.settings)
             for step, owes in zip(steps, owed, strict=True):
                 if owes.reopens:
                     db = self._reopened(disk, db, history)
                 else:
-                    _run(step, db, history, owes)
+                    run_step(step, db, history, owes)
             db.close()
         except SimulatedCrash:
             return history
@@ -268,11 +239,6 @@ class _Explorer:
                 db.abandon()
         return None
 
-    def _open(self, disk: SimulatedDisk) -> embedded.Store:
-        db = embedded.open(PATH, files=disk, **self.settings)
-        assert isinstance(db, embedded.Store)
-        return db
-
     def _reopened(
         self, disk: SimulatedDisk, db: embedded.Store, history: History
     ) -> embedded.Store:
@@ -281,8 +247,9 @@ class _Explorer:
             db.close()
         finally:
             history.note(db)
+        assert db.durable_sequence == sequence, "closed, and not all of it is durable"
         history.acknowledged = history.durable = sequence
-        db = self._open(disk)
+        db = open_on(disk, self.settings)
         history.listeners.restart(db)
         return db
 
@@ -323,7 +290,7 @@ class _Explorer:
 
     def _crashes(self, disk: SimulatedDisk) -> bool:
         try:
-            self._open(disk)
+            open_on(disk, self.settings)
         except SimulatedCrash:
             return True
         except Exception:  # noqa: BLE001 - opened once more, without a crash, it is told
@@ -334,66 +301,6 @@ class _Explorer:
         try:
             if history.check is not None:
                 history.check(copy.deepcopy(disk), history)
-            _check(disk, history, self._open, self.report)
+            check(disk, history, self.settings, self.report)
         except Exception as error:
             raise _BrokenError(error, crashes) from error
-
-
-def _run(step: Step, db: Database, history: History, owes: Owed) -> None:
-    try:
-        step(db)
-        taken = db.generate_id()
-        assert taken not in history.ids, f"id {taken} came twice"
-        history.ids.add(taken)
-        assert db.sequence == owes.sequence, "engines count commits differently"
-        assert db.durable_sequence >= owes.power_loss, "asked to be durable, and is not"
-        history.acknowledged = max(history.acknowledged, owes.kill)
-        history.durable = max(history.durable, owes.power_loss)
-    finally:
-        history.note(db, step)
-
-
-def _check(
-    disk: SimulatedDisk,
-    history: History,
-    open_on: Callable[[SimulatedDisk], embedded.Store],
-    report: Report,
-) -> None:
-    db = open_on(disk)
-    found, owed = db.sequence, history.acknowledged
-    assert found >= owed, f"commit {owed} was acknowledged, the store ends at {found}"
-    assert found in history.states, f"sequence {found} was never reached"
-    assert content(db) == history.states[found], f"not what sequence {found} looked like"
-    assert db.current_count() >= history.visible_count, "the count went back"
-    _check_listeners(db, history, report)
-    drawn = db.transaction(lambda tx: tx.next_count())
-    assert drawn > history.newest_count, f"count {drawn} may have been handed out before"
-    assert not history.ids.intersection(db.reserve_ids(3)), "an id came twice"
-    db.insert(b"after", b"the crash")
-    kept = content(db)
-    db.close()
-    db = open_on(disk)
-    assert content(db) == kept, "a clean close and open changed the content"
-    assert not db.was_recovered
-    db.close()
-
-
-def _check_listeners(db: embedded.Store, history: History, report: Report) -> None:
-    found = db.sequence
-    checkpointed = found - db.recovery_report.commits_replayed
-    for listener in history.listeners:
-        expected = history.oracle.events(listener.tree, listener.begin, found)
-        if expected is None or listener.tree not in history.states[found]:
-            continue  # Its tree is gone, or another one.
-        if listener.sequence > found:
-            assert not listener.told, "a subscriber was told of a commit that is lost"
-            continue
-        try:
-            told = listener.go_on(db)
-        except LaggedError:
-            assert history.may_lag, f"a subscriber cannot go on behind {listener.sequence}"
-            assert listener.sequence < checkpointed, "what a checkpoint does not hold is not told"
-            report.lagged_total += 1
-            continue
-        assert told == expected, f"a subscriber of {listener.tree} was told something else"
-        report.resumed_total += 1

@@ -29,9 +29,10 @@ from conduitstore.engine.embedded.lifecycle import Store
 from conduitstore.errors import ConduitStoreError, CorruptedError
 from conduitstore.kv import Database, Item, Keyspace, Tree
 
-from .crash import PATH, Content, content
 from .damage import AnyDamage, Image, disk_of, image_of
 from .disk import SimulatedDisk
+from .oracle import Content, content
+from .promises import PATH
 
 OUTCOMES = ("harmless", "repaired", "named", "refused")
 """Nothing is wrong; all of it reads again; some keys give errors; no open gives anything."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 from .oracle import Step
@@ -49,6 +50,8 @@ def shrunk(
 def script(call: str, steps: Sequence[Step], settings: dict[str, Any], **arguments: Any) -> str:
     """Python that makes ``call``, a function of this package, with all of it."""
     imports, lines = {f"from conduitstore.testing import {call.partition('.')[0]}"}, []
+    for value in arguments.values():
+        imports |= _made_of(value) if is_dataclass(value) else set()
     for number, step in enumerate(steps):
         needed, text = _written(step)
         imports |= needed
@@ -68,5 +71,9 @@ def _written(step: Step) -> tuple[set[str], str]:
     text = repr(step)
     if text.startswith("<"):
         return set(), text
-    kinds = {type(step), *map(type, getattr(step, "commits", ()))}
-    return {f"from {kind.__module__} import {kind.__qualname__}" for kind in kinds}, text
+    return _made_of(step, *getattr(step, "commits", ())), text
+
+
+def _made_of(*values: object) -> set[str]:
+    kinds = set(map(type, values))
+    return {f"from {kind.__module__} import {kind.__qualname__}" for kind in kinds}

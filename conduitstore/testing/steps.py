@@ -229,10 +229,9 @@ def _meanwhile(db: embedded.Store, threads: list[threading.Thread]) -> Iterator[
         if operation == "sync" and name.startswith("log"):
             while left:
                 thread = left.pop(0)
-                gate.waits.clear()
                 thread.start()
-                while thread.is_alive() and not gate.waits.wait(0.01):
-                    pass
+                while thread.is_alive() and thread.ident not in gate.turned_away:
+                    thread.join(0.001)
         before(operation, name)
 
     disk.before = let_others
@@ -247,19 +246,26 @@ def _meanwhile(db: embedded.Store, threads: list[threading.Thread]) -> Iterator[
 
 
 class _Gate:
-    """A lock that says when somebody has to wait for it."""
+    """A lock that knows which threads found it taken."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.waits = threading.Event()
+        self.turned_away: set[int | None] = set()
+
+    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as of a lock
+        if self._lock.acquire(blocking=False):
+            return True
+        self.turned_away.add(threading.get_ident())
+        return blocking and self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.waits.set()
-            self._lock.acquire()
+        self.acquire()
 
     def __exit__(self, *exc: object) -> None:
-        self._lock.release()
+        self.release()
 
 
 KEYS = tuple(bytes([a, b]) for a in b"ab" for b in b"\x00xyz\xff")

@@ -113,7 +113,8 @@ def gc(
         db: an open store.
         options: how long things are kept.
         now_ms: Unix milliseconds; default: this moment.
-        dry_run: remove nothing. What goes only because something else went is not counted.
+        dry_run: remove nothing; a store open for reading is enough. What goes only because
+            something else went is not counted.
         on_progress: is told after each batch. An exception it raises ends the run there.
 
     Returns:

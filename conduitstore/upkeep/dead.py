@@ -74,8 +74,7 @@ def rules(view: Keyspace, options: GcOptions, now_ms: int) -> list[Rule]:
         Rule("expiresms_mediaid", _reservation, takes=("mediaid_pending", "userid_pending"),
              until=after_now),
         _by_time("fetchedms_url", before(options.previews_ms), "url_preview"),
-        Rule("timeredacted_eventid", _original, takes=("eventid_originalpdu",),
-             until=pack_u64(int.from_bytes(redacted_secs) + 1)),
+        Rule("timeredacted_eventid", _original(redacted_secs), takes=("eventid_originalpdu",)),
         _of_absent("todeviceid_events"),
         _of_absent("lazyloadedids"),
         _of_absent("userdeviceroomid_lazyloadcount"),
@@ -119,9 +118,16 @@ def _by_time(tree: str, until: bytes, later: str) -> Rule:
     return Rule(tree, dead, (later,), until)
 
 
-def _original(_view: Keyspace, row: Row) -> Iterator[Doomed]:
-    yield Doomed("timeredacted_eventid", row["key"])
-    yield Doomed("eventid_originalpdu", row["event"])
+def _original(upto_secs: bytes) -> Dead:
+    """One that is kept no longer, and the time of one that went along with its event."""
+
+    def dead(view: Keyspace, row: Row) -> Iterator[Doomed]:
+        is_kept = view.open_tree("eventid_originalpdu").contains_key(row["event"])
+        if row["redacted_s"] <= upto_secs or not is_kept:
+            yield Doomed("timeredacted_eventid", row["key"])
+            yield Doomed("eventid_originalpdu", row["event"])
+
+    return dead
 
 
 def _reservation(view: Keyspace, row: Row) -> Iterator[Doomed]:

@@ -51,8 +51,9 @@ def delete_room(db: Database, room: RoomId, *, dry_run: bool = False) -> Removed
     Many commits of bounded size. A process that dies leaves a part: the next call removes it. With
     ``dry_run`` it is one, which is taken back; memory: what would be removed.
 
-    Cost: what is removed; one scan of the outliers, of the queues and of what names states; two
-    seeks for each user in trees by user and room; a point read for each state there is.
+    Cost: what is removed; one scan of the outliers, of the queues, of the originals kept and of
+    what names states; two seeks for each user in trees by user and room; a point read for each
+    state there is.
     """
     removed: Removed = Counter()
     if dry_run:
@@ -80,6 +81,7 @@ def _delete(db: Keyspace, room: RoomId, removed: Removed) -> None:
             _delete_named(db, tree, ("short_room",), number, removed)
             _delete_queued(db, tree, number, removed)
     each_row(db, "eventid_outlierpdu", partial(_delete_outlier, room, removed))
+    each_row(db, "timeredacted_eventid", partial(_delete_time, removed))
     removed[STATE_HASHES.target] += STATE_HASHES.sweep(db)
     if number is not None:
         db.transaction(partial(_delete_numbers, key, number, removed))
@@ -169,6 +171,17 @@ def _delete_outlier(
     if is_its:
         _delete_event(tx, key, removed)
     return is_its
+
+
+def _delete_time(removed: Removed, tx: Transaction, key: bytes, value: bytes) -> int:
+    """When an event was redacted whose original is gone."""
+    row = row_of(TREES["timeredacted_eventid"], key, value)
+    is_gone = (
+        row is not None and found_at(tx.open_tree("eventid_originalpdu"), row["event"]) is None
+    )
+    if is_gone:
+        _remove_many("timeredacted_eventid", [key], removed, tx)
+    return is_gone
 
 
 def _delete_event(tx: Transaction, event_id: bytes, removed: Removed) -> None:

@@ -25,14 +25,14 @@ from conduitstore.codec.values import pack_u64
 from conduitstore.consistency.rows import found_at
 from conduitstore.consistency.state import DIFFS
 from conduitstore.errors import LaggedError
-from conduitstore.kv import Database, Insert, Keyspace, Transaction
+from conduitstore.kv import Database, Insert, Item, Keyspace, Transaction
 
 from . import batches
 
 WINDOW_STATES = 4_000_000
 HASHES_AT_ONCE = 200_000
 _LOOK_EACH = 4_096
-_U64 = "Q"
+_U64, _WORD = "Q", 8
 
 HASHES = "statehash_shortstatehash"
 NAMING = ("roomid_shortstatehash", "roomcount_shortstatehash", "shorteventid_shortstatehash")
@@ -68,10 +68,11 @@ class Marks:
 class Watch:
     """The states that were named since it began, with those they are built on."""
 
-    def __init__(self, db: Database) -> None:
-        trees = [db.open_tree(name) for name in (*NAMING, DIFFS)]
+    def __init__(self, db: Database, names: Iterable[str]) -> None:
+        trees = [db.open_tree(name) for name in names]
         self._subscribers = [(tree.name, tree.watch_prefix(b"")) for tree in trees]
-        self._named: set[int] = set()
+        self._named: list[bytes] = []  # and not yet among the needed
+        self._needed = set[bytes]()
 
     def __enter__(self) -> Self:
         return self
@@ -89,20 +90,31 @@ class Watch:
         for name, subscriber in self._subscribers:
             while (event := subscriber.next(timeout=0)) is not None:
                 if isinstance(event, Insert):
-                    named = event.value[:8] if name == DIFFS else event.value
-                    self._named.add(int.from_bytes(named))
+                    self._named.append(event.value[:_WORD] if name == DIFFS else event.value)
 
-    def needed(self, tx: Transaction) -> set[int]:
+    def needed(self, tx: Transaction) -> set[bytes]:
         """All of them, in the transaction that is going to remove others."""
         self.look()
-        found = set[int]()
-        for number in self._named:
-            state: int | None = number
-            while state and state not in found:
-                found.add(state)
-                value = tx.open_tree(DIFFS).get(pack_u64(state)) if state < 1 << 64 else None
-                state = None if value is None else parent_of(DIFFS, value)
-        return found
+        states = tx.open_tree(DIFFS)
+        while self._named:
+            state: bytes | None = self._named.pop()
+            while state is not None and state not in self._needed:
+                self._needed.add(state)
+                value = found_at(states, state)
+                parent = None if value is None else parent_of(DIFFS, value)
+                state = None if parent is None else pack_u64(parent)
+        return self._needed
+
+    def rows(
+        self, view: Keyspace, tree: str, lo: bytes | None = None, tell: Tell | None = None
+    ) -> Iterator[Item]:
+        """The rows of a tree from ``lo`` on, the last one first; meanwhile no queue fills up."""
+        rows = view.open_tree(tree).range(lo, reverse=True)
+        while some := list(islice(rows, _LOOK_EACH)):
+            self.look()
+            if tell is not None:
+                tell(tree, len(some), 0)
+            yield from some
 
 
 def collect(db: Database, young_counts: int, tell: Tell, *, dry_run: bool) -> None:
@@ -124,7 +136,7 @@ def collect(db: Database, young_counts: int, tell: Tell, *, dry_run: bool) -> No
 
 def _window(db: Database, below: int, tell: Tell, *, dry_run: bool) -> int | None:
     """Collect among the highest numbers below one; gives where to go on."""
-    with Watch(db) as watch, db.snapshot() as view:
+    with Watch(db, () if dry_run else (*NAMING, DIFFS)) as watch, db.snapshot() as view:
         numbers = _highest(view, below)
         marks = Marks(numbers)
         _mark(view, marks, watch, tell)
@@ -135,13 +147,14 @@ def _window(db: Database, below: int, tell: Tell, *, dry_run: bool) -> int | Non
                 tell(DIFFS, 0, len(some))
                 tell(HASHES, 0, len(some))
             else:
-                _remove_all(db, some, _hashes_of(view, set(some)), watch, tell)
+                _remove_all(db, some, _hashes_of(view, set(some), watch), watch, tell)
     return numbers[0] if len(numbers) == WINDOW_STATES else None
 
 
 def _highest(view: Keyspace, below: int) -> array[int]:
-    keys = view.open_tree(DIFFS).range(hi=pack_u64(below), reverse=True, limit=WINDOW_STATES)
-    found = array(_U64, (int.from_bytes(key) for key, _ in keys))
+    states, start = view.open_tree(DIFFS), pack_u64(below - 1)
+    keys = states.keys(reverse=True, start=start, limit=WINDOW_STATES)
+    found = array(_U64, map(int.from_bytes, keys))
     found.reverse()
     return found
 
@@ -149,29 +162,21 @@ def _highest(view: Keyspace, below: int) -> array[int]:
 def _mark(view: Keyspace, marks: Marks, watch: Watch, tell: Tell) -> None:
     """What names a state, and then what is built on one that is needed."""
     for name in NAMING:
-        for value in _looked_at(view, name, watch, tell):
+        for _, value in watch.rows(view, name, tell=tell):
             marks.add(int.from_bytes(value))
     if not marks.numbers:
         return
     lowest, highest = marks.numbers[0], marks.numbers[-1]
-    for key, value in view.open_tree(DIFFS).range(pack_u64(lowest), reverse=True):
+    for key, value in watch.rows(view, DIFFS, pack_u64(lowest)):
         number = int.from_bytes(key)
         if number > highest or number in marks:
             marks.add(parent_of(DIFFS, value))
 
 
-def _looked_at(view: Keyspace, name: str, watch: Watch, tell: Tell) -> Iterator[bytes]:
-    """The values of a tree; meanwhile no queue fills up."""
-    rows = iter(view.open_tree(name))
-    while some := [value for _, value in islice(rows, _LOOK_EACH)]:
-        watch.look()
-        tell(name, len(some), 0)
-        yield from some
-
-
-def _hashes_of(view: Keyspace, numbers: set[int]) -> dict[int, bytes]:
+def _hashes_of(view: Keyspace, numbers: set[int], watch: Watch) -> dict[int, bytes]:
     """The rows by which some states are found. Cost: a scan of all of them."""
-    found = ((int.from_bytes(value), key) for key, value in view.open_tree(HASHES))
+    rows = watch.rows(view, HASHES)
+    found = ((int.from_bytes(value), key) for key, value in rows)
     return {number: key for number, key in found if number in numbers}
 
 
@@ -189,7 +194,7 @@ def _remove(
     tx: Transaction, numbers: Iterable[int], hashes: dict[int, bytes], watch: Watch
 ) -> tuple[int, int]:
     needed, states, by_hash = watch.needed(tx), tx.open_tree(DIFFS), tx.open_tree(HASHES)
-    gone = [pack_u64(number) for number in numbers if number not in needed]
+    gone = [key for key in map(pack_u64, numbers) if key not in needed]
     removed = sum([states.remove(number) is not None for number in gone])
     keys = (hashes.get(int.from_bytes(number)) for number in gone)
     removed_hashes = 0

@@ -17,7 +17,7 @@ from conduitstore.errors import (
     StoreFullError,
     UnsupportedFormatError,
 )
-from conduitstore.testing.disk import SimulatedCrash, SimulatedDisk
+from conduitstore.testing.disk import KEEPS, SimulatedCrash, SimulatedDisk
 
 
 @pytest.fixture
@@ -286,3 +286,40 @@ def test_directories_of_others_are_left_as_they_are(tmp_path):
     Log(tmp_path / "log").close()
     with pytest.raises(UnsupportedFormatError):
         LeafStore(tmp_path / "log")
+
+
+@pytest.mark.parametrize("failed_sync", ["clean", "half", "dropped"])
+@pytest.mark.parametrize("keep", KEEPS)
+def test_what_only_the_cache_holds_after_a_failed_sync_is_written_anew(failed_sync, keep):
+    """Linux shows pages that it could not write as clean: a later sync of them proves nothing."""
+    disk = SimulatedDisk()
+    disk.failed_sync = failed_sync
+    log = Log("log", files=disk)
+    for number in range(3):
+        log.append(bytes([number]) * 100)
+    assert log.sync() == 3
+    log.append(b"y" * 700)
+    log.append(b"z")
+    disk.fail = lambda operation, _: OSError(5, "broken") if operation == "sync" else None
+    with pytest.raises(PoisonedError):
+        log.sync()
+    disk.kill()
+    with_cache = Log("log", files=disk)
+    told = with_cache.durable_sequence
+    assert told == (3 if failed_sync == "dropped" else 5) or failed_sync == "half"
+    disk.power_loss(keep=keep)
+    with Log("log", files=disk) as log:
+        assert log.durable_sequence >= told
+        assert [sequence for sequence, _ in log.records()] == list(range(1, told + 1))
+        assert log.append(b"more") == told + 1
+
+
+def test_nothing_is_written_anew_after_a_close():
+    disk = SimulatedDisk()
+    with Log("log", files=disk) as log:
+        for number in range(3):
+            log.append(bytes([number]) * 1_000)
+    for _ in range(2):
+        with Log("log", files=disk) as log:
+            assert log.file_bytes < 200
+            assert len(list(log.records())) == 3

@@ -19,6 +19,29 @@ def drain(subscriber):
     return events
 
 
+def test_inside_a_transaction_all_that_happened_before_is_queued(db):
+    tree, numbers, told = db.open_tree("key_value"), range(200), []
+
+    def write(thread):
+        for number in numbers:
+            tree.insert(b"%d %d" % (thread, number), b"")
+
+    def look(tx):
+        told.extend(event.key for event in drain(subscriber))
+        assert len(told) == len(tx.open_tree("key_value"))
+
+    with tree.watch_prefix(b"") as subscriber:
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            db.transaction(look)
+        for thread in threads:
+            thread.join()
+        db.transaction(look)
+    assert len(told) == len(set(told)) == 3 * len(numbers)
+
+
 def test_events_of_single_writes(tree):
     tree.insert(b"before", b"")
     with tree.watch_prefix(b"") as subscriber:

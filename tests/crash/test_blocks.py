@@ -7,6 +7,7 @@ import pytest
 from conduitstore.engine.blocks import LeafStore, Log
 from conduitstore.testing.crash import aftermaths
 from conduitstore.testing.disk import SimulatedCrash, SimulatedDisk
+from conduitstore.testing.report import tally
 
 
 def crashes(work, check):
@@ -29,8 +30,9 @@ def crashes(work, check):
         for number, aftermath in enumerate(aftermaths((1, 2))):
             after = copy.deepcopy(disk)
             aftermath.strike(after)
+            tally("crashes of the building blocks", 1)
             try:
-                if number == total % 5:
+                if number == total % 12:
                     check_crashing(after, promised, check, is_power_loss=aftermath.is_power_loss)
                 else:
                     check(after, [*promised], is_power_loss=aftermath.is_power_loss)
@@ -48,6 +50,7 @@ def check_crashing(disk, promised, check, *, is_power_loss):
             check(again, promised_now, is_power_loss)
         except SimulatedCrash:
             again.power_loss(at)
+            tally("crashes of the building blocks", 1)
             check(again, promised_now, is_power_loss=True)
         else:
             return

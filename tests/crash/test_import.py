@@ -6,6 +6,7 @@ from conduitstore.engine import embedded
 from conduitstore.engine.transfer import IMPORT_MARK
 from conduitstore.testing import MemoryDatabase
 from conduitstore.testing.crash import content, explore
+from conduitstore.testing.report import tally
 
 SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 600, "idgen_persist_interval": 4}
 
@@ -38,5 +39,6 @@ def test_every_call_of_an_import():
             assert db.generate_id() >= 9
 
     report = explore([lambda db: db.import_([stream])], SETTINGS, check=check)
+    tally("crashes of an import", report.crashes_total)
     assert report.calls_total > 25
     assert seen == {True, False}

@@ -5,6 +5,7 @@ from conduitstore.engine import embedded
 from conduitstore.ladder import Migration, load_migrations
 from conduitstore.parts.holder import Parts
 from conduitstore.testing.crash import explore
+from conduitstore.testing.report import tally
 
 SETTINGS = {"leaf_entries_max": 3, "checkpoint_log_bytes": 1_500, "idgen_persist_interval": 4}
 LADDER = load_migrations()
@@ -47,5 +48,6 @@ def test_every_call_of_a_migration(monkeypatch):
                 assert len(db.open_tree("times")) == TOTAL
 
     report = explore([upgrade(LADDER), fill, upgrade(STEPS)], SETTINGS, check=check)
+    tally("crashes of a migration", report.crashes_total)
     assert report.calls_total > 40
     assert {(len(LADDER), 4), (len(LADDER), 8), (len(STEPS), TOTAL)} <= states

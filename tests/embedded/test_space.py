@@ -9,6 +9,7 @@ import pytest
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import index, manifest
 from conduitstore.engine.embedded.manifest import REWRITE_BYTES_MIN
+from conduitstore.engine.embedded.segment import Segment
 from conduitstore.errors import ClosedError, StoreFullError
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -161,6 +162,54 @@ def test_small_leaves_on_disk_are_merged_by_checkpoints(disk):
         db.insert(b"one", b"more")
         db.checkpoint()
         assert len(leaves_of(db)) < max(8, left / 8)
+
+
+@pytest.mark.parametrize("call", ["checkpoint", "compact"])
+def test_nobody_waits_while_small_leaves_are_read(disk, monkeypatch, call):
+    """Another thread writes in the middle of each read of the merging, to the leaf that is read."""
+    with open_on(disk) as db:
+        for number in range(2_000):
+            db.insert(number.to_bytes(2), b"v" * 10)
+    with open_on(disk) as db:
+        for number in range(2_000):
+            if number % 32:
+                db.remove(number.to_bytes(2))
+    # Removing left small leaves; what of them is on disk only is as in a store just opened.
+    with open_on(disk) as db:
+        db.insert(b"one", b"more")
+        before, expected = len(leaves_of(db)), dict(iter(db))
+        load, reads = Segment.load, []
+
+        def write(key):
+            db.insert(key, b"changed")
+            db.remove(key + b"new")
+            db.insert(key + b"new", b"new")
+
+        def read(segment, location, cache):
+            keys, entries = load(segment, location, cache)
+            if threading.current_thread() is threading.main_thread():
+                reads.append(keys[0])
+                expected.update({keys[0]: b"changed", keys[0] + b"new": b"new"})
+                writer = threading.Thread(target=write, args=(keys[0],), daemon=True)
+                writer.start()
+                writer.join(10)
+                assert not writer.is_alive(), "a writer waits for a read"
+            return keys, entries
+
+        for leaf in leaves_of(db):
+            if leaf.location is not None:
+                leaf.evict()
+        monkeypatch.setattr(Segment, "load", read)
+        getattr(db, call)()
+        monkeypatch.undo()
+        assert reads
+        assert dict(iter(db)) == expected
+        db.compact()
+        assert len(leaves_of(db)) < before
+        assert dict(iter(db)) == expected
+    with open_on(disk) as db:
+        assert dict(iter(db)) == expected
+        assert list(db.verify()) == []
 
 
 def test_writers_wait_for_a_checkpoint_that_lags(disk, monkeypatch):

@@ -231,7 +231,7 @@ def test_a_torn_tail_that_was_cut_is_no_damage_for_ever(disk):
 def test_a_scrub_keeps_to_its_rate_and_can_be_left(disk, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    with open_on(disk, blob_bytes_min=4096) as db:  # Blobs are read twice.
+    with open_on(disk) as db:
         fill(db, total=200)
         db.checkpoint()
         size = db.size_on_disk()

@@ -13,6 +13,7 @@ from conduitstore.consistency import check
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools/refresh_part_pages.py"))
 PARTS = sorted(TOOL["KINDS"])
 HINT = "run tools/refresh_part_pages.py"
+FOOTER = "[All parts](README.md) · [from Conduit's operations to ours](../operations.md)"
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,10 @@ def test_the_index_leads_to_every_page(pages):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_page_has_its_title_and_its_length(pages, part):
+def test_a_page_has_its_title_its_length_and_its_links(pages, part):
     lines = pages[part].splitlines()
     assert lines[0] == TOOL["title_of"](part)
+    assert lines[-1] == FOOTER
     assert 40 <= len(lines) <= 120
 
 

@@ -95,7 +95,7 @@ OPERATIONS = {
     ),
     "set state": lambda p, _: p.rooms.state.set_current(ROOM, p.rooms.state.before("$l")),
     "state before": lambda p, _: p.rooms.state.set_before("$x", p.rooms.state.before("$l")),
-    "extremities": lambda p, _: p.rooms.state.set_forward_extremities(LIVED, ["$0"]),
+    "extremities": lambda p, _: p.rooms.state.set_forward_extremities(ROOM, ["$0", "$last"]),
     "invite via": lambda p, _: p.rooms.sharing.add_servers_invite_via(ROOM, ["x", "y"]),
     "auth chain": lambda p, _: p.rooms.auth_chain.remember("$0"),
     "trim chains": lambda p, _: p.rooms.auth_chain.trim(0),

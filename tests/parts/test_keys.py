@@ -259,7 +259,7 @@ def test_defect_19_old_announcements_go(store, keys):
     assert store.key_changes.since(ROOM, 0, count) == [A, B]
 
 
-MOVES = st.sampled_from(["change a", "change b", "leave", "join", "sync"])
+MOVES = st.sampled_from(["change a", "change b", "leave", "join", "gc", "sync"])
 
 
 @given(st.lists(MOVES, max_size=30))
@@ -277,6 +277,8 @@ def test_a_syncing_neighbour_hears_of_every_change(moves):
                     upto = view.globals.current_count()
                     assert view.key_changes.since_many([B, ROOM], since, upto) == owed
                 since, owed = upto, set()
+            elif move == "gc":
+                store.gc(now_ms=0)
             elif move in ("leave", "join"):
                 (members.mark_left if move == "leave" else members.mark_joined)(A, ROOM)
                 is_in = move == "join"
@@ -286,7 +288,7 @@ def test_a_syncing_neighbour_hears_of_every_change(moves):
                 owed |= {user} if user == B or is_in else set()
 
 
-@given(st.lists(st.sampled_from(["change a", "change b", "leave", "join", "token", "read"])))
+@given(st.lists(st.sampled_from(["change a", "change b", "leave", "join", "gc", "token", "read"])))
 def test_windows_that_join_miss_nobody_however_late_they_are_read(moves):
     """B reads without a snapshot, up to a token that was the newest some time ago."""
     with conduitstore.open(":memory:") as store:
@@ -302,6 +304,8 @@ def test_windows_that_join_miss_nobody_however_late_they_are_read(moves):
             elif move == "read":
                 owed -= store.key_changes.since_many([B, ROOM], since, upto)
                 since = upto
+            elif move == "gc":
+                store.gc(now_ms=0)
             elif move in ("leave", "join"):
                 (members.mark_left if move == "leave" else members.mark_joined)(A, ROOM)
                 is_in = move == "join"

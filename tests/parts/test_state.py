@@ -113,14 +113,15 @@ def test_the_state_before_an_event(state, saved):
 def test_forward_extremities_are_replaced_and_never_emptied(store, state, message, rows):
     for n in range(4):
         store.rooms.timeline.append(message(n), f"${n}", ROOM)
+    store.rooms.timeline.append(message(0, OTHER), "$other", OTHER)
     store.rooms.timeline.add_outlier(message(9), "$outlier")
     state.set_forward_extremities(ROOM, ["$0", "$1"])
-    state.set_forward_extremities(OTHER, ["$3"])
+    state.set_forward_extremities(OTHER, ["$other"])
     state.set_forward_extremities(ROOM, {"$1", "$2"})
     assert state.forward_extremities(ROOM) == ["$1", "$2"]
-    assert state.forward_extremities(OTHER) == ["$3"]
+    assert state.forward_extremities(OTHER) == ["$other"]
     before = rows()
-    for bad in ([], ["$1", "$outlier"], ["$unknown"], "$1", None, [None]):
+    for bad in ([], ["$1", "$outlier"], ["$unknown"], ["$other"], "$1", None, [None]):
         with pytest.raises(InvalidArgumentError):
             state.set_forward_extremities(ROOM, bad)
     assert rows() == before

@@ -7,7 +7,7 @@ import msgpack
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
-from conduitstore.engine.embedded.format import HEADER_BYTES, Frame, decode_header
+from conduitstore.engine.embedded.format import HEADER_BYTES, Frame, FrameKind, decode_header
 from conduitstore.engine.embedded.leaf import decode_leaf
 from conduitstore.engine.embedded.pieces import ignore, pieces
 from conduitstore.testing.crash import content
@@ -146,8 +146,9 @@ def leaves_of(disk):
     found = []
     for name in files_of(disk, names.SEGMENT):
         for frame in frames_of(disk, name):
-            tree_id, generation, keys, _ = decode_leaf(frame.payload, frame.flags)
-            found.append((name, frame.offset, tree_id, generation, keys))
+            if frame.kind == FrameKind.LEAF:
+                tree_id, generation, keys, _ = decode_leaf(frame.payload, frame.flags)
+                found.append((name, frame.offset, tree_id, generation, keys))
     return sorted(found, key=lambda leaf: leaf[3])
 
 

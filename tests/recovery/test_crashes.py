@@ -2,7 +2,6 @@
 
 import copy
 import errno
-import sys
 
 import pytest
 from damaged import bytes_of, flipped, killed, open_on, replaced
@@ -10,7 +9,8 @@ from damaged import bytes_of, flipped, killed, open_on, replaced
 from conduitstore.engine.embedded import names
 from conduitstore.errors import ConduitStoreError
 from conduitstore.testing.crash import aftermaths, content
-from conduitstore.testing.disk import SimulatedCrash
+from conduitstore.testing.disk import KEEPS, SimulatedCrash
+from conduitstore.testing.report import tally
 
 LIVED = killed()
 LOG = LIVED.files(names.LOG)[-1]
@@ -78,7 +78,7 @@ def check(disk, mode, expected, damaged):
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_every_call_of_a_recovery(kind, capsys):
+def test_every_call_of_a_recovery(kind):
     mode, spoil = DAMAGES[kind]
     struck = spoil(LIVED.disk)
     damaged = files(struck)
@@ -107,8 +107,7 @@ def test_every_call_of_a_recovery(kind, capsys):
             except Exception as error:
                 error.add_note(f"crashed at call {at}, {aftermath.name}")
                 raise
-    with capsys.disabled():
-        sys.stdout.write(f"\n{at - 1} calls, {crashes_total} crashes: ")
+    tally("crashes of lossy recoveries", crashes_total)
     assert at > 10
 
 
@@ -145,7 +144,29 @@ def test_every_call_fails(mode, code):
         db.close()
         with open_on(disk) as again:
             assert content(again) == expected
+    tally("errors in lossy recoveries", failed_total)
     assert failed_total > 12
+
+
+@pytest.mark.parametrize("kind", ["log", "manifest"])
+def test_what_has_no_second_name_is_kept_all_the_same(kind):
+    """A file system without links, and the power goes when all is done."""
+    mode, spoil = DAMAGES[kind]
+    struck = spoil(LIVED.disk)
+    damaged = files(struck)
+    for keep in KEEPS:
+        disk = copy.deepcopy(struck)
+        disk.fail = lambda operation, _: (
+            OSError(errno.EPERM, "no links here") if operation == "link" else None
+        )
+        open_on(disk, recover=mode)
+        disk.power_loss(keep=keep)
+        tally("crashes of lossy recoveries", 1)
+        for _ in range(2):
+            with open_on(disk, log_keep_bytes=0) as db:
+                db.insert(b"goes", b"on")
+                db.checkpoint()
+        check_kept(disk, damaged)
 
 
 @pytest.mark.parametrize("mode", ["prefix", "salvage"])

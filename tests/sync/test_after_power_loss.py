@@ -8,13 +8,13 @@ from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import DEVICE, ROOM, A, Scene
 
 import conduitstore
 from conduitstore.errors import ConduitStoreError
 from conduitstore.sync import SyncOptions, sync
 from conduitstore.testing.disk import SimulatedDisk
 
-A, ROOM, DEVICE = "@a:one.test", "!r:one.test", "D"
 STEPS = st.one_of(
     st.tuples(st.just("write"), st.integers(1, 3)),
     st.tuples(st.just("sync"), st.just(0)),
@@ -30,7 +30,7 @@ class Life:
     def __init__(self):
         self.disk = SimulatedDisk()
         self.store = self.open()
-        self.store.rooms.members.mark_joined(A, ROOM)
+        Scene(self.store, 1_000).join(A)
         self.store.db.flush()
         self.since = self.number = 0
         self.events, self.messages = [], []
@@ -61,19 +61,7 @@ class Life:
         self.store = self.open()
 
     def write(self, tx):
-        pdu = {
-            "type": "m.room.message",
-            "room_id": ROOM,
-            "sender": A,
-            "content": {},
-            "origin_server_ts": 1,
-            "depth": 1,
-            "prev_events": [],
-            "auth_events": [],
-            "hashes": {},
-            "signatures": {},
-        }
-        tx.rooms.timeline.append(pdu, f"${self.number}", ROOM)
+        Scene(tx, self.number - 1).say(A)
         tx.to_device.queue(A, A, DEVICE, "t", {"n": self.number})
 
     def sync(self):

@@ -266,3 +266,30 @@ def test_rooms_left_long_ago_if_asked_for(store, scene):
     assert Device(store, A).ask().left == {}
     answer = Device(store, A).ask(include_left=True)
     assert ids(answer.left[ROOM].timeline.events)[-1] == left
+
+
+@pytest.mark.parametrize("then", ["invite", "knock"])
+def test_a_stay_that_ended_before_an_invite_is_told_to_its_end(store, scene, then):
+    client = Device(store, A)
+    scene.join(A, B)
+    client.sync()
+    said = scene.say(B)
+    left = scene.member(A, "leave")
+    scene.say(B)
+    scene.member(A, then, sender=B if then == "invite" else A)
+    answer = client.sync()
+    assert [change.room for change in answer.invited + answer.knocked] == [ROOM]
+    assert ids(answer.left[ROOM].timeline.events) == [said, left]
+    assert not client.sync()
+
+
+def test_a_stay_that_ended_before_a_refusal_is_told_too(store, scene):
+    client = Device(store, A)
+    scene.join(A, B)
+    client.sync()
+    said = scene.say(B)
+    left = scene.member(A, "leave")
+    invited = scene.member(A, "invite", sender=B)
+    refused = scene.member(A, "leave")
+    answer = client.sync()
+    assert ids(answer.left[ROOM].timeline.events) == [said, left, invited, refused]

@@ -265,10 +265,10 @@ def _part(keys: list[bytes], stored: dict[bytes, Any]) -> tuple[bytes, Leaf]:
 def _check_leaves(directory: Directory) -> None:
     """Refuse a directory that holds anything else, a whole store or a log among it."""
     check_ours(directory)
-    logs = [name for name in directory.names() if (names.parse(name) or ("", 0))[0] == names.LOG]
+    logs = names.of_kind(names.LOG, directory.names())
     if logs:
         raise UnsupportedFormatError(
-            f"{directory.path} holds a log, {logs[0]}, and no leaf store does: it is something else"
+            f"{directory.path} holds {logs[0][1]}, but a leaf store has no log: it is another thing"
         )
 
 

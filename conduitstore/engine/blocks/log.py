@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import msgpack
@@ -35,6 +36,7 @@ from conduitstore.errors import (
     ClosedError,
     CorruptedError,
     LaggedError,
+    StoreFullError,
     UnsupportedFormatError,
 )
 from conduitstore.kv import check_value
@@ -75,33 +77,36 @@ class Log(Guard):
             raise
 
     def _opened(self) -> WriteAheadLog:
-        directory = self._directory
+        directory, found = self._directory, self._names()
         last_number = last_number_of(directory.names())
-        found, store_id, sequence = self._names(), os.urandom(16), 0
         header: Header | None = None
         while found and (header := _header(directory, found[0])) is None:
             directory.unlink(found.pop(0))  # It was being made: no record was behind it.
-        if header is not None:
-            store_id, sequence = header.store_id, header.first_sequence - 1
-            position = _Position(sequence)
-            replay = Replay(cast("Forest", position), directory, store_id, header.number)
-            replay.advance()
-            replay.check()
-            self.cuts, sequence = tuple(replay.cuts.values()), position.sequence
-        for name in found:  # The kernel may have what the platter has not.
-            file = directory.open(name)
-            file.sync()
-            file.close()
+        self._store_id = header.store_id if header is not None else os.urandom(16)
+        self._promised, newest = self._replayed(header) if header is not None else (0, 0)
         log = WriteAheadLog(
             directory,
-            store_id,
+            self._store_id,
             number=last_number + 1,
-            sequence=sequence,
+            sequence=self._promised,
             on_durable=lambda _: None,
         )
+        # The kernel may have what the platter has not, and a failed sync of an earlier process may
+        # have marked it as written. So what nothing promises is written anew.
+        for sequence, record in self._walk(found, self._promised, newest):
+            log.append(sequence, _commit(sequence, log.durable, record), hold=False)
         log.sync_files()  # A first file whose header is lost later was damaged.
-        self._store_id = store_id
         return log
+
+    def _replayed(self, header: Header) -> tuple[int, int]:
+        """The newest record that was promised to be on the platter, and the newest there is."""
+        position = _Position(header.first_sequence - 1)
+        forest = cast("Forest", position)
+        replay = Replay(forest, self._directory, self._store_id, header.number)
+        replay.advance()
+        replay.check()
+        self.cuts = tuple(replay.cuts.values())
+        return max(header.first_sequence - 1, replay.promised), position.sequence
 
     # Writing ------------------------------------------------------------------------------------
     def append(self, record: bytes) -> int:
@@ -115,9 +120,9 @@ class Log(Guard):
             self.check_writable()
             log = self._log
             sequence = log.appended + 1
-            payload = msgpack.packb([sequence, log.durable, 0, 0, KEY, record])
+            self._promised = log.durable
             with self.latching():
-                log.append(sequence, payload, hold=False)
+                log.append(sequence, _commit(sequence, log.durable, record), hold=False)
             return sequence
 
     def sync(self) -> int:
@@ -192,7 +197,7 @@ class Log(Guard):
         return self._walk(found[self._begin(found, since) :], since, upto)
 
     def _walk(self, found: list[str], since: int, upto: int) -> Iterator[tuple[int, bytes]]:
-        position = (self._first(found[0]) or 1) - 1
+        position = (self._first(found[0]) or 1) - 1 if found else upto
         damage: tuple[str, int] | None = None
         for name in found:
             self.check_handle()
@@ -200,6 +205,9 @@ class Log(Guard):
             end = HEADER_BYTES
             for frame in frames(data, self._seed(name, data, position)):
                 sequence, _, _, ops = commit_of(name, frame.offset, frame)
+                if sequence <= position:
+                    end = frame.end  # Written anew by an open, or a promise.
+                    continue
                 if sequence != position + 1 or sequence > upto:
                     break  # Never durable, or newer than this reading.
                 position, end, damage = sequence, frame.end, None
@@ -212,8 +220,7 @@ class Log(Guard):
             raise CorruptedError(name, end, f"the records behind {position} cannot be read")
 
     def _names(self) -> list[str]:
-        parsed = sorted((names.parse(name) or ("", 0), name) for name in self._directory.names())
-        return [name for (kind, _), name in parsed if kind == names.LOG]
+        return [name for _, name in names.of_kind(names.LOG, self._directory.names())]
 
     def _first(self, name: str) -> int | None:
         """The first sequence of a file; None where its header did not reach the platter."""
@@ -248,10 +255,18 @@ class Log(Guard):
                 if not self.is_latched:
                     with self.latching():
                         self._log.sync(self._log.written)
+                    self._promise()
             finally:
                 self.refuse(_closed)
                 self._log.close()
                 self._lock_file.close()
+
+    def _promise(self) -> None:
+        """Write down what is durable by now, so that no open need write it anew."""
+        sequence = self._log.durable
+        if sequence > self._promised:
+            with suppress(OSError, StoreFullError):  # It may be missing.
+                self._log.append(sequence, msgpack.packb([sequence, sequence, 0]), hold=False)
 
     def on_fork(self) -> None:
         self._lock_file.close()  # The parent alone decides for how long it is locked.
@@ -261,6 +276,11 @@ class Log(Guard):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _commit(sequence: int, durable: int, record: bytes) -> bytes:
+    packed: bytes = msgpack.packb([sequence, durable, 0, 0, KEY, record])
+    return packed
 
 
 class _Position:

@@ -260,8 +260,8 @@ class Checkpointer:
 
     def _old_logs(self, found: list[str], log_start: int) -> set[str]:
         """The logs that neither recovery nor a subscriber who was away has a use for."""
-        parsed = sorted((names.parse(name) or ("", 0), name) for name in found)
-        old = [name for (kind, number), name in parsed if kind == names.LOG and number < log_start]
+        logs = names.of_kind(names.LOG, found)
+        old = [name for number, name in logs if number < log_start]
         kept_bytes, dropped = 0, set()
         for name in reversed(old):
             file = self._directory.open(name)

@@ -6,9 +6,12 @@ must have said is known.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from conduitstore.errors import ConduitStoreError, CorruptedError
@@ -103,6 +106,28 @@ def claims_of(generation: Generation) -> dict[int, dict[int, Claim]]:
     return claims
 
 
+class ClaimsByKey:
+    """A generation's leaves, to be found by the keys they hold."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._by_tree: dict[int, list[Claim]] = {}
+        for claims in claims_of(generation).values():
+            for claim in claims.values():
+                self._by_tree.setdefault(claim.tree_id, []).append(claim)
+        for found in self._by_tree.values():
+            found.sort(key=_LOW)
+
+    def within(self, tree_id: int, low: bytes | None, high: bytes | None) -> list[Claim]:
+        """Those that may hold a key of a range; None: without an end."""
+        claims = self._by_tree.get(tree_id, [])
+        begin = max(bisect_right(claims, low, key=_LOW) - 1, 0) if low is not None else 0
+        end = bisect_left(claims, high, key=_LOW) if high is not None else len(claims)
+        return claims[begin : max(end, 1)]
+
+
+_LOW = attrgetter("low")
+
+
 @dataclass(slots=True)
 class Subject:
     """What is verified, and how it was when that began."""
@@ -123,7 +148,7 @@ class Places:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._opened: dict[int, tuple[File, int] | None] = {}
+        self._opened: dict[int, tuple[File, int, bool] | None] = {}
 
     def leaf(self, claim: Claim) -> tuple[list[bytes], list[Any]] | None:
         """Keys and stored values; None where the leaf is not whole."""
@@ -147,35 +172,44 @@ class Places:
             return None
 
     def _frame(self, number: int, offset: int, frame_bytes: int) -> Frame | None:
-        if number not in self._opened:
-            self._opened[number] = self._open(number)
-        opened = self._opened[number]
+        opened = self._open(number)
         if opened is None:
             return None
-        file, seed = opened
+        file, seed, _ = opened
         if not 0 <= offset <= offset + frame_bytes <= file.size():
             return None
         data = file.read_at(offset, frame_bytes)
         self._subject.on_read(len(data))
         return decode_frame(data, 0, seed)
 
-    def _open(self, number: int) -> tuple[File, int] | None:
+    def is_sound(self, number: int) -> bool:
+        """Whether a segment is there, and a store that names it can be opened."""
+        opened = self._open(number)
+        return opened is not None and opened[2]
+
+    def _open(self, number: int) -> tuple[File, int, bool] | None:
+        """File, seed, and whether its header is whole."""
+        if number not in self._opened:
+            self._opened[number] = self._look(number)
+        return self._opened[number]
+
+    def _look(self, number: int) -> tuple[File, int, bool] | None:
         subject, name = self._subject, names.numbered(names.SEGMENT, number)
         try:
             file = subject.pinned.get(number) or subject.directory.open(name)
         except FileNotFoundError:
             return None
-        try:
-            return file, decode_header(file.read_at(0, HEADER_BYTES), name, KIND).seed
-        except CorruptedError:
-            return file, Header(KIND, subject.store_id, number).seed
+        with suppress(CorruptedError):
+            header = decode_header(file.read_at(0, HEADER_BYTES), name, KIND)
+            if (header.store_id, header.number) == (subject.store_id, number):
+                return file, header.seed, True
+        return file, Header(KIND, subject.store_id, number).seed, False
 
 
 def generation_before(subject: Subject) -> Generation | None:
     """The one whose segments and logs are kept; None: its manifest is gone or damaged."""
     wanted = subject.generation.generation - 1
-    parsed = (names.parse(name) or ("", 0) for name in subject.directory.names())
-    for number in sorted(number for kind, number in parsed if kind == names.MANIFEST):
+    for number, _ in names.of_kind(names.MANIFEST, subject.directory.names()):
         try:
             for found in generations(subject.directory, number):
                 if found.generation == wanted:

@@ -1,47 +1,109 @@
-"""Where the entries of a leaf that does not read may still be."""
+"""Where a leaf, or a blob, that does not read may still be.
+
+1. In its own place, if only the header of its file is damaged or another's.
+2. In the generation before, brought up to this one by the log: :mod:`.before`.
+3. In a backup, where that has the same file of the same incarnation.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-from conduitstore.errors import ConduitStoreError, CorruptedError
+from .before import Before
+from .blob import BLOB_REFERENCE_BYTES
+from .claims import Claim, Places, Subject
+from .leaf import BlobReference
 
-from . import names
-from .blob import Blob
-from .cache import Cache
-from .claims import Claim, Places, Subject, claims_of, generation_before
-from .format import Header, decode_header, frames
-from .leaf import payload_bytes
-from .manifest import Generation, LeafRow
-from .replay import commit_of, operations
-from .wal import KIND as LOG_KIND
+OWN, BEFORE, BACKUP = "the segment itself", "the generation before and the log", "the backup"
+Place = tuple[int, int]
+"""Segment number and offset."""
 
-Entries = dict[bytes, Any]
-"""As a leaf stores them: values, and blobs that are in memory."""
-_NO_CACHE = Cache(0)
+
+class NewBlob(NamedTuple):
+    """A value that has to become a blob somewhere else than it was."""
+
+    value: bytes
+
+
+Entries = dict[bytes, "bytes | BlobReference | NewBlob"]
+"""A leaf's, as they are to be stored."""
+
+
+class Found(NamedTuple):
+    """What is left of a leaf.
+
+    ``sources`` says for the leaf and for each of its blobs that cannot stay where it is, by its
+    place, where a copy was found; None: nowhere. A blob without a copy keeps its reference.
+    """
+
+    entries: Entries
+    sources: dict[Place, str | None]
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether a leaf of these entries is better than the one that is there."""
+        return bool(self.entries) and any(self.sources.values())
 
 
 class Copies:
-    """The second copies of one store; see :mod:`.repair` for their order."""
+    """The copies of one store."""
 
     def __init__(self, subject: Subject, backup: Subject | None) -> None:
         self._subject = subject
         self._places = Places(subject)
+        self._before = Before(subject, self._places)
         self._backup = backup
-        self._before = generation_before(subject)
+        self._backup_places = Places(backup) if backup is not None else None
 
-    def find(self, claim: Claim) -> tuple[str, Entries] | None:
-        """A name for the first copy that is whole, and what it holds."""
-        found = _read(self._places, claim)
+    def find(self, claim: Claim) -> Found:
+        """Everything that any copy has of a leaf."""
+        place = claim.row[0], claim.row[1]
+        found = self._leaf(claim)
+        if found is None:
+            return Found({}, {place: None})
+        source, entries = found
+        is_there = source == OWN and self._places.is_sound(place[0])
+        sources: dict[Place, str | None] = {} if is_there else {place: source}
+        for key, stored in entries.items():
+            if isinstance(stored, bytes | NewBlob):
+                continue
+            number, offset, *_ = reference = stored
+            value = self._places.blob(reference)
+            if value is not None and self._places.is_sound(number):
+                continue
+            copy = (OWN, value) if value is not None else self._blob(claim, key, reference)
+            sources[number, offset] = copy[0] if copy else None
+            if copy:
+                entries[key] = NewBlob(copy[1])
+            elif number not in claim.segments and not self._places.is_sound(number):
+                return Found({}, {place: None})  # A row that names it would be no store any more.
+        return Found(entries, sources)
+
+    def _leaf(self, claim: Claim) -> tuple[str, Entries] | None:
+        found = self._places.leaf(claim)
         if found is not None:
-            return "the segment itself", found
-        found = self._rebuilt(claim)
-        if found is not None:
-            return "the generation before and the log", found
-        if self._backup is not None and all(map(self._is_shared, claim.segments)):
-            found = _read(Places(self._backup), claim)
+            return OWN, dict(zip(*found, strict=True))
+        rebuilt = self._before.entries(claim)
+        if rebuilt is not None:
+            entries = _fitted(claim, *rebuilt)
+            if entries is not None:
+                return BEFORE, entries
+        if self._backup_places is not None and self._is_shared(claim.row[0]):
+            found = self._backup_places.leaf(claim)
             if found is not None:
-                return "the backup", found
+                return BACKUP, dict(zip(*found, strict=True))
+        return None
+
+    def _blob(self, claim: Claim, key: bytes, reference: BlobReference) -> tuple[str, bytes] | None:
+        rebuilt = self._before.value(claim.tree_id, key)
+        if rebuilt is not None and type(rebuilt) is not bytes:
+            rebuilt = self._places.blob(rebuilt)
+        if rebuilt is not None:
+            return BEFORE, rebuilt
+        if self._backup_places is not None and self._is_shared(reference[0]):
+            found = self._backup_places.blob(reference)
+            if found is not None:
+                return BACKUP, found
         return None
 
     def _is_shared(self, number: int) -> bool:
@@ -53,99 +115,26 @@ class Copies:
             backup.generation.incarnation_of(number) == life
         )
 
-    def _rebuilt(self, claim: Claim) -> Entries | None:
-        if self._before is None:
-            return None
-        entries: Entries = {}
-        for rows in claims_of(self._before).values():
-            for old in rows.values():
-                if old.tree_id == claim.tree_id and _overlap(old, claim):
-                    found = _read(self._places, old)
-                    if found is None:
-                        return None
-                    entries |= found
-        try:
-            logged = self._replay(self._before, claim.tree_id, entries)
-        except ConduitStoreError:
-            return None
-        kept = {key: entries[key] for key in sorted(entries) if claim.holds(key)}
-        return _fitted(kept, logged, claim.row)
 
-    def _replay(self, before: Generation, tree_id: int, entries: Entries) -> set[bytes]:
-        """Bring a tree's entries from the generation before to this one; gives what changed."""
-        subject, sequence = self._subject, before.sequence
-        logged: set[bytes] = set()
-        for number, name in _logs(subject, before.log_start):
-            file = subject.directory.open(name)
-            data = file.read_at(0, file.size())
-            file.close()
-            for frame in frames(data, _seed(subject, name, number, data, sequence)):
-                found, _, _, ops = commit_of(name, frame.offset, frame)
-                if found != sequence + 1 or found > subject.generation.sequence:
-                    continue
-                sequence = found
-                for tree, key, value in operations(ops):
-                    if tree != tree_id or type(key) is not bytes:
-                        continue
-                    logged.add(key)
-                    entries.pop(key, None)
-                    if value is not None:
-                        entries[key] = value
-        if sequence != subject.generation.sequence:
-            raise CorruptedError(names.LOG, 0, f"no commit follows {sequence}")
-        return logged
-
-
-def _logs(subject: Subject, start: int) -> list[tuple[int, str]]:
-    parsed = ((names.parse(name) or ("", 0), name) for name in subject.directory.names())
-    return sorted((n, name) for (kind, n), name in parsed if kind == names.LOG and n >= start)
-
-
-def _seed(subject: Subject, name: str, number: int, data: bytes, sequence: int) -> int:
-    """As its header gives it, or as it must have."""
-    try:
-        return decode_header(data, name, LOG_KIND).seed
-    except CorruptedError:
-        return Header(LOG_KIND, subject.store_id, number, sequence + 1).seed
-
-
-def _overlap(one: Claim, other: Claim) -> bool:
-    return not (
-        (one.high is not None and not other.is_first and one.high <= other.low)
-        or (other.high is not None and not one.is_first and other.high <= one.low)
-    )
-
-
-def _read(places: Places, claim: Claim) -> Entries | None:
-    """A leaf and its blobs from where a store has them; None where any of it is not whole."""
-    found = places.leaf(claim)
-    if found is None:
-        return None
-    entries: Entries = {}
-    for key, stored in zip(*found, strict=True):
-        value = stored if type(stored) is bytes else places.blob(stored)
-        if value is None:
-            return None
-        entries[key] = value if value is stored else blob_of(value)
-    return entries
-
-
-def blob_of(value: bytes) -> Blob:
-    """A blob that is in memory, and not yet in any segment."""
-    return Blob(_NO_CACHE, value, size_bytes=len(value))
-
-
-def _fitted(kept: Entries, logged: set[bytes], row: LeafRow) -> Entries | None:
-    """``kept`` if it is as large as the manifest says.
+def _fitted(claim: Claim, kept: Entries, logged: set[bytes]) -> Entries | None:
+    """``kept`` if it is what the manifest says: so large, and with blobs where they were.
 
     From what size on a value of the log became a blob was a setting then: the one that fits.
     """
     sizes = sorted({len(kept[key]) for key in logged & kept.keys()})
     for blob_bytes_min in (*sizes, 1 << 62):
         fitted: Entries = {
-            key: blob_of(value) if key in logged and len(value) >= blob_bytes_min else value
+            key: NewBlob(value)
+            if key in logged and type(value) is bytes and len(value) >= blob_bytes_min
+            else value
             for key, value in kept.items()
         }
-        if (len(fitted), payload_bytes(fitted)) == (row[3], row[4]):
+        if (len(fitted), stored_bytes(fitted)) == (claim.row[3], claim.row[4]):
             return fitted
     return None
+
+
+def stored_bytes(entries: Entries) -> int:
+    """As :func:`.leaf.payload_bytes`."""
+    values = (len(v) if type(v) is bytes else BLOB_REFERENCE_BYTES for v in entries.values())
+    return sum(map(len, entries)) + sum(values)

@@ -91,7 +91,8 @@ class FileSystem(Protocol):
         """Make it, its parents too, durably."""
 
 
-FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space on the disk, in somebody's quota, or in a file of a bounded length."""
 
 
 def create_file(directory: Directory, name: str) -> File:
@@ -114,7 +115,10 @@ def append_whole(file: File, data: bytes, end: int) -> None:
     written = 0
     try:
         while written < len(data):
-            written += file.append(data[written:] if written else data)
+            taken = file.append(data[written:] if written else data)
+            if taken <= 0:
+                raise OSError(errno.EIO, "a write took nothing", file.name)  # noqa: TRY301 - handled as those of the system
+            written += taken
     except OSError as error:
         if error.errno not in FULL_ERRORS:
             raise

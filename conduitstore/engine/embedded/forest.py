@@ -11,26 +11,23 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conduitstore.errors import CorruptedError, PoisonedError
+from conduitstore.errors import PoisonedError
 from conduitstore.kv import DEFAULT_TREE
 
 from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
-from .compaction import runs_of_small
 from .edits import insert_into, remove_from, separator
 from .index import Root
 from .leaf import Leaf, payload_bytes
 from .wal import Op
 
-log = logging.getLogger("conduitstore")
 DEFAULT_TREE_ID = 0
 
 
@@ -76,8 +73,8 @@ class Forest:
         self.next_tree_id = DEFAULT_TREE_ID + 1
         self.count = 0
         self.sequence = 0
-        self._leaf_entries_max = leaf_entries_max
-        self._leaf_bytes_max = leaf_bytes_max
+        self.leaf_entries_max = leaf_entries_max
+        self.leaf_bytes_max = leaf_bytes_max
         self._blob_bytes_min = blob_bytes_min
         self._is_torn = False
         self._clock = 1
@@ -168,50 +165,6 @@ class Forest:
             self._clock = max(self._clock, other._clock) + 1  # Behind every leaf's epoch.
             self.count, self.sequence = other.count, other.sequence
 
-    def merge_small(self, *, leaves_max: int) -> int:
-        """Make one leaf of each run of small neighbours, whatever inner node they are under.
-
-        Needs the writer lock. What the trees hold stays the same, so nothing goes into the log.
-        Gives how many leaves went; stops about ``leaves_max``, because all of them are read here.
-        """
-        gone = 0
-        for tree_id, root in list(self.roots.items()):
-            if gone < leaves_max:
-                gone += self._merge_small(tree_id, root, leaves_max - gone)
-        return gone
-
-    def _merge_small(self, tree_id: int, root: Root, leaves_max: int) -> int:
-        parts: index.Parts = []
-        gone = 0
-        for run in runs_of_small(
-            index.leaves(root),
-            entries_max=self._leaf_entries_max // 2,
-            bytes_max=self._leaf_bytes_max // 2,
-        ):
-            merged = self._merged_run(run) if len(run) > 1 and gone < leaves_max else None
-            if merged is None:
-                parts += run
-            else:
-                parts.append((run[0][0], merged))
-                gone += len(run) - 1
-                self.dirty_bytes += sum(one.memory_bytes for _, one in run if one.location)
-        if gone:
-            with self.lock:
-                self.roots[tree_id] = index.build(parts)
-        return gone
-
-    def _merged_run(self, run: list[tuple[bytes, Leaf]]) -> Leaf | None:
-        """One leaf for all; None where one of them cannot be read, and so has to stay."""
-        try:
-            contents = [self.cache.contents(leaf) for _, leaf in run]
-        except CorruptedError as error:
-            log.warning("%s: it is not merged with its neighbours", error)
-            return None
-        stored: dict[bytes, bytes] = {}
-        for _, entries in contents:
-            stored = stored | entries
-        return self._leaf_of([key for keys, _ in contents for key in keys], stored)
-
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> None:
         """Do all the reading that applying ``ops`` needs, so that it needs none.
@@ -226,7 +179,10 @@ class Forest:
             root = roots.get(tree_id)
             if type(key) is bytes and root is not None:
                 leaf = index.find(root, key)
-                pinned[leaf] = self.cache.contents(leaf)
+                keys, entries = leaf.keys, leaf.entries
+                if keys is None or entries is None:
+                    keys, entries = self.cache.contents(leaf)
+                pinned[leaf] = keys, entries
                 places.append((root, leaf))
             else:
                 places.append(None)
@@ -300,15 +256,15 @@ class Forest:
 
     def _is_full(self, leaf: Leaf) -> bool:
         total = len(leaf.keys)  # type: ignore[arg-type]  # it was just written to
-        return total > self._leaf_entries_max or (
-            leaf.size_bytes > self._leaf_bytes_max and total > 1
+        return total > self.leaf_entries_max or (
+            leaf.size_bytes > self.leaf_bytes_max and total > 1
         )
 
     def _reshaped(self, root: Root, leaf: Leaf, key: bytes, *, shrunk: bool, copied: bool) -> Root:
         """The root after ``leaf`` changed; the old one where it still serves."""
         keys = leaf.keys
         assert keys is not None
-        if shrunk and keys and root is not leaf and len(keys) * 4 < self._leaf_entries_max:
+        if shrunk and keys and root is not leaf and len(keys) * 4 < self.leaf_entries_max:
             if copied:
                 root = index.splice(root, key, [(b"", leaf)])
             return self._merged(root, key)
@@ -330,7 +286,8 @@ class Forest:
         assert entries is not None
         # Keys that arrive in order leave full leaves behind; any others halve them.
         cut = len(keys) - 1 if key == keys[-1] else len(keys) // 2
-        left, right = self._leaf_of(keys[:cut], entries), self._leaf_of(keys[cut:], entries)
+        right = self.leaf_of(keys[cut:], entries)
+        left = self.leaf_of(keys[:cut], entries, leaf.size_bytes - right.size_bytes)
         return [(b"", left), (separator(keys[cut - 1], keys[cut]), right)]
 
     def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> int:
@@ -340,10 +297,14 @@ class Forest:
         stored: Any = blob
         return blob.memory_bytes + insert_into(leaf, key, stored)
 
-    def _leaf_of(self, keys: list[bytes], entries: dict[bytes, bytes]) -> Leaf:
+    def leaf_of(
+        self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None
+    ) -> Leaf:
+        """A new dirty leaf of entries among those; their size, where it is known."""
         stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
         chosen = entries_of(stored)
-        return Leaf(keys, chosen, size_bytes=payload_bytes(chosen), epoch=self._clock)
+        size_bytes = payload_bytes(chosen) if size_bytes is None else size_bytes
+        return Leaf(keys, chosen, size_bytes=size_bytes, epoch=self._clock)
 
     def _merged(self, root: Root, key: bytes) -> Root:
         """A small leaf goes into a neighbour that is small and at hand."""
@@ -353,11 +314,11 @@ class Forest:
         (left, left_entries), (right, right_entries) = ((one.keys, one.entries) for one in pair)
         if not left or not right or left_entries is None or right_entries is None:
             return root
-        if (len(left) + len(right)) * 2 > self._leaf_entries_max:
+        if (len(left) + len(right)) * 2 > self.leaf_entries_max:
             return root
-        if sum(one.size_bytes for one in pair) * 2 > self._leaf_bytes_max:
+        if sum(one.size_bytes for one in pair) * 2 > self.leaf_bytes_max:
             return root
-        merged = self._leaf_of(left + right, left_entries | right_entries)
+        merged = self.leaf_of(left + right, left_entries | right_entries)
         self.dirty_bytes += sum(one.memory_bytes for one in pair if one.location is not None)
         root = index.splice(root, right[0], [])
         return index.splice(root, left[0], [(b"", merged)])

@@ -106,6 +106,25 @@ def decode_header(data: bytes, file: str, kind: bytes) -> Header:
     return Header(found, store_id, number, first, read_only, ignore)
 
 
+def seed_of(data: bytes, file: str, expected: Header) -> int:
+    """The seed of a file that begins with ``data``: as its header says, or as it must have said.
+
+    A header that does not verify was never on the platter, or is damaged. What it must have said is
+    known; if frames verify by that, they are this file's.
+
+    Raises:
+        CorruptedError: the header is another file's.
+        UnsupportedFormatError: as :func:`decode_header`.
+    """
+    try:
+        header = decode_header(data, file, expected.kind)
+    except CorruptedError:
+        return expected.seed
+    if (header.store_id, header.number) != (expected.store_id, expected.number):
+        raise CorruptedError(file, 0, "it belongs to another place or store")
+    return header.seed
+
+
 def encode_frame(seed: int, kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:
     """One frame, ready to be appended to the file whose header gave ``seed``."""
     head = FRAME.pack(MARKER, len(payload), kind, flags)

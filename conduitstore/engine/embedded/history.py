@@ -1,12 +1,13 @@
-"""The commits that the log still holds, for subscribers who were away.
+"""The commits that the log still holds: for subscribers who were away, and for repair.
 
 A checkpoint keeps the logs of the generation before it, so what was committed since then can be
-told; what is older may be gone. Files of earlier processes count up to where the next one begins:
-what lies behind that in them was cut by a recovery, and is no part of this history.
+told; what is older may be gone. The end of a file that a recovery cut has no commit that the one
+before it leads to, or the next file begins with the same sequence: it is no part of this history.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from conduitstore.errors import CorruptedError, LaggedError
@@ -14,53 +15,73 @@ from conduitstore.kv import Event, Insert, Remove
 
 from . import names
 from .files import Directory
-from .format import decode_header, frames
+from .format import HEADER_BYTES, Header, decode_header, frames, seed_of
 from .replay import commit_of, operations
 from .wal import KIND
 
-Commits = list[tuple[int, list[Any]]]
+Commit = tuple[int, list[Any]]
+"""Sequence and operations."""
 
 
-def commits_since(directory: Directory, store_id: bytes, since: int, upto: int) -> Commits:
-    """Sequence and operations of every commit behind ``since`` and not behind ``upto``.
+def commits_since(directory: Directory, store_id: bytes, since: int, upto: int) -> list[Commit]:
+    """Every commit behind ``since`` and not behind ``upto``.
 
     Raises:
         LaggedError: not all of them are in the log.
     """
-    found: list[Commits] = []
-    below = upto + 1
-    for name in reversed(_logs(directory)):
-        if below <= since + 1:
+    told: list[Commit] = []
+    start = _start(directory, store_id, since)
+    for commit in commits_behind(directory, store_id, since, start=start):
+        if commit[0] > upto:
             break
-        first, commits = _commits(directory, name, store_id)
-        found.append([(n, ops) for n, ops in commits if since < n < below])
-        below = min(below, first)
-    told = [commit for commits in reversed(found) for commit in commits]
-    # The length first: behind a lossy recovery the sequence goes on very far above the old one.
-    is_whole = len(told) == upto - since
-    if not is_whole or [sequence for sequence, _ in told] != list(range(since + 1, upto + 1)):
+        told.append(commit)
+    # Behind a recovery that lost something the sequence goes on very far above the old one.
+    if len(told) != upto - since:
         raise LaggedError(None, since)
     return told
 
 
-def _logs(directory: Directory) -> list[str]:
-    parsed = ((names.parse(name) or ("", 0), name) for name in directory.names())
-    return [name for (kind, _), name in sorted(parsed) if kind == names.LOG]
+def commits_behind(
+    directory: Directory, store_id: bytes, sequence: int, *, start: int
+) -> Iterator[Commit]:
+    """Every commit that leads on from ``sequence``, in the logs from the one numbered ``start`` on.
+
+    Raises:
+        CorruptedError: a frame verifies and is no commit, or a file is another store's.
+    """
+    for number, name in names.of_kind(names.LOG, directory.names()):
+        if number < start or not (data := _read(directory, name)):
+            continue
+        seed = seed_of(data, name, Header(KIND, store_id, number, sequence + 1))
+        for frame in frames(data, seed):
+            found, _, _, ops = commit_of(name, frame.offset, frame)
+            if found == sequence + 1:
+                sequence = found
+                yield found, ops
 
 
-def _commits(directory: Directory, name: str, store_id: bytes) -> tuple[int, Commits]:
-    """The first sequence of a file and its commits; none where it cannot be read."""
+def _start(directory: Directory, store_id: bytes, since: int) -> int:
+    """The number of the log that the commit behind ``since`` is in, if any is."""
+    start = 0
+    for number, name in names.of_kind(names.LOG, directory.names()):
+        try:
+            header = decode_header(_read(directory, name, HEADER_BYTES), name, KIND)
+        except CorruptedError:
+            continue
+        if header.store_id == store_id and header.first_sequence <= since + 1:
+            start = number
+    return start
+
+
+def _read(directory: Directory, name: str, size: int | None = None) -> bytes:
+    """The first bytes of a file, or all; none where a checkpoint needs it no more."""
     try:
         file = directory.open(name)
-        data = file.read_at(0, file.size())
-        file.close()
-        header = decode_header(data, name, KIND)
-    except (FileNotFoundError, CorruptedError):  # A checkpoint needs it no more; or it is damaged.
-        return 1 << 64, []
-    if header.store_id != store_id:
-        return 1 << 64, []
-    commits = (commit_of(name, frame.offset, frame) for frame in frames(data, header.seed))
-    return header.first_sequence, [(sequence, ops) for sequence, _, _, ops in commits]
+    except FileNotFoundError:
+        return b""
+    data = file.read_at(0, file.size() if size is None else size)
+    file.close()
+    return data
 
 
 def events_of(ops: list[Any], tree_id: int) -> list[Event]:

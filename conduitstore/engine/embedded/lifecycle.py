@@ -26,6 +26,7 @@ from .guard import closed
 from .history import commits_since
 from .loss import keep_aside, let_go
 from .manifest import FORK_GAP, Ceilings, Generation
+from .merging import SmallLeaves
 from .opening import open_directory
 from .recovery import Recovered, Replayed
 from .wal import WriteAheadLog
@@ -34,7 +35,7 @@ log = logging.getLogger("conduitstore")
 BACKLOG_LOOK_SECONDS = 0.05
 """How often a writer that waits looks whether the store was closed or latched meanwhile."""
 MERGED_LEAVES_MAX = 64
-"""How many small leaves a checkpoint merges; it reads them under the writer lock."""
+"""About how many small leaves a checkpoint reads, to merge them."""
 COMPACTED_LEAVES_MAX = 1024
 """The same for a round of ``compact``."""
 
@@ -148,16 +149,17 @@ class Store(Database):
     ) -> tuple[Frozen, int, set[int]]:
         """Merge, freeze, publish; gives the state, how many leaves went, and which segments."""
         keeper = self.checkpointer
+        small = SmallLeaves(self.forest, leaves_max=merged_max)
         with self.writer_lock:
             self.check_writable()
             if not self.log.is_empty:
-                log_bytes = self.log.size_bytes
+                log_bytes = self.log.commits_bytes
                 with self.latching():
                     self.log.rotate(self.next_number())
                 self.frozen_log_bytes += log_bytes
             elif self._is_published and not is_thorough and not keeper.is_manifest_long:
                 return self.forest.freeze(), 0, set()
-            merged = self.forest.merge_small(leaves_max=merged_max)
+            merged = small.merge()
             self.frozen_dirty_bytes += self.forest.dirty_bytes
             frozen = self.forest.freeze_dirty()
         try:

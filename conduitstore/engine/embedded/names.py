@@ -14,6 +14,7 @@ Numbers are hexadecimal, rise over the life of a store and are never used twice.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 LOCK = "LOCK"
 ABOUT = "ABOUT.txt"
@@ -46,6 +47,12 @@ def parse(name: str) -> tuple[str, int] | None:
     if match is None or numbered(match[1], int(match[2], 16)) != name:
         return None
     return match[1], int(match[2], 16)
+
+
+def of_kind(kind: str, found: Iterable[str]) -> list[tuple[int, str]]:
+    """Number and name of each published file of a kind among ``found``, in order."""
+    parsed = ((parse(name) or ("", 0), name) for name in found)
+    return sorted((number, name) for (one, number), name in parsed if one == kind)
 
 
 def is_leftover(name: str) -> bool:

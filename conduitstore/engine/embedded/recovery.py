@@ -181,8 +181,7 @@ def last_number_of(found: list[str]) -> int:
 
 def newest_manifest(found: list[str]) -> int:
     """The number of the manifest that counts; 0: there is none."""
-    parsed = (names.parse(name) or ("", 0) for name in found)
-    return max((number for kind, number in parsed if kind == names.MANIFEST), default=0)
+    return max((number for number, _ in names.of_kind(names.MANIFEST, found)), default=0)
 
 
 def _beginning(directory: Directory, name: str) -> bytes:

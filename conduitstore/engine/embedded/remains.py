@@ -90,18 +90,15 @@ class Remains:
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
-        self.files: dict[str, list[tuple[int, str]]] = {kind: [] for kind in KINDS}
+        found = directory.names()
+        self.files = {kind: names.of_kind(kind, found) for kind in KINDS}
         self.spoiled: set[str] = set()
         self.damages: list[Damage] = []
         self._headers: dict[str, Header] = {}
         self._claimed: Counter[bytes] = Counter()  # store ids in headers that are damaged
-        for name in directory.names():
-            kind, number = names.parse(name) or ("", 0)
-            if kind:
-                self.files[kind].append((number, name))
+        for kind, numbered in self.files.items():
+            for _, name in numbered:
                 self._read_header(kind, name)
-        for found in self.files.values():
-            found.sort()
         owners = Counter(header.store_id for header in self._headers.values()) or self._claimed
         if not owners:
             raise UnsupportedFormatError(f"{directory.path} holds no file that is a store's")

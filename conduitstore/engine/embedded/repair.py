@@ -1,21 +1,17 @@
 """Mending a closed store: what does not read, a leaf or a blob of it, is made again from a copy.
 
-Copies are looked for in this order:
-
-- the segment itself, where only its header is damaged;
-- the generation before, whose leaves and log are kept, with the log replayed up to this generation;
-- a backup, where it has the same frame of the same incarnation.
-
+Where copies are looked for, see :mod:`.copies`. A leaf is mended as far as there are copies of it:
+a blob that is in none keeps its reference, and is reported, while its neighbours are read again.
 What was made again has as many entries and bytes as the manifest says. It goes into a new segment,
 and a new manifest names it. Until that is published nothing has changed, and nothing that was there
-is overwritten. What no copy has stays as it was, and is reported.
+is overwritten. What no copy has stays as it was.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 from itertools import count as counting
 
 import zstandard
@@ -23,21 +19,19 @@ import zstandard
 from conduitstore.operations import Damage, OnRead
 
 from . import names
-from .blob import entries_of
-from .cache import Cache
-from .checkpoint import row_of
-from .claims import Claim, Subject, claims_of
+from .blob import encode_blob
+from .claims import Claim, ClaimsByKey, Subject, claims_of
 from .closed import check_store, subject_of
-from .copies import Copies, Entries
+from .copies import OWN, Copies, Entries, Found, NewBlob, stored_bytes
 from .files import FileSystem
-from .leaf import Leaf, payload_bytes
-from .leafwriter import LeafWriter
-from .manifest import Manifest
+from .format import FrameKind
+from .leaf import BlobReference, encode_leaf
+from .manifest import LeafRow, LeafRows, Manifest
 from .pieces import ignore
 from .recovery import last_number_of, lock_directory
+from .segment import SegmentWriter
 from .verify import verify
 
-Mended = list[tuple[Claim, Entries]]
 SEGMENT_BYTES = 64 << 20
 """About how large the segments are that a repair writes."""
 
@@ -66,89 +60,100 @@ def repair(filesystem: FileSystem, path: str, backup: str | None, on_read: OnRea
         subject, other = subject_of(directory, on_read), None
         if backup is not None:
             other = subject_of(check_store(filesystem, backup, writes=False), ignore)
-        repairs, mended = _mend(subject, Copies(subject, other), list(verify(subject)))
-        if mended:
-            _publish(subject, mended)
-        return repairs
+        return _Mending(subject, Copies(subject, other)).run(list(verify(subject)))
     finally:
         lock.close()
 
 
-def _mend(subject: Subject, copies: Copies, found: list[Damage]) -> tuple[list[Repair], Mended]:
-    leaves = _Leaves(subject)
-    copied: dict[Claim, str | None] = {}
-    mended: Mended = []
-    for claim in (claim for damage in found for claim in leaves.taken_by(damage)):
-        if claim in copied:
-            continue
-        copy = copies.find(claim)
-        copied[claim] = copy[0] if copy else None
-        if copy is not None:
-            mended.append((claim, copy[1]))
-    repairs = []
-    for damage in found:
-        # A file's header is mended when every leaf behind it has another place.
-        behind = [copied[claim] for claim in leaves.taken_by(damage)]
-        repairs.append(Repair(damage, behind[0] if behind and all(behind) else None))
-    return repairs, mended
+class _Mending:
+    """One repair of one store."""
 
-
-class _Leaves:
-    """The leaves of the newest generation, by what may be damaged of them."""
-
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, copies: Copies) -> None:
+        self._subject = subject
+        self._copies = copies
+        self._by_key = ClaimsByKey(subject.generation)
         self._by_file: dict[str, list[Claim]] = {}
-        self._by_tree: dict[str, list[Claim]] = {}
         for rows in claims_of(subject.generation).values():
             for claim in rows.values():
-                self._by_tree.setdefault(claim.tree, []).append(claim)
                 for number in claim.segments:
                     name = names.numbered(names.SEGMENT, number)
                     self._by_file.setdefault(name, []).append(claim)
-        for claims in self._by_tree.values():
-            claims.sort(key=_low)
+        self._ids = {name: tree_id for tree_id, name in subject.generation.trees.items()}
+        self._numbers = counting(last_number_of(subject.directory.names()) + 1)
+        self._generation = subject.generation.generation + 1
+        self._writers: list[SegmentWriter] = []
+        self._compressor = zstandard.ZstdCompressor(level=3)
 
-    def taken_by(self, damage: Damage) -> list[Claim]:
-        """Those that a damage takes away, or a value of theirs: one, or all behind a header."""
+    def run(self, found: list[Damage]) -> list[Repair]:
+        """Mend and publish; gives every damage, and what became of it."""
+        leaves = {tree_id: dict(rows) for tree_id, rows in self._subject.generation.leaves.items()}
+        copies: dict[Claim, Found] = {}
+        for claim in (claim for damage in found for claim in self._taken_by(damage)):
+            if claim in copies:
+                continue
+            copy = self._copies.find(claim)
+            if copy.is_mended:
+                leaves[claim.tree_id][claim.low] = self._write(claim.tree_id, copy.entries)
+            copies[claim] = Found({}, copy.sources)
+        if self._writers:
+            self._publish(leaves)
+        return [Repair(damage, self._source(damage, copies)) for damage in found]
+
+    def _taken_by(self, damage: Damage) -> list[Claim]:
+        """The leaves that a damage takes away, or a blob of theirs: one, or all in a file."""
         if damage.tree is not None:
-            claims = self._by_tree[damage.tree]
-            at = bisect_right(claims, damage.low, key=_low) if damage.low is not None else 1
-            return [claims[max(at, 1) - 1]]
+            low = damage.low or b""
+            return self._by_key.within(self._ids[damage.tree], low, low + b"\0")
         return self._by_file.get(damage.file, []) if damage.offset == 0 else []
 
+    def _source(self, damage: Damage, copies: dict[Claim, Found]) -> str | None:
+        found = [copies[claim].sources for claim in self._taken_by(damage)]
+        if damage.tree is not None:
+            _, number = names.parse(damage.file) or ("", 0)
+            return found[0].get((number, damage.offset))
+        # The file's header is needed no more once everything behind it has another place.
+        is_needed = not found or any(None in sources.values() for sources in found)
+        return None if is_needed else OWN
 
-def _low(claim: Claim) -> bytes:
-    return claim.low
-
-
-def _publish(subject: Subject, mended: Mended) -> None:
-    directory, generation = subject.directory, subject.generation
-    numbers = counting(last_number_of(directory.names()) + 1)
-    writer = LeafWriter(
-        directory,
-        subject.store_id,
-        partial(next, numbers),
-        generation=generation.generation + 1,
-        compressor=zstandard.ZstdCompressor(level=3),
-        target_bytes=SEGMENT_BYTES,
-        cache=Cache(0),
-        named=frozenset(),
-        victims=frozenset(),
-    )
-    leaves = {tree_id: dict(rows) for tree_id, rows in generation.leaves.items()}
-    for claim, entries in mended:
-        leaf = Leaf(list(entries), entries_of(entries), size_bytes=payload_bytes(entries))
-        writer.add(claim.tree_id, leaf)
-        leaves[claim.tree_id][claim.low] = row_of(writer.located[leaf], leaf)
-    writer.sync()
-    directory.sync()
-    manifest = Manifest(directory, subject.store_id, next(numbers))
-    manifest.publish(
-        replace(
-            generation,
-            generation=generation.generation + 1,
-            previous_log_start=generation.log_start,
-            leaves=leaves,
+    def _write(self, tree_id: int, entries: Entries) -> LeafRow:
+        """A leaf, and its blobs that are new, into a new segment; gives its row."""
+        blob_bytes: Counter[int] = Counter()
+        stored: list[bytes | BlobReference] = []
+        for value in entries.values():
+            kept = self._write_blob(value.value) if isinstance(value, NewBlob) else value
+            if type(kept) is not bytes:
+                blob_bytes[kept[0]] += kept[2]
+            stored.append(kept)
+        payload, flags = encode_leaf(
+            tree_id, self._generation, list(entries), stored, self._compressor
         )
-    )
-    manifest.close()
+        place = self._put(FrameKind.LEAF, payload, flags)
+        flat = chain.from_iterable(blob_bytes.items())
+        return (*place, len(entries), stored_bytes(entries), *flat)
+
+    def _write_blob(self, value: bytes) -> BlobReference:
+        return (*self._put(FrameKind.BLOB, *encode_blob(value, self._compressor)), len(value))
+
+    def _put(self, kind: FrameKind, payload: bytes, flags: int) -> tuple[int, int, int]:
+        if not self._writers or self._writers[-1].segment.size_bytes >= SEGMENT_BYTES:
+            subject = self._subject
+            new = SegmentWriter(subject.directory, next(self._numbers), subject.store_id)
+            self._writers.append(new)
+        segment, offset, frame_bytes = self._writers[-1].add(kind, payload, flags)
+        return segment.number, offset, frame_bytes
+
+    def _publish(self, leaves: LeafRows) -> None:
+        subject, before = self._subject, self._subject.generation
+        for writer in self._writers:
+            writer.sync()
+        subject.directory.sync()
+        manifest = Manifest(subject.directory, subject.store_id, next(self._numbers))
+        manifest.publish(
+            replace(
+                before,
+                generation=self._generation,
+                previous_log_start=before.log_start,
+                leaves=leaves,
+            )
+        )
+        manifest.close()

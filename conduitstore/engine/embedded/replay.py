@@ -21,7 +21,7 @@ from conduitstore.operations import Cut
 from . import names
 from .files import Directory
 from .forest import Forest
-from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_header, frames, frames_behind
+from .format import HEADER_BYTES, Frame, FrameKind, Header, frames, frames_behind, seed_of
 from .wal import KIND, Op
 
 
@@ -63,7 +63,8 @@ class Replay:
             if self._offset > 0:
                 self._take(name, data)
             elif len(data) >= HEADER_BYTES:
-                self._seed = self._seed_of(name, number, data)
+                expected = Header(KIND, self._store_id, number, self.forest.sequence + 1)
+                self._seed = seed_of(data, name, expected)
                 self._offset = HEADER_BYTES
                 self._take(name, data[HEADER_BYTES:])
             elif data:
@@ -89,8 +90,7 @@ class Replay:
         They are read from the last to the first: whoever appends meanwhile does so to the last,
         so that every other is read whole.
         """
-        parsed = ((names.parse(name) or ("", 0), name) for name in self._directory.names())
-        found = sorted((n, name) for (kind, n), name in parsed if kind == names.LOG)
+        found = names.of_kind(names.LOG, self._directory.names())
         found = [(number, name) for number, name in found if number >= self._number]
         if not found or found[0][0] != self._number:
             missing = names.numbered(names.LOG, self._number)
@@ -102,21 +102,6 @@ class Replay:
             read.append((number, name, file.read_at(begin, max(0, file.size() - begin))))
             file.close()
         return read[::-1]
-
-    def _seed_of(self, name: str, number: int, data: bytes) -> int:
-        """The seed of a file's checksums.
-
-        A header that does not verify was never on the platter, or is damaged. What it must have
-        said is known: if commits verify by that, they are this file's.
-        """
-        expected = Header(KIND, self._store_id, number, self.forest.sequence + 1)
-        try:
-            header = decode_header(data, name, KIND)
-        except CorruptedError:
-            return expected.seed
-        if (header.store_id, header.number) != (expected.store_id, expected.number):
-            raise CorruptedError(name, 0, "it belongs to another place or store")
-        return header.seed
 
     def _take(self, name: str, data: bytes) -> None:
         """Use the frames of a file that ``data``, its bytes from the offset on, begins with."""

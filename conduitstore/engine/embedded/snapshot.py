@@ -35,13 +35,17 @@ class Snapshot(FrozenTree):
         return self._frozen.sequence
 
     def _check(self) -> None:
-        self._db.check_handle()
+        if self._db.guarded:
+            self._db.check_handle()
         if not self._roots:
             raise ClosedError("the snapshot is closed")
 
     def open_tree(self, name: str) -> FrozenTree:
         self._check()
-        tree_id = self._frozen.ids.get(check_tree_name(name), NO_TREE_ID)
+        tree_id = self._frozen.ids.get(name) if type(name) is str else None
+        if tree_id is None:  # Any name that has a tree is a good one.
+            check_tree_name(name)
+            tree_id = NO_TREE_ID
         return FrozenTree(self._db, name, tree_id, self._roots, self._hold)
 
     def tree_names(self) -> list[str]:

@@ -37,7 +37,7 @@ from . import index
 from .blob import entries_of
 from .forest import Hold
 from .index import Root
-from .items import Items, Slice, Slices, keys_in, slices_of
+from .items import Items, Slice, Slices, items_of, keys_in, keys_of, slices_of
 from .leaf import Leaf, stored_values
 from .tree import DROPPED
 from .wal import Op
@@ -120,6 +120,8 @@ class DraftTree(WriteSurface):
         check_bound(lo)
         check_bound(hi)
         check_limit(limit)
+        if not self._writes:
+            return items_of(*self._held(), lo, hi, limit, reverse)
         return Items.over(self._slices(), lo, hi, limit, reverse=reverse)
 
     def keys(
@@ -133,17 +135,19 @@ class DraftTree(WriteSurface):
         self._tx.check(self)
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
         check_limit(limit)
+        if not self._writes:
+            return keys_of(*self._held(), lo, hi, limit, reverse)
         return keys_in(self._slices(), lo, hi, limit, reverse=reverse)
 
     def _slices(self) -> Slices:
         """Those of this instant, with the transaction's own writes."""
+        return _with_writes(slices_of(*self._held()), self._writes.copy())
+
+    def _held(self) -> tuple[Root, Hold]:
         forest = self._tx.db.forest
         if self.tree_id in forest.roots:
-            root, hold = forest.freeze_tree(self.tree_id, self._tx.db)
-        else:
-            root, hold = self._root, Hold(self._tx.db, forest.cache)
-        slices = slices_of(root, hold)
-        return _with_writes(slices, self._writes.copy()) if self._writes else slices
+            return forest.freeze_tree(self.tree_id, self._tx.db)
+        return self._root, Hold(self._tx.db, forest.cache)
 
     def merge(self, key: bytes, operand: bytes) -> bytes | None:
         # Nested, because an operator that raises must not leave its name behind.
@@ -198,6 +202,10 @@ class Transaction(DraftTree):
 
     def check(self, tree: DraftTree | None = None) -> None:
         """Whether this transaction, and that tree's handle, may be used here and now."""
+        if threading.get_ident() == self._thread and (
+            not self.is_over if tree is None else self._trees.get(tree._name) is tree  # noqa: SLF001
+        ):
+            return
         if self.is_over:
             raise ClosedError("the transaction is over, and its handles with it")
         if threading.get_ident() != self._thread:

@@ -80,9 +80,9 @@ class RootReads(ReadSurface):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Items:
-        if lo is not None:
+        if type(lo) is not bytes:
             check_bound(lo)
-        if hi is not None:
+        if type(hi) is not bytes:
             check_bound(hi)
         if limit is not None:
             check_limit(limit)

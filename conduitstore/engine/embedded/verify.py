@@ -3,7 +3,8 @@
 - A file that is still written to is read up to the end it had when the reading began.
 - The end of a log or manifest may be torn by a crash. It is no damage where the next file of its
   kind goes on from there: then nothing that was there is missing.
-- The blobs of a leaf are read from where it says they are; in a pass over their segment too.
+- A leaf is written behind its blobs, in the same segment or a later one: those that it names were
+  passed before it is.
 - A segment that neither this generation nor the one before needs is not the store's any more, or
   not yet. A log before both is kept only for subscribers who were away, and may end anyhow: the
   checkpoint behind it has what its last sync did not reach.
@@ -11,19 +12,23 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
 import msgpack
+import zstandard
 
 from conduitstore.errors import ConduitStoreError, CorruptedError
 from conduitstore.operations import Damage
 
 from . import names
-from .claims import Claim, Places, Subject, claims_of, generation_before
+from .blob import decode_blob
+from .claims import Claim, Subject, claims_of, generation_before
 from .files import File
-from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_header
-from .leaf import decode_leaf
+from .format import COMPRESSED, HEADER_BYTES, Frame, FrameKind, Header, decode_header
+from .leaf import BlobReference, decode_leaf
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Generation, unpacked
 from .pieces import Gap, pieces
@@ -35,11 +40,9 @@ KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGM
 
 def verify(subject: Subject) -> Iterator[Damage]:
     """Every damage, file by file."""
-    parsed = [(names.parse(name), name) for name in subject.files]
     before = generation_before(subject)
     for kind in (names.MANIFEST, names.LOG):
-        numbered = sorted((one[1], name) for one, name in parsed if one and one[0] == kind)
-        yield from _verify_chain(subject, kind, numbered, before)
+        yield from _verify_chain(subject, kind, names.of_kind(kind, subject.files), before)
     yield from _Segments(subject).verify()
 
 
@@ -158,8 +161,8 @@ class _Segments:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._places = Places(subject)
         self._gaps: list[tuple[str, Gap]] = []
+        self._passed: dict[int, _Blobs] = {}
         self._blobs_lost: set[tuple[str, int]] = set()
 
     def verify(self) -> Iterator[Damage]:
@@ -185,7 +188,7 @@ class _Segments:
             yield Damage(name, 0, HEADER_BYTES, _reason(error))
             # What the header must have said is known, so its damage takes nothing else along.
             seed = Header(SEGMENT_KIND, subject.store_id, number).seed
-        missing = dict(claims)
+        missing, passed = dict(claims), self._passed.setdefault(number, _Blobs())
         for piece in pieces(file, file.size(), seed, subject.on_read):
             claim = missing.pop(piece.offset, None)
             if isinstance(piece, Gap):
@@ -198,6 +201,8 @@ class _Segments:
                     self._gaps.append((name, piece))
             elif claim is not None:
                 yield from self._verify_leaf(claim, name, piece)
+            elif piece.kind == FrameKind.BLOB:
+                passed.add(piece)
         for claim in missing.values():
             yield claim.damage(name, "no leaf begins there")
 
@@ -211,12 +216,16 @@ class _Segments:
     def _verify_blobs(self, claim: Claim, frame: Frame) -> Iterator[Damage]:
         _, _, keys, values = decode_leaf(frame.payload, frame.flags)
         for key, value in zip(keys, values, strict=True):
-            if type(value) is not bytes and self._places.blob(value) is None:
+            if type(value) is not bytes and not self._has_blob(value):
                 damage = claim.blob_damage(key, value, "no whole blob")
                 if damage.file not in self._subject.files:
                     damage = claim.blob_damage(key, value, "the file is missing")
                 self._blobs_lost.add((damage.file, damage.offset))
                 yield damage
+
+    def _has_blob(self, reference: BlobReference) -> bool:
+        passed = self._passed.get(reference[0])
+        return passed is not None and passed.has(*reference[1:])
 
     def _unused(self) -> Iterator[Damage]:
         """Damaged places that take neither a leaf nor a blob."""
@@ -225,6 +234,35 @@ class _Segments:
             end = offset + size_bytes
             if not any(name == file and offset <= at < end for file, at in self._blobs_lost):
                 yield Damage(name, offset, size_bytes, f"no whole frame{use}")
+
+
+class _Blobs:
+    """The whole blobs of one segment, in 24 bytes each."""
+
+    def __init__(self) -> None:
+        self._offsets, self._frame_bytes, self._sizes = array("Q"), array("Q"), array("Q")
+
+    def add(self, frame: Frame) -> None:
+        """Take note of a frame behind all the others, if its value can be read."""
+        size = len(frame.payload)
+        try:
+            if frame.flags & COMPRESSED:
+                size = zstandard.frame_content_size(frame.payload)
+            decode_blob(frame.payload, frame.flags, size)
+        except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
+            return
+        self._offsets.append(frame.offset)
+        self._frame_bytes.append(frame.end - frame.offset)
+        self._sizes.append(size)
+
+    def has(self, offset: int, frame_bytes: int, size_bytes: int) -> bool:
+        """Whether that blob is there."""
+        at = bisect_left(self._offsets, offset)
+        return at < len(self._offsets) and (offset, frame_bytes, size_bytes) == (
+            self._offsets[at],
+            self._frame_bytes[at],
+            self._sizes[at],
+        )
 
 
 # Headers ------------------------------------------------------------------------------------------

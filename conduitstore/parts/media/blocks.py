@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from conduitstore.parts.arguments import listed
 from conduitstore.parts.media.records import Block, Dimensions, MediaItem, Selection, now_or
-from conduitstore.parts.media.rows import key_of
+from conduitstore.parts.media.rows import key_of, text_of
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import FileHash, Mxc
@@ -60,8 +61,8 @@ class Blocks(Part[BlocksNear]):
 
         The bytes stay until they are purged. Source: Conduit, block.
         """
-        value = _BLOCK.pack(now_or(now_secs), reason or "")
-        for mxc in media:
+        value = _BLOCK.pack(now_or(now_secs), text_of(reason))
+        for mxc in listed(media, "media"):
             self._rows.insert(key_of(_MEDIA, mxc), value)
 
     @atomic
@@ -84,7 +85,7 @@ class Blocks(Part[BlocksNear]):
         Where the bytes were purged, what was kept to know them again goes: a remote server's media
         can be fetched anew. Source: Conduit, unblock.
         """
-        return sum([self._unblock(mxc) for mxc in media])
+        return sum([self._unblock(mxc) for mxc in listed(media, "media")])
 
     def _unblock(self, mxc: Mxc) -> bool:
         if self._rows.remove(key_of(_MEDIA, mxc)) is None:

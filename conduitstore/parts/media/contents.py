@@ -19,7 +19,7 @@ from conduitstore.errors import ConflictError, InvalidArgumentError, shown
 from conduitstore.kv import Database, Tree
 from conduitstore.parts.beside import Beside
 from conduitstore.parts.media.records import KINDS, FileInfo, MediaKind, Usage
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import FileHash
 
@@ -50,6 +50,7 @@ class Contents(Part[ContentsNear]):
     _removals = TreeOf("filehash_removal")
 
     # One file -----------------------------------------------------------------------------------
+    @explained
     def put(self, content: Iterable[bytes]) -> tuple[FileHash, int]:
         """Keep the pieces of ``content`` as a file; gives its name and its size in bytes.
 
@@ -99,7 +100,7 @@ class Contents(Part[ContentsNear]):
         Source: Conduit, update_last_accessed_filehash.
         """
         old = self.info(file)
-        if old is not None and old.accessed_secs < now_secs:
+        if old is not None and old.accessed_secs < check_u64(now_secs):
             self._replace(file, old, old._replace(accessed_secs=now_secs))
 
     @atomic

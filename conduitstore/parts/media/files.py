@@ -24,7 +24,7 @@ from conduitstore.parts.media.records import (
     now_or,
 )
 from conduitstore.parts.media.rows import file_of, item_of, key_of, pack_row
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import FileHash, Mxc, ServerName, UserId
 
@@ -98,6 +98,7 @@ class Files(Part[FilesNear]):
     _behind = TreeOf("filehash_servername_mediaid")
 
     # Arriving -----------------------------------------------------------------------------------
+    @explained
     def upload(
         self,
         mxc: Mxc,

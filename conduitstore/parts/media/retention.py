@@ -14,6 +14,7 @@ from typing import Protocol
 
 from conduitstore.codec.keys import check_u64
 from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.parts.arguments import listed
 from conduitstore.parts.media.records import (
     KINDS,
     Dimensions,
@@ -123,7 +124,7 @@ class Retention(Part[RetentionNear]):
         A file goes with its last use; with ``force``, with all else that has the same bytes.
         Source: Conduit, purge_and_get_hashes.
         """
-        return self._purge([(mxc, None) for mxc in media], force=force)
+        return self._purge([(mxc, None) for mxc in listed(media, "media")], force=force)
 
     @atomic
     def purge_selected(self, selection: Selection, *, force: bool = False) -> list[FileHash]:
@@ -186,11 +187,12 @@ class Retention(Part[RetentionNear]):
         Raises:
             InvalidArgumentError: the new file alone is over a limit; nothing was dropped.
         """
+        check_u64(new_bytes)
         if file is not None and self._near.media.contents.info(file) is not None:
             return []
         limit = limits.of(kind).bytes_max
         for most in (limit, limits.bytes_max):
-            if most is not None and check_u64(new_bytes) > check_u64(most):
+            if most is not None and new_bytes > check_u64(most):
                 raise InvalidArgumentError(f"a file of {new_bytes} bytes is over {most} by itself")
         dropped = self._free([kind], limit, new_bytes)
         return dropped + self._free(KINDS, limits.bytes_max, new_bytes)

@@ -15,7 +15,12 @@ def pack_row(
     file: FileHash, filename: str | None, content_type: str | None, *, unauthenticated: bool
 ) -> bytes:
     """What is stored of media or of a thumbnail; an empty name is none."""
-    return _META.pack(file, filename or "", content_type or "", unauthenticated)
+    return _META.pack(file, text_of(filename), text_of(content_type), unauthenticated)
+
+
+def text_of(text: str | None) -> str:
+    """Nothing as empty text."""
+    return "" if text is None else text
 
 
 def file_of(row: bytes) -> FileHash:
@@ -40,7 +45,8 @@ def key_of(shape: KeyShape, mxc: Mxc, dimensions: Dimensions | None = None) -> b
 
 def check_mxc(mxc: Mxc) -> Mxc:
     """``mxc`` itself, or an :class:`InvalidArgumentError`."""
-    if not isinstance(mxc, Mxc) or (isinstance(mxc.server, str) and "/" in mxc.server):
+    is_mxc = isinstance(mxc, Mxc) and isinstance(mxc.server, str) and isinstance(mxc.media_id, str)
+    if not is_mxc or not mxc.server or not mxc.media_id or "/" in mxc.server:
         raise InvalidArgumentError(f"media is named by an Mxc, not {shown(mxc)}")
     return mxc
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from conduitstore.codec.events import ids_in
 from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import pack_u64, unpack_u64s
+from conduitstore.parts.arguments import distinct
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.types import EventId, ShortEventId, StoredEvent
 
@@ -73,7 +74,7 @@ class AuthChain(Part[AuthChainNear]):
         Source: Conduit, get_auth_chain and get_cached_eventid_authchain.
         """
         chain = Chain(set(), set())
-        seen, step = set[EventId](), set(events)
+        seen, step = set[EventId](), set(distinct(events, "events"))
         while step:
             seen |= step
             remembered = self._remembered(step)

@@ -17,7 +17,8 @@ from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import EMPTY, pack_json_objects, pack_u64, unpack_json, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Tree
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.arguments import listed
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     Count,
@@ -218,6 +219,7 @@ class Members(Part[Near]):
         value = rows.get(_BY_USER.pack(user, room))
         return None if value is None else self._changes(user, membership, [(room, value)])[0]
 
+    @explained
     def count(self, user: UserId, room: RoomId, membership: Membership) -> Count | None:
         """When the user came to be that; None where it does not hold.
 
@@ -241,10 +243,12 @@ class Members(Part[Near]):
         """The rooms a user is in. Source: Conduit, rooms_joined."""
         return [_BY_USER.unpack(key)[1] for key in self._joined.keys(_BY_USER.prefix(user))]
 
+    @explained
     def joined_among(self, user: UserId, rooms: Sequence[RoomId]) -> list[RoomId]:
         """Those of ``rooms`` that the user is in. Cost: one bulk read."""
-        values = self._joined.get_many([_BY_USER.pack(user, room) for room in rooms])
-        return [room for room, value in zip(rooms, values, strict=True) if value is not None]
+        given = listed(rooms, "rooms")
+        values = self._joined.get_many([_BY_USER.pack(user, room) for room in given])
+        return [room for room, value in zip(given, values, strict=True) if value is not None]
 
     @consistent
     def memberships(self, user: UserId) -> dict[RoomId, Membership]:
@@ -257,7 +261,7 @@ class Members(Part[Near]):
 
     def joined_since(self, user: UserId, since: Count, upto: Count) -> list[RoomId]:
         """The rooms a user joined in (since, upto]. Cost: one scan of the user's rooms."""
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         return [
             _BY_USER.unpack(key)[1]
             for key, value in self._joined.scan_prefix(_BY_USER.prefix(user))
@@ -272,12 +276,9 @@ class Members(Part[Near]):
 
         Cost: one scan of those rooms. Source: Conduit, rooms_invited, rooms_knocked, rooms_left.
         """
-        _check_window(since, upto)
+        check_u64(since), check_u64(upto)
         rows, _ = self._trees(_with_events(membership))
-        found = [
-            (_BY_USER.unpack(key)[1], value)
-            for key, value in rows.scan_prefix(_BY_USER.prefix(user))
-        ]
+        found = [(_BY_USER.unpack(k)[1], v) for k, v in rows.scan_prefix(_BY_USER.prefix(user))]
         changes = self._changes(user, membership, found)
         return sorted((c for c in changes if since < c.count <= upto), key=lambda c: c.count)
 
@@ -357,10 +358,12 @@ class Members(Part[Near]):
         """Whether someone of the server is in the room. Source: Conduit, server_in_room."""
         return self._server_rooms.contains_key(_SERVER_ROOM.pack(server, room))
 
+    @explained
     def server_among(self, server: ServerName, rooms: Sequence[RoomId]) -> list[RoomId]:
         """Those of ``rooms`` that someone of the server is in. Cost: one bulk read."""
-        values = self._server_rooms.get_many([_SERVER_ROOM.pack(server, room) for room in rooms])
-        return [room for room, value in zip(rooms, values, strict=True) if value is not None]
+        given = listed(rooms, "rooms")
+        values = self._server_rooms.get_many([_SERVER_ROOM.pack(server, room) for room in given])
+        return [room for room, value in zip(given, values, strict=True) if value is not None]
 
     def server_rooms(self, server: ServerName) -> list[RoomId]:
         """The rooms someone of the server is in. Source: Conduit, server_rooms."""
@@ -373,15 +376,8 @@ _MEMBERSHIPS: tuple[Membership, ...] = ("join", "invite", "knock", "leave")
 
 def _with_events(membership: Membership) -> Membership:
     if membership not in _MEMBERSHIPS[1:]:
-        raise InvalidArgumentError(
-            f"no events are kept for {shown(membership)}: invite, knock or leave"
-        )
+        raise InvalidArgumentError(f"for invite, knock and leave, not {shown(membership)}")
     return membership
-
-
-def _check_window(since: Count, upto: Count) -> None:
-    check_u64(since)
-    check_u64(upto)
 
 
 def _second(tree: Tree, room: RoomId) -> list[UserId]:
@@ -395,6 +391,8 @@ def _total(tree: Tree, key: bytes) -> int:
 
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
-    total = _total(tree, key) + change
-    tree.insert(key, pack_u64(total)) if total else tree.remove(key)
+    if total := _total(tree, key) + change:
+        tree.insert(key, pack_u64(total))
+    else:
+        tree.remove(key)
     return total

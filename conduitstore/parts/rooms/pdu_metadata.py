@@ -4,7 +4,8 @@
   Places of either kind, backfilled ones too, are found.
 - An event may relate to one that comes later, by backfill for instance: it is kept aside until
   then.
-- Relations and references are kept by what changes the timeline; marks are the homeserver's to set.
+- Relations and references are kept by what changes the timeline; marks are the homeserver's to set,
+  in the transaction that stores the event: one on an event that is stored nowhere goes with ``gc``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Protocol
 from conduitstore.codec.mentions import previous_in, relation_in
 from conduitstore.codec.positions import parse_token, token_of
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_u64
-from conduitstore.errors import InvalidArgumentError, shown
-from conduitstore.kv import Tree, check_limit, prefix_end
+from conduitstore.kv import Tree, prefix_end
+from conduitstore.parts.arguments import check_direction, check_page_limit, listed
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import (
@@ -195,10 +196,8 @@ class PduMetadata(Part[MetadataNear]):
 
         Cost: a point read for each event looked at. Source: Conduit, relations_until.
         """
-        if direction not in ("b", "f"):
-            raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
-        if not check_limit(limit):
-            raise InvalidArgumentError("a page has room for 1 event or more")
+        check_direction(direction)
+        check_page_limit(limit)
         position = None if start is None else parse_token(start)
         to = self._near.rooms.timeline.pdu_id(event_id)
         found: list[StoredEvent] = []
@@ -268,7 +267,7 @@ class PduMetadata(Part[MetadataNear]):
 
         Source: Conduit, mark_as_referenced. What the timeline's own events name is noted anyway.
         """
-        for event in events:
+        for event in listed(events, "events"):
             self._count_referring(room, event, 0)
 
     def is_referenced(self, room: RoomId, event: EventId) -> bool:

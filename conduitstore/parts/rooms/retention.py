@@ -7,7 +7,7 @@ from typing import Protocol
 
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import check_limit
-from conduitstore.parts.part import Near, Part, atomic
+from conduitstore.parts.part import Near, Part, atomic, consistent
 from conduitstore.types import EventId, PduCount, PduId, RoomId, ShortRoomId, StoredEvent
 
 RetentionCursor = tuple[int, PduCount]
@@ -77,6 +77,15 @@ class Purged:
     next: RetentionCursor | None
 
 
+@dataclass(frozen=True, slots=True)
+class Removable:
+    """What one batch would remove; the rest is as in :class:`Purged`."""
+
+    events: list[EventId]
+    looked_at: int
+    next: RetentionCursor | None
+
+
 class MessageRetention(Part[RetentionNear]):
     """No trees of its own: it removes events of the timeline by their time."""
 
@@ -97,20 +106,37 @@ class MessageRetention(Part[RetentionNear]):
 
         Source: tuwunel, purge_history.
         """
+        old = self.removable(room, before_ms, limit=limit, start=start)
+        total = sum([self._near.rooms.timeline.remove(event) for event in old.events])
+        return Purged(total, old.looked_at, old.next)
+
+    @consistent
+    def removable(
+        self,
+        room: RoomId,
+        before_ms: int,
+        *,
+        limit: int = 500,
+        start: RetentionCursor | None = None,
+    ) -> Removable:
+        """What :meth:`purge` would remove, with the same arguments."""
         if not check_limit(limit):
             raise InvalidArgumentError("a batch looks at 1 event or more")
         rooms = self._near.rooms
         places = rooms.timestamps.before(room, before_ms, limit, start)
         short_room = rooms.short.room(room)
         if short_room is None:
-            return Purged(0, 0, None)
+            return Removable([], 0, None)
         needed = set(rooms.state.forward_extremities(room))
         last = rooms.timeline.last_position(room)
-        total = 0
-        for _, position in places:
-            event = rooms.timeline.at(PduId(short_room, position))
-            if event is None or position == last:
-                continue
-            if "state_key" not in event.pdu and event.event_id not in needed:
-                total += rooms.timeline.remove(event.event_id)
-        return Purged(total, len(places), places[-1] if len(places) == limit else None)
+        events = [
+            rooms.timeline.at(PduId(short_room, position))
+            for _, position in places
+            if position != last
+        ]
+        found = [
+            event.event_id
+            for event in events
+            if event is not None and "state_key" not in event.pdu and event.event_id not in needed
+        ]
+        return Removable(found, len(places), places[-1] if len(places) == limit else None)

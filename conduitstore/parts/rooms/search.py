@@ -12,7 +12,8 @@ from conduitstore.codec.positions import LAST, PDU_ID, parse_token, token_of
 from conduitstore.codec.values import EMPTY
 from conduitstore.codec.words import words
 from conduitstore.errors import InvalidArgumentError, shown
-from conduitstore.kv import Item, check_limit
+from conduitstore.kv import Item
+from conduitstore.parts.arguments import check_page_limit
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import PduCount, PduToken, PlacedEvent, RoomId, ShortRoomId
@@ -87,8 +88,7 @@ class Search(Part[SearchNear]):
         """
         if not isinstance(text, str):
             raise InvalidArgumentError(f"text to search for, not {shown(text)}")
-        if not check_limit(limit):
-            raise InvalidArgumentError("a page has room for 1 event or more")
+        check_page_limit(limit)
         before = LAST if start is None else parse_token(start)
         sought = words(text)
         short_room = self._near.rooms.short.room(room)

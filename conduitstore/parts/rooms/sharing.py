@@ -171,7 +171,8 @@ class Sharing(Part[SharingNear]):
 
         Source: the forks, add_servers_invite_via.
         """
-        if isinstance(servers, str) or not servers:
+        given = distinct(servers, "servers")
+        if not given:
             raise InvalidArgumentError("no servers are given")
-        merged = dict.fromkeys([*servers, *self.servers_invite_via(room)])
+        merged = dict.fromkeys([*given, *self.servers_invite_via(room)])
         self._via.insert(_ROOM(room), b"\xff".join(map(encode_id, merged)))

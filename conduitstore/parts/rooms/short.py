@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from conduitstore.codec.values import pack_u64, unpack_text, unpack_u64
 from conduitstore.kv import Tree
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.parts.arguments import listed
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import EventId, RoomId, ShortEventId, ShortRoomId, ShortStateKey, StateKey
 
@@ -52,9 +53,10 @@ class Short(Part[Near]):
         """Every room with a number, by id. Cost: a full scan."""
         return [TREES["roomid_shortroomid"].key.unpack(key)[0] for key, _ in self._rooms]
 
+    @explained
     def room_many(self, rooms: Sequence[RoomId]) -> list[ShortRoomId | None]:
         """The numbers of many rooms, in their order."""
-        return _numbers(self._rooms, map(_ROOM, rooms), ShortRoomId)
+        return _numbers(self._rooms, map(_ROOM, listed(rooms, "rooms")), ShortRoomId)
 
     def room_id(self, short: ShortRoomId) -> RoomId | None:
         """The room of a number; None for a number that is no room's.
@@ -88,12 +90,13 @@ class Short(Part[Near]):
 
         Source: the forks, multi_get_or_create_shorteventid.
         """
-        keys = [_EVENT(event) for event in events]
+        keys = [_EVENT(event) for event in listed(events, "events")]
         return list(map(ShortEventId, self._get_or_create(self._events, self._event_ids, keys)))
 
+    @explained
     def event_many(self, events: Iterable[EventId]) -> list[ShortEventId | None]:
         """The numbers of many events, in their order: :meth:`event`, in bulk."""
-        return _numbers(self._events, map(_EVENT, events), ShortEventId)
+        return _numbers(self._events, map(_EVENT, listed(events, "events")), ShortEventId)
 
     @atomic
     def forget_event(self, event: EventId) -> bool:
@@ -111,12 +114,13 @@ class Short(Part[Near]):
         """
         return self.event_id_many([short])[0]
 
+    @explained
     def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]:
         """The events of many numbers, in their order.
 
         Source: the forks, multi_get_eventid_from_short.
         """
-        values = self._event_ids.get_many([pack_u64(short) for short in shorts])
+        values = self._event_ids.get_many([pack_u64(short) for short in listed(shorts, "numbers")])
         return [
             None if value is None else EventId(unpack_text("shorteventid_eventid", value))
             for value in values
@@ -129,9 +133,10 @@ class Short(Part[Near]):
         """
         return _number(self._state_keys, _STATE_KEY.pack(type, state_key), ShortStateKey)
 
+    @explained
     def state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey | None]:
         """The numbers of many (type, state key), in their order; none is created."""
-        keys = [_STATE_KEY.pack(type, state_key) for type, state_key in state_keys]
+        keys = _state_keys(state_keys)
         return _numbers(self._state_keys, keys, ShortStateKey)
 
     @atomic
@@ -145,7 +150,7 @@ class Short(Part[Near]):
     @atomic
     def get_or_create_state_key_many(self, state_keys: Iterable[StateKey]) -> list[ShortStateKey]:
         """The numbers of many (type, state key), in their order, in one commit."""
-        keys = [_STATE_KEY.pack(type, state_key) for type, state_key in state_keys]
+        keys = _state_keys(state_keys)
         shorts = self._get_or_create(self._state_keys, self._state_key_ids, keys)
         return list(map(ShortStateKey, shorts))
 
@@ -156,12 +161,15 @@ class Short(Part[Near]):
         """
         return self.state_key_id_many([short])[0]
 
+    @explained
     def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]:
         """The (type, state key) of many numbers, in their order.
 
         Source: the forks, multi_get_statekey_from_short.
         """
-        values = self._state_key_ids.get_many([pack_u64(short) for short in shorts])
+        values = self._state_key_ids.get_many(
+            [pack_u64(short) for short in listed(shorts, "numbers")]
+        )
         return [None if value is None else _state_key_of(value) for value in values]
 
     def _get_or_create(self, forward: Tree, reverse: Tree, keys: Sequence[bytes]) -> list[int]:
@@ -193,3 +201,7 @@ def _numbers(tree: Tree, keys: Iterable[bytes], kind: Callable[[int], T]) -> lis
 def _state_key_of(value: bytes) -> StateKey:
     type, state_key = _STATE_KEY.unpack(value)
     return type, state_key
+
+
+def _state_keys(state_keys: Iterable[StateKey]) -> list[bytes]:
+    return [_STATE_KEY.pack(type, key) for type, key in listed(state_keys, "state keys")]

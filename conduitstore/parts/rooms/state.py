@@ -13,9 +13,11 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from conduitstore.codec.events import ids_in
+from conduitstore.codec.keys import check_u64
 from conduitstore.codec.states import unpack_entry
 from conduitstore.codec.values import pack_text, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.parts.arguments import distinct
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
 from conduitstore.schema import TREES
 from conduitstore.types import (
@@ -24,6 +26,7 @@ from conduitstore.types import (
     JsonObject,
     Membership,
     PduCount,
+    PduId,
     RoomId,
     ShortEventId,
     ShortRoomId,
@@ -76,7 +79,7 @@ class Timelines(Protocol):
     """Events."""
 
     def get(self, event_id: EventId) -> StoredEvent | None: ...
-    def position(self, event_id: EventId) -> PduCount | None: ...
+    def pdu_id(self, event_id: EventId) -> PduId | None: ...
 
 
 class Memberships(Protocol):
@@ -145,8 +148,17 @@ class State(Part[StateNear]):
         old = self.current(room)
         if old != state:
             self._check(state)
-            self._replace(room, old, state, count or self._near.globals.draw())
+            self._replace(room, old, state, self._drawn(count))
 
+    def _drawn(self, count: Count | None) -> Count:
+        """The count given, or one drawn now."""
+        if count is None:
+            return self._near.globals.draw()
+        if not 0 < check_u64(count) <= self.keyspace.current_count():
+            raise InvalidArgumentError(f"the count {count} was never drawn")
+        return count
+
+    @atomic
     def advance(
         self,
         room: RoomId,
@@ -156,7 +168,7 @@ class State(Part[StateNear]):
     ) -> None:
         """Let an event that was just stored follow its previous ones, with its states.
 
-        For an operation that is inside a transaction already; see ``rooms.append``.
+        It is for ``rooms.append``.
         """
         current = self.current(room)
         states = self._near.rooms.state_compressor
@@ -288,16 +300,18 @@ class State(Part[StateNear]):
         """Replace them. Source: Conduit, set_forward_extremities.
 
         Raises:
-            InvalidArgumentError: none are given, or one that is in no timeline.
+            InvalidArgumentError: none are given, or one that is not in the room's timeline.
         """
-        if isinstance(events, str) or not events:
+        if not events:
             raise InvalidArgumentError("a room needs the events that the next one follows")
-        wanted = {_LEAF.pack(room, event): event for event in events}
+        short_room = self._near.rooms.short.room(room)
+        wanted = {_LEAF.pack(room, event): event for event in distinct(events, "events")}
         for key in [key for key in self._leaves.keys(_LEAF.prefix(room)) if key not in wanted]:
             self._leaves.remove(key)
         for key, event in wanted.items():
-            if self._near.rooms.timeline.position(event) is None:
-                raise InvalidArgumentError(f"{shown(event)} is in no timeline")
+            place = self._near.rooms.timeline.pdu_id(event)
+            if place is None or place.short_room != short_room:
+                raise InvalidArgumentError(f"{shown(event)} is not in the timeline of {room}")
             self._leaves.insert(key, pack_text(event))
 
 

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from conduitstore.codec.keys import check_u64
 from conduitstore.codec.state_layers import (
     LAYERS_MAX,
     Difference,
@@ -31,10 +32,12 @@ from conduitstore.codec.states import (
     parent_of,
     state_hash,
     unpack_diff,
+    unpack_entry,
 )
 from conduitstore.codec.values import pack_u64, unpack_u64
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.arguments import distinct
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     EventId,
@@ -56,6 +59,8 @@ class ShortIds(Protocol):
     def get_or_create_state_key_many(
         self, state_keys: Iterable[StateKey]
     ) -> list[ShortStateKey]: ...
+    def event_id_many(self, shorts: Sequence[ShortEventId]) -> list[EventId | None]: ...
+    def state_key_id_many(self, shorts: Sequence[ShortStateKey]) -> list[StateKey | None]: ...
 
 
 class RoomParts(Protocol):
@@ -94,7 +99,7 @@ class StateCompressor(Part[CompressorNear]):
         short = self._near.rooms.short
         keys = short.get_or_create_state_key_many(events)
         shorts = short.get_or_create_event_many(events.values())
-        return self.save_entries(map(pack_entry, keys, shorts), near)
+        return self._save_whole(sorted(set(map(pack_entry, keys, shorts))), near)
 
     @atomic
     def save_entries(
@@ -102,15 +107,32 @@ class StateCompressor(Part[CompressorNear]):
     ) -> ShortStateHash:
         """:meth:`save` for one who has the entries.
 
+        Cost: two bulk reads over what ``near`` has not, to see that its numbers are there.
         Source: Conduit, get_or_create_shortstatehash, save_state_from_diff and save_statediff.
 
         Raises:
-            InvalidArgumentError: what is no entry, two for one state key, no state ``near``.
+            InvalidArgumentError: what is no entry, or of numbers that stand for nothing; two for
+                one state key; no state ``near``.
         """
-        state = sorted(set(entries))
+        state = sorted(distinct(entries, "entries"))
         check_state(state)
+        return self._save_whole(state, near, are_known=False)
+
+    def _save_whole(
+        self, state: list[StateEntry], near: ShortStateHash | None, *, are_known: bool = True
+    ) -> ShortStateHash:
         layers = [] if near is None else self._layers(near)
-        return self._save(state, layers, difference_of(resolved(layers), state))
+        change = difference_of(resolved(layers), state)
+        if not are_known:
+            self._check_known(change.added)
+        return self._save(state, layers, change)
+
+    def _check_known(self, entries: Iterable[StateEntry]) -> None:
+        pairs = [unpack_entry(entry) for entry in entries]
+        short = self._near.rooms.short
+        names = short.state_key_id_many([key for key, _ in pairs])
+        if None in names or None in short.event_id_many([event for _, event in pairs]):
+            raise InvalidArgumentError("an entry's numbers stand for no event or no state key")
 
     @atomic
     def change(
@@ -159,6 +181,7 @@ class StateCompressor(Part[CompressorNear]):
         """Whether there is a state of that number."""
         return self._diffs.contains_key(pack_u64(state))
 
+    @explained
     def number_of(self, entries: Iterable[StateEntry]) -> ShortStateHash | None:
         """The number of the state with exactly these entries, where it is stored."""
         value = self._hashes.get(_HASH(state_hash(sorted(set(entries)))))
@@ -221,6 +244,7 @@ class StateCompressor(Part[CompressorNear]):
 
     def _stored_layers(self, state: ShortStateHash) -> Iterator[tuple[ShortStateHash, bytes]]:
         """``state`` itself first, the full state last."""
+        check_u64(state)
         number: ShortStateHash | None = state
         for _ in range(LAYERS_MAX):
             if number is None:

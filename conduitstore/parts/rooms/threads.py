@@ -18,7 +18,7 @@ from conduitstore.codec.positions import PDU_ID, keys_before, parse_token, token
 from conduitstore.codec.values import pack_ids, unpack_ids
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import check_limit
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     Direction,
@@ -213,6 +213,7 @@ class Threads(Part[ThreadsNear]):
         self._near.rooms.timeline.rewrite(root_id, written)
 
     # Reading ------------------------------------------------------------------------------------
+    @explained
     def participants(self, root_id: PduId) -> list[UserId]:
         """Who wrote in a thread, its root first; nobody where there is no thread.
 

@@ -16,8 +16,9 @@ from conduitstore.codec.mentions import with_relations_of
 from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
-from conduitstore.kv import Item, check_limit
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.kv import Item
+from conduitstore.parts.arguments import check_direction, check_page_limit, listed
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     Count,
@@ -194,9 +195,13 @@ class Timeline(Part[TimelineNear]):
         self._pdu_ids.remove(_EVENT(event_id))
         return True
 
+    @explained
     def rewrite(self, pdu_id: PduId, pdu: JsonObject) -> None:
         """Write an event's own row, as for a note in its ``unsigned``; indexes stay as they are."""
-        self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu))
+        old = self.at(pdu_id)
+        if old is None:
+            raise InvalidArgumentError(f"there is no event at {shown(pdu_id)}")
+        self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu, old.event_id))
 
     def _found(self, event_id: EventId) -> PlacedEvent | None:
         pdu_id = self.pdu_id(event_id)
@@ -226,10 +231,9 @@ class Timeline(Part[TimelineNear]):
     # Reading ------------------------------------------------------------------------------------
     @consistent
     def get(self, event_id: EventId) -> StoredEvent | None:
-        """An event from the timeline or, failing that, from the outliers.
+        """An event from the timeline or, failing that, from the outliers. Two point reads.
 
-        Cost: two point reads. Source: Conduit, get_pdu, get_pdu_json, get_non_outlier_pdu and
-        get_non_outlier_pdu_json, the last two of which want one with a position.
+        Source: Conduit, get_pdu, get_pdu_json, get_non_outlier_pdu, get_non_outlier_pdu_json.
         """
         key = _EVENT(event_id)
         pdu_id = self._pdu_ids.get(key)
@@ -240,7 +244,7 @@ class Timeline(Part[TimelineNear]):
     @consistent
     def get_many(self, event_ids: Iterable[EventId]) -> list[StoredEvent | None]:
         """Many events, in their order, each as :meth:`get` has it. Cost: three bulk reads."""
-        keys = list(map(_EVENT, event_ids))
+        keys = list(map(_EVENT, listed(event_ids, "events")))
         pdu_ids = self._pdu_ids.get_many(keys)
         placed = [pdu_id for pdu_id in pdu_ids if pdu_id is not None]
         pdus = dict(zip(placed, self._pdus.get_many(placed), strict=True))
@@ -256,6 +260,7 @@ class Timeline(Part[TimelineNear]):
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
         return None if pdu_id is None else PduId(*PDU_ID.unpack(pdu_id))
 
+    @explained
     def at(self, pdu_id: PduId) -> StoredEvent | None:
         """The event at a place. Source: Conduit, get_pdu_from_id and get_pdu_json_from_id."""
         key = PDU_ID.pack(*pdu_id)
@@ -267,7 +272,7 @@ class Timeline(Part[TimelineNear]):
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return [None for _ in positions]
-        keys = [PDU_ID.pack(short_room, position) for position in positions]
+        keys = [PDU_ID.pack(short_room, position) for position in listed(positions, "places")]
         return list(map(_placed, keys, self._pdus.get_many(keys)))
 
     def outlier(self, event_id: EventId) -> StoredEvent | None:
@@ -304,7 +309,7 @@ class Timeline(Part[TimelineNear]):
 
         Source: the forks, prev_timeline_count and next_timeline_count.
         """
-        _check_direction(direction)
+        check_direction(direction)
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return None
@@ -328,8 +333,8 @@ class Timeline(Part[TimelineNear]):
 
         Cost: one range. Source: Conduit, pdus_until and pdus_after.
         """
-        _check_direction(direction)
-        _check_page_limit(limit)
+        check_direction(direction)
+        check_page_limit(limit)
         position = None if start is None else parse_token(start)
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
@@ -357,7 +362,7 @@ class Timeline(Part[TimelineNear]):
 
         The first step of a sync. Cost: one range of ``limit`` + 1.
         """
-        _check_page_limit(limit)
+        check_page_limit(limit)
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return TimelineSlice([], limited=False)
@@ -387,13 +392,3 @@ def _outlier(key: bytes, value: bytes | None) -> StoredEvent | None:
     if value is None:
         return None
     return StoredEvent(None, EventId(key.decode()), unpack_json_object("eventid_outlierpdu", value))
-
-
-def _check_direction(direction: Direction) -> None:
-    if direction not in ("b", "f"):
-        raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
-
-
-def _check_page_limit(limit: int) -> None:
-    if not check_limit(limit):
-        raise InvalidArgumentError("a page has room for 1 event or more")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import Item, prefix_end
-from conduitstore.parts.part import Near, Part, TreeOf, atomic
+from conduitstore.parts.arguments import check_direction
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import Direction, PduCount, PlacedEvent, RoomId
 
@@ -37,8 +38,7 @@ class Timestamps(Part[Near]):
         same time, the one that came first or last. None where there is none on that side.
         Cost: one seek. Source: tuwunel, get_event_id_near_ts.
         """
-        if direction not in ("b", "f"):
-            raise InvalidArgumentError(f"a direction is 'b' or 'f', not {shown(direction)}")
+        check_direction(direction)
         prefix = _TIME.prefix(room)
         reverse = direction == "b"
         lo, hi = prefix, _TIME.prefix(room, _clamped(time_ms))
@@ -49,6 +49,7 @@ class Timestamps(Part[Near]):
         item = next(self._times.range(lo, hi, reverse=reverse, limit=1), None)
         return None if item is None else PduCount(_POSITION.unpack(item[1])[0])
 
+    @explained
     def before(
         self, room: RoomId, time_ms: int, limit: int, start: tuple[int, PduCount] | None = None
     ) -> list[tuple[int, PduCount]]:
