@@ -6,6 +6,8 @@ the topics of its user, its device and the rooms the user is in.
 
 - ``wait`` registers when it is called. What committed before is known from the remembered counts,
   what commits later wakes: nothing falls between. A wake-up may be spurious.
+- A count is remembered from the key that has one; any count of a commit stands for all of it, for
+  nobody's token is between two. Of a key without one it is only known that it is no later than now.
 - What the hub cannot know (changes before it started, events dropped by a full queue, counts
   forgotten to bound memory) counts as changed: see ``_unknown_upto``.
 - A user who joins a room while waiting is woken by that, and waits for the room the next time.
@@ -22,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
-from conduitstore.codec.keys import check_u64, fold
+from conduitstore.codec.keys import U64_MAX, check_u64, fold
 from conduitstore.errors import (
     ClosedError,
     CorruptedError,
@@ -97,7 +99,7 @@ class Changes:
         self._db = db
         self._rooms_joined = rooms_joined
         self._lock = threading.Lock()
-        self._watches: list[tuple[Subscriber, Callable[[bytes], Topic]]] = []
+        self._watches: list[tuple[Subscriber, Callable[[bytes], tuple[Topic, int]]]] = []
         self._newest: dict[Topic, int] = {}
         self._unknown_upto = 0
         self._waiters: dict[Topic, set[_Waiter]] = {}
@@ -185,7 +187,7 @@ class Changes:
 
     def _watch(
         self, name: str, fields: tuple[str, ...]
-    ) -> tuple[Subscriber, Callable[[bytes], Topic]]:
+    ) -> tuple[Subscriber, Callable[[bytes], tuple[Topic, int]]]:
         subscriber = self._db.open_tree(name).watch_prefix(b"", capacity=EVENTS_QUEUED_MAX)
         subscriber.on_ready(self._on_ready)
         return subscriber, _topic_of(name, fields)
@@ -206,7 +208,7 @@ class Changes:
 
     def _drain(self) -> None:
         """Take what was queued: remember it, and wake whoever waits for it."""
-        touched: set[Topic] = set()
+        touched: dict[Topic, int] = {}
         lagged = False
         for subscriber, topic_of in self._watches:
             for event in _queued(subscriber):
@@ -214,7 +216,8 @@ class Changes:
                     lagged = True
                     continue
                 with contextlib.suppress(CorruptedError):  # No key of ours, so nobody waits for it.
-                    touched.add(topic_of(event.key))
+                    topic, changed = topic_of(event.key)
+                    touched[topic] = max(changed, touched.get(topic, 0))
         if not touched and not lagged:
             return
         try:
@@ -222,11 +225,12 @@ class Changes:
         except ClosedError:  # The engine was closed under us.
             self._wake(set(self._waiters), changed=False)
             return
-        self._newest.update(dict.fromkeys(touched, count))
+        for topic, changed in touched.items():
+            self._newest[topic] = max(min(changed, count), self._newest.get(topic, 0))
         if lagged or len(self._newest) > TOPICS_REMEMBERED_MAX:
             self._newest.clear()
             self._unknown_upto = count
-        self._wake(set(self._waiters) if lagged else touched, changed=True)
+        self._wake(set(self._waiters if lagged else touched), changed=True)
 
     def _wake(self, topics: set[Topic], *, changed: bool) -> None:
         woken = {waiter for topic in topics for waiter in self._waiters.get(topic, ())}
@@ -306,7 +310,14 @@ def _queued(subscriber: Subscriber) -> Iterator[Event | None]:
         yield event
 
 
-def _topic_of(tree: str, fields: tuple[str, ...]) -> Callable[[bytes], Topic]:
+def _topic_of(tree: str, fields: tuple[str, ...]) -> Callable[[bytes], tuple[Topic, int]]:
+    """From a key its topic and its count; without a count in it, the highest there could be."""
     shape = TREES[tree].key
     pick = itemgetter(*(shape.fields.index(field) for field in fields))
-    return lambda key: pick(shape.unpack(key))
+    at = next((n for n, name in enumerate(shape.fields) if name in ("count", "position")), None)
+
+    def read(key: bytes) -> tuple[Topic, int]:
+        values = shape.unpack(key)
+        return pick(values), U64_MAX if at is None else abs(values[at])
+
+    return read

@@ -150,18 +150,7 @@ def faults(request, capsys):
     """Counts the faults a test injects, by outcome; there must be some."""
     counter = Counter()
     yield counter
-    tally(SUITES[request.path.stem], counter.total())
+    tally(request.path.stem.removeprefix("test_").replace("_", " "), counter.total())
     with capsys.disabled():
         sys.stdout.write(f"\n{counter.total()} faults, {dict(counter)}: ")
     assert counter.total() > 0
-
-
-SUITES = {
-    "test_rot": "bytes flipped, files cut and mixed up",
-    "test_rot_elsewhere": "... of backups and streams",
-    "test_interleavings": "interleavings of threads",
-    "test_interrupts": "interrupts and collections",
-    "test_metamorphic": "settings",
-    "test_fuzz": "fuzzed inputs",
-    "test_bombs": "bombs",
-}

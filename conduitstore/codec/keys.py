@@ -77,10 +77,14 @@ def encode_text(text: str) -> bytes:
 
 def encode_id(text: str) -> bytes:
     """UTF-8 of 1 to 255 bytes."""
-    raw = encode_text(text)
-    if not raw:
-        raise InvalidArgumentError("an id must not be empty")
-    return raw
+    try:  # Every operation comes by here, so what is right takes the short way.
+        raw = text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        return encode_text(text)
+    if 0 < len(raw) <= TEXT_BYTES_MAX:
+        return raw
+    encode_text(text)
+    raise InvalidArgumentError("an id must not be empty")
 
 
 def fold(text: str) -> str:
@@ -237,7 +241,7 @@ class KeyShape:
     """
 
     __slots__ = (
-        *("_decoders", "_pattern", "_prefixes", "_templates"),
+        *("_decode", "_pattern", "_prefixes", "_templates"),
         *("fields", "kinds", "notation", "pack", "tree"),
     )
 
@@ -248,7 +252,7 @@ class KeyShape:
         fields = [(name, kind or "id") for name, _, kind in tokens if name != "ff"]
         self.fields = tuple(name for name, _ in fields)
         self.kinds = tuple(kind for _, kind in fields)
-        self._decoders = [FIELD_KINDS[kind].decode for _, kind in fields]
+        self._decode = _compile_cut([kind for _, kind in fields])
         self._pattern = re.compile(
             b"".join(
                 b"\xff" if name == "ff" else b"(%b)" % FIELD_KINDS[kind or "id"].pattern
@@ -282,9 +286,7 @@ class KeyShape:
             CorruptedError: the key does not have this shape.
         """
         try:
-            return tuple(
-                [decode(raw) for decode, raw in zip(self._decoders, self.cut(key), strict=True)]
-            )
+            return self._decode(*self.cut(key))
         except UnicodeDecodeError as error:
             raise CorruptedError(self.tree, 0, f"{key!r} holds bad UTF-8: {error}") from error
 
@@ -321,6 +323,16 @@ def _template(tokens: list[tuple[str, str, str]], total: int) -> bytes:
             joined += 1
         template += b"\xff" if name == "ff" else b"%b"
     return template
+
+
+def _compile_cut(kinds: list[str]) -> Callable[..., tuple[Any, ...]]:
+    """One lambda that decodes the bytes of all fields."""
+    names = [f"field_{number}" for number in range(len(kinds))]
+    calls = "".join(f"decode_{kind}({name}), " for kind, name in zip(kinds, names, strict=True))
+    decoders = {f"decode_{kind}": field.decode for kind, field in FIELD_KINDS.items()}
+    source = f"lambda {', '.join(names)}: ({calls})"
+    decode: Callable[..., tuple[Any, ...]] = eval(source, decoders)  # noqa: S307 - as below
+    return decode
 
 
 def _compile_join(fields: list[tuple[str, str]], template: bytes) -> Callable[..., bytes]:

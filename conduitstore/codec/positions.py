@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 
-from conduitstore.codec.keys import U64_MAX, KeyShape
-from conduitstore.errors import InvalidArgumentError, shown
+from conduitstore.codec.keys import U64_MAX, KeyShape, decode_position
+from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.kv import prefix_end
 from conduitstore.types import PduCount, PduToken, ShortRoomId
 
@@ -36,6 +36,17 @@ def parse_token(token: str) -> PduCount:
         if FIRST <= position <= LAST:
             return PduCount(position)
     raise InvalidArgumentError(f"not a timeline token: {shown(token)}")
+
+
+def position_in(key: bytes) -> PduCount:
+    """The place in a timeline's key; every event that is read is asked for it.
+
+    Raises:
+        CorruptedError: this is no such key.
+    """
+    if len(key) not in (16, 24):
+        raise CorruptedError("pduid_pdu", 0, f"{key!r} is no room and position")
+    return PduCount(decode_position(key[8:]))
 
 
 def keys_before(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes]:

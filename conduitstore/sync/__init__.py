@@ -76,7 +76,7 @@ def sync(
     left = _stays_ended(request, [*invited, *knocked])
     return SyncAnswer(
         next_batch=upto,
-        joined={room: news for room, news in rooms.items() if news},
+        joined={room: news for room, news in rooms.items() if news is not None},
         invited=invited,
         knocked=knocked,
         left={change.room: left_room(request, change) for change in left},

@@ -71,20 +71,6 @@ class JoinedRoom:
         """Where paging back goes on, see :mod:`conduitstore.sync.messages`; None: no event."""
         return _prev_batch(self.timeline)
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
-        return bool(
-            self.is_new
-            or self.timeline.events
-            or self.state
-            or self.summary is not None
-            or self.receipts
-            or self.private_reads
-            or self.account_data
-            or self.has_been_read
-            or self.typing is not None
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class LeftRoom:

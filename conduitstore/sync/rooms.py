@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from conduitstore.codec.events import membership_in
 from conduitstore.types import (
@@ -22,8 +23,8 @@ from .summary import summary_of
 from .window import MEMBER, StateWindow, state_window
 
 
-def joined_room(request: Request, room: RoomId, window: StateWindow) -> JoinedRoom:
-    """A room the user is in."""
+def joined_room(request: Request, room: RoomId, window: StateWindow) -> JoinedRoom | None:
+    """A room the user is in; None where there is nothing to tell."""
     since = Count(0) if window.is_new else request.since
     view, user, upto, options = request.view, request.user, request.upto, request.options
     timeline = view.rooms.timeline.since(room, since, upto, options.timeline_limit)
@@ -33,18 +34,24 @@ def joined_room(request: Request, room: RoomId, window: StateWindow) -> JoinedRo
     heroes = summary.heroes or [] if summary is not None else []
     state = state_section(request, room, window, timeline, heroes)
     counters = view.rooms.user_counters
+    typing = _typing(request, room, since)
+    told: dict[str, Any] = {
+        "state": state,
+        "summary": summary,
+        "receipts": view.rooms.receipts.since(room, since, upto),
+        "private_reads": view.rooms.receipts.private_since(user, room, since, upto),
+        "account_data": view.account_data.changes_since(room, user, since, upto),
+        "has_been_read": since < counters.last_read(user, room) <= upto,
+    }
+    if not (window.is_new or timeline.events or typing is not None or any(told.values())):
+        return None
     return JoinedRoom(
         is_new=window.is_new,
         timeline=timeline,
-        state=state,
-        summary=summary,
-        receipts=view.rooms.receipts.since(room, since, upto),
-        private_reads=view.rooms.receipts.private_since(user, room, since, upto),
-        account_data=view.account_data.changes_since(room, user, since, upto),
+        typing=typing,
         unread=counters.unread(user, room),
-        has_been_read=since < counters.last_read(user, room) <= upto,
-        typing=_typing(request, room, since),
         shown_members=_members_in([*state, *timeline.events]),
+        **told,
     )
 
 

@@ -38,15 +38,21 @@ def state_section(
     """What to tell of the room's state, besides the timeline."""
     if window.now is None:
         return []
+    if not timeline.events and not heroes and _is_as_known(request, window):
+        return []
     before = {} if request.options.state_after else _before(request, room, timeline)
+    shown = [*speakers(timeline.events), *heroes] if request.options.lazy_members else []
     if window.is_new or request.options.full_state:
-        told = _whole(request, window.now, before, {*speakers(timeline.events), *heroes})
+        told = _whole(request, window.now, before, {*shown, request.user})
     else:
-        lazy = _lazy_keys(request, room, [*speakers(timeline.events), *heroes])
-        told = _changed(request, window, before, lazy)
+        told = _changed(request, window, before, _lazy_keys(request, room, shown))
     ids = [event_id for event_id in told.values() if event_id is not None]
-    events = request.view.rooms.timeline.get_many(ids)
+    events = request.view.rooms.timeline.get_many(ids) if ids else []
     return [event for event in events if event is not None]
+
+
+def _is_as_known(request: Request, window: StateWindow) -> bool:
+    return window.known == window.now and not request.options.full_state
 
 
 def _before(request: Request, room: RoomId, timeline: TimelineSlice) -> Ids:
@@ -60,7 +66,6 @@ def _before(request: Request, room: RoomId, timeline: TimelineSlice) -> Ids:
 
 def _whole(request: Request, now: ShortStateHash, before: Ids, shown: set[UserId]) -> Ids:
     is_lazy = request.options.lazy_members
-    shown.add(request.user)
 
     def is_wanted(key: StateKey) -> bool:
         return key[0] != MEMBER or not is_lazy or key[1] in shown
@@ -82,9 +87,7 @@ def _changed(request: Request, window: StateWindow, before: Ids, lazy: set[State
 
 def _lazy_keys(request: Request, room: RoomId, members: list[UserId]) -> set[StateKey]:
     """The members to tell although they did not change."""
-    if not request.options.lazy_members:
-        return set()
-    if not request.options.redundant_members:
+    if members and not request.options.redundant_members:
         unsent = request.view.rooms.lazy_loading.unsent
         members = unsent(request.user, request.device, room, members, request.since)
     return {(MEMBER, member) for member in members}

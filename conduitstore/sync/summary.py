@@ -41,7 +41,9 @@ def _heroes(
     if state is not None and _has_name(view, state):
         return None
     members = view.rooms.members
-    arrivals = [*members.arrivals(room, "join"), *members.arrivals(room, "invite")]
+    arrivals = members.arrivals(room, "join")
+    if members.invited_total(room):
+        arrivals += members.arrivals(room, "invite")
     heroes = [other for _, other in sorted(arrivals) if other != user]
     if not heroes and state is not None:
         heroes = [other for other in _former_members(view, state) if other != user]

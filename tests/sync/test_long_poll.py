@@ -68,7 +68,7 @@ def test_defect_16_who_is_woken_reads_all_of_the_commit(store):
         )
         room = answer.joined[ROOM]
         assert [event.event_id for event in room.timeline.events] == ["$1"]
-        assert (room.unread.notifications, len(answer.to_device)) == (1, 1)
+        assert (room.unread.total.notifications, len(answer.to_device)) == (1, 1)
 
     asyncio.run(poll())
 

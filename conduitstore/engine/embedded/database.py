@@ -19,6 +19,7 @@ Locks, always taken in this order: checkpoint, writer, ceilings, apply. The log'
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self, TypeVar, cast
@@ -264,17 +265,17 @@ class Database(StoreOperations, LiveTree, Guard):
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
         )
 
+    @abstractmethod
     def wait_for_checkpoint(self) -> None:
         """Let the checkpoint that lags catch up, before the writer lock is taken.
 
         Raises:
             StoreFullError: there is no space for one: nothing was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
-        raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
     def sync(self, sequence: int) -> None:
@@ -373,18 +374,18 @@ class Database(StoreOperations, LiveTree, Guard):
             subscriber.sequence = since
         subscriber.reached(self.log.durable)
 
+    @abstractmethod
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
-        raise NotImplementedError
 
-    def refresh(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def refresh(self) -> int: ...
 
-    def compact(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def compact(self) -> None: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

@@ -149,6 +149,8 @@ class StateAccessor(Part[AccessorNear]):
         known = [number for number in numbers if number is not None]
         events = rooms.state_compressor.lookup_many(state, known)
         found = {k: e for k, e in zip(known, events, strict=True) if e is not None}
+        if not found:
+            return [None] * len(keys)
         ids = dict(zip(found, rooms.short.event_id_many(list(found.values())), strict=True))
         return [None if number is None else ids.get(number) for number in numbers]
 
@@ -307,6 +309,8 @@ class StateAccessor(Part[AccessorNear]):
         return named
 
     def _loaded(self, events: Mapping[StateKey, EventId]) -> dict[StateKey, StoredEvent]:
+        if not events:
+            return {}
         loaded = self._near.rooms.timeline.get_many(events.values())
         return {key: event for key, event in zip(events, loaded, strict=True) if event is not None}
 

@@ -217,6 +217,8 @@ class StateCompressor(Part[CompressorNear]):
         found: dict[ShortStateKey, ShortEventId | None] = {}
         for _, value in self._stored_layers(state):
             missing = [key for key in keys if key not in found]
+            if not missing:
+                break
             found.update(find_in(_DIFFS, value, missing))
         return [found.get(key) for key in keys]
 

@@ -13,7 +13,14 @@ from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
 from conduitstore.codec.mentions import with_relations_of
-from conduitstore.codec.positions import PDU_ID, keys_after, keys_before, parse_token, token_of
+from conduitstore.codec.positions import (
+    PDU_ID,
+    keys_after,
+    keys_before,
+    parse_token,
+    position_in,
+    token_of,
+)
 from conduitstore.codec.values import unpack_json_object
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.kv import Item
@@ -289,7 +296,7 @@ class Timeline(Part[TimelineNear]):
     def position(self, event_id: EventId) -> PduCount | None:
         """An event's place in its timeline; None for an outlier. Source: Conduit, get_pdu_count."""
         pdu_id = self._pdu_ids.get(_EVENT(event_id))
-        return None if pdu_id is None else PduCount(PDU_ID.unpack(pdu_id)[1])
+        return None if pdu_id is None else position_in(pdu_id)
 
     @consistent
     def last_position(self, room: RoomId) -> PduCount:
@@ -301,7 +308,7 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return _START
         key = next(self._pdus.keys(PDU_ID.prefix(short_room), reverse=True, limit=1), None)
-        return _START if key is None else PduCount(PDU_ID.unpack(key)[1])
+        return _START if key is None else position_in(key)
 
     @consistent
     def neighbour(self, room: RoomId, position: PduCount, direction: Direction) -> PduCount | None:
@@ -314,7 +321,7 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return None
         item = next(iter(self._walk(short_room, position, direction, 1)), None)
-        return None if item is None else PduCount(PDU_ID.unpack(item[0])[1])
+        return None if item is None else position_in(item[0])
 
     @consistent
     def page(
@@ -367,8 +374,7 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return TimelineSlice([], limited=False)
         lo, hi = PDU_ID.counts(short_room, since=since, upto=upto)
-        newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
-        events, limited = _cut(newest, limit)
+        events, limited = _cut(self._pdus.range(lo, hi, reverse=True, limit=limit + 1), limit)
         return TimelineSlice(events[::-1], limited)
 
 
@@ -381,7 +387,7 @@ def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
 def _event(item: Item) -> StoredEvent:
     key, value = item
     pdu = unpack_json_object("pduid_pdu", value, "event_id")
-    return StoredEvent(PduCount(PDU_ID.unpack(key)[1]), pdu["event_id"], pdu)
+    return StoredEvent(position_in(key), pdu["event_id"], pdu)
 
 
 def _placed(pdu_id: bytes, value: bytes | None) -> StoredEvent | None:
