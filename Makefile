@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz \
-  tests/embedded/test_interleavings.py
+  tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -27,15 +27,15 @@ test: $(FOR_WORK)  ## run every test
 	FAULTS_AT_LEAST=10000 $(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} ROT_EVERY=3 ROT_BITS=10000 \
-	  INTERLEAVE_EVERY=29 INTERRUPT_EVERY=11 HISTORY_SEEDS=10 FUZZ_RUNS=200 \
+	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} ROT_EVERY=5 ROT_BITS=10000 \
+	  INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
 	  FAULTS_AT_LEAST=30000 $(BIN)/pytest --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
 	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
-	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} \
+	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
 	  FAULTS_AT_LEAST=100000 $(BIN)/pytest --timeout=7200 $(CRASHES)
 
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each

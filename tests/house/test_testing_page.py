@@ -6,6 +6,7 @@ import pytest
 
 from conduitstore.testing.disk import KEEPS
 
+WITH_FIXTURE = re.compile(r"^def test_.*\bfaults\)", re.MULTILINE)
 COUNTED = re.compile(r'(?:tally\(|= explored\(\d+, errno\.\w+, )"([^"]+)"')
 
 
@@ -26,6 +27,11 @@ def test_its_table_has_every_suite_where_it_is(page, root):
         (suite, str(path.relative_to(root)))
         for path in sorted((root / "tests").rglob("test_*.py"))
         for suite in COUNTED.findall(path.read_text())
+    }
+    counted |= {
+        (path.stem.removeprefix("test_").replace("_", " "), str(path.relative_to(root)))
+        for path in sorted((root / "tests").rglob("test_*.py"))
+        if WITH_FIXTURE.search(path.read_text())
     }
     counted.add(("errors in every call", "tests/crash/test_every_error.py"))
     assert set(rows) == counted

@@ -251,7 +251,7 @@ class Database(StoreOperations, LiveTree, Guard):
         """Whether the log, or what is dirty in memory, has reached its bound."""
         settings = self.settings
         return (
-            self.log.size_bytes >= settings.checkpoint_log_bytes
+            self.log.commits_bytes >= settings.checkpoint_log_bytes
             or self.forest.dirty_bytes >= settings.dirty_bytes_max
         )
 
@@ -259,7 +259,7 @@ class Database(StoreOperations, LiveTree, Guard):
     def backlog(self) -> float:
         """How many times its bound the log or the dirty memory is, with what is not published."""
         settings = self.settings
-        log_bytes = self.frozen_log_bytes + self.log.size_bytes
+        log_bytes = self.frozen_log_bytes + self.log.commits_bytes
         dirty_bytes = self.frozen_dirty_bytes + self.forest.dirty_bytes
         return max(
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
