@@ -297,14 +297,16 @@ class Members(Part[Near]):
         ]
 
     # A room's users and servers -----------------------------------------------------------------
+    @explained
     def count_many(
         self, users: Sequence[UserId], room: RoomId, membership: Membership
     ) -> list[Count | None]:
         """When each came to be that; None where it does not hold. Cost: one bulk read."""
         _, counts = self._trees(membership)
-        values = counts.get_many([_BY_ROOM.pack(room, user) for user in users])
+        values = counts.get_many([_BY_ROOM.pack(room, user) for user in listed(users, "users")])
         return [None if v is None else Count(unpack_u64(counts.name, v)) for v in values]
 
+    @explained
     def arrivals(self, room: RoomId, membership: Membership) -> list[tuple[Count, UserId]]:
         """When each of them came to be that, the first first. Cost: one scan of them."""
         _, counts = self._trees(membership)

@@ -44,8 +44,7 @@ from conduitstore.types import (
 )
 
 _EVENT = TREES["eventid_pduid"].key.pack
-_START = PduCount(0)
-"""Normal(0): where an empty room's timeline ends."""
+_START = PduCount(0)  # Normal(0): where an empty room's timeline ends.
 
 
 class ShortIds(Protocol):
@@ -205,8 +204,7 @@ class Timeline(Part[TimelineNear]):
     @explained
     def rewrite(self, pdu_id: PduId, pdu: JsonObject) -> None:
         """Write an event's own row, as for a note in its ``unsigned``; indexes stay as they are."""
-        old = self.at(pdu_id)
-        if old is None:
+        if (old := self.at(pdu_id)) is None:
             raise InvalidArgumentError(f"there is no event at {shown(pdu_id)}")
         self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu, old.event_id))
 

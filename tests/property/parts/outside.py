@@ -39,7 +39,7 @@ class Outside(Rooms):
             self.public.discard(room)
 
     # Queues -------------------------------------------------------------------------------------
-    @act(server=SERVERS, room=ROOM_IDS, back=range(1, 3))
+    @act(weight=3, server=SERVERS, room=ROOM_IDS, back=range(1, 3))
     def queue_event(self, server, room, back):
         if room in self.rooms:
             event_id = self.rooms[room].timeline[-back:][0]
@@ -53,7 +53,7 @@ class Outside(Rooms):
         (item,) = self.do(lambda p: p.sending.queue_edus([(server, {"n": self.number()})]))
         self.waiting.add((server, None, item.item))
 
-    @act(server=SERVERS, limit=range(1, 4))
+    @act(weight=2, server=SERVERS, limit=range(1, 4))
     def begin_sending(self, server, limit):
         items = self.store.sending.waiting(server, limit=limit)
         assert len(self.do(lambda p: p.sending.mark_active(items))) == len(items)
