@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
-from conduitstore.kv import VALUE_BYTES_MAX
-
 from .compression import compressed, decompressed
 from .format import COMPRESSED
 
@@ -155,11 +153,8 @@ def _check_references(stored: list[Any]) -> None:
     for value in stored:
         if type(value) is bytes:
             continue
-        number, offset, frame_bytes, size_bytes = value
-        if set(map(type, value)) != {int} or min(number, offset, frame_bytes) < 0:
-            raise ValueError("no reference to a blob")
-        if not 0 <= size_bytes <= VALUE_BYTES_MAX:
-            raise ValueError("no value is so long")
+        if type(value) is not list or list(map(type, value)) != [int] * 4 or min(value) < 0:
+            raise ValueError("a value that is neither bytes nor a reference")
 
 
 def _shared_prefix(first: bytes, last: bytes) -> bytes:
