@@ -2,7 +2,8 @@
 # changes. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV := .venv
-CRASHES := tests/crash tests/recovery tests/embedded/test_interleavings.py
+CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz \
+  tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -13,7 +14,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench crash crash-long fmt
+.PHONY: help demo test lint types bench crash crash-long fuzz fmt
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -23,16 +24,23 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 	@$(BIN)/conduitstore demo
 
 test: $(FOR_WORK)  ## run every test
-	$(BIN)/pytest
+	FAULTS_AT_LEAST=10000 $(BIN)/pytest
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} FAULTS_AT_LEAST=30000 \
-	  $(BIN)/pytest --timeout=900 $(CRASHES)
+	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} ROT_EVERY=5 ROT_BITS=10000 \
+	  INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
+	  FAULTS_AT_LEAST=30000 $(BIN)/pytest --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
-	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} FAULTS_AT_LEAST=100000 \
-	  $(BIN)/pytest --timeout=7200 $(CRASHES)
+	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
+	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
+	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
+	  FAULTS_AT_LEAST=100000 $(BIN)/pytest --timeout=7200 $(CRASHES)
+
+fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
+	@$(PIP) atheris || echo "atheris cannot be installed here: our own fuzzer goes on without it"
+	$(BIN)/python tools/fuzz.py --seconds $${FUZZ_SECONDS:-10}
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.report import (  # noqa: F401 - pytest finds its hooks here
     pytest_sessionfinish,
     pytest_terminal_summary,
+    tally,
 )
 
 COMMON = {
@@ -149,6 +150,7 @@ def faults(request, capsys):
     """Counts the faults a test injects, by outcome; there must be some."""
     counter = Counter()
     yield counter
+    tally(request.path.stem.removeprefix("test_").replace("_", " "), counter.total())
     with capsys.disabled():
         sys.stdout.write(f"\n{counter.total()} faults, {dict(counter)}: ")
     assert counter.total() > 0

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import (
     CompareAndSwapFailure,
     Database,
@@ -106,6 +106,12 @@ class ReadSurface(ABC):
 
     def __iter__(self) -> Iterator[Item]:
         return self.range()
+
+    def __getitem__(self, key: object) -> NoReturn:
+        # For dict(tree), which asks for the keys and then for each of them, at different moments.
+        raise InvalidArgumentError(
+            f"a tree takes no [{shown(key)}]: call get(key), or dict(iter(tree)) for all of it"
+        )
 
     def __bool__(self) -> Literal[True]:
         return True  # A tree is a thing, not a collection to be tested for emptiness by accident.

@@ -236,6 +236,10 @@ class SimulatedFile:
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._disk.look("read", self.name)
+        if offset < 0 or size < 0:  # As the operating system has it, not as slices do.
+            raise OSError(errno.EINVAL, f"no such place in {self.name}: {offset}, {size}")
+        if offset + size >= 1 << 40:
+            raise MemoryError(f"{size} bytes at {offset} of {self.name}")
         return bytes(self._inode.cached[offset : offset + size])
 
     def size(self) -> int:

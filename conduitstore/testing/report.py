@@ -36,10 +36,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("faults injected")
         for line in lines():
             terminalreporter.write_line(line)
+        if _too_few():
+            terminalreporter.write_line(
+                f"Fewer than FAULTS_AT_LEAST={_least()} asks for.", red=True
+            )
 
 
 def pytest_sessionfinish(session: Any) -> None:
     """Fail the session where fewer faults were injected than were asked for."""
-    least = int(os.environ.get("FAULTS_AT_LEAST", "0"))
-    if sum(faults.values()) < least and session.exitstatus == 0:
+    if _too_few() and session.exitstatus == 0:
         session.exitstatus = 1
+
+
+def _least() -> int:
+    return int(os.environ.get("FAULTS_AT_LEAST", "0"))
+
+
+def _too_few() -> bool:
+    return sum(faults.values()) < _least()

@@ -148,3 +148,21 @@ def test_neighbours_need_a_key(tree):
     for call in (tree.get_lt, tree.get_gt):
         with pytest.raises(InvalidArgumentError):
             call(None)
+
+
+def test_a_dict_of_a_tree_is_made_of_its_items(db, tree):
+    tree.insert(b"a", b"1")
+
+    with db.snapshot() as view:
+        handles = [tree, view.open_tree("key_value")]
+        assert [dict(iter(one)) for one in handles] == [{b"a": b"1"}] * 2
+        for one in handles:
+            with pytest.raises(InvalidArgumentError, match=r"dict\(iter\(tree\)\)"):
+                dict(one)
+
+    def inside(tx):
+        assert dict(iter(tx.open_tree("key_value"))) == {b"a": b"1"}
+        with pytest.raises(InvalidArgumentError, match=r"get\(key\)"):
+            tx.open_tree("key_value")[b"a"]
+
+    db.transaction(inside)

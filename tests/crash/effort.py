@@ -18,5 +18,5 @@ VARIANTS = {
 }
 EFFORT = int(os.environ.get("CRASH_SEEDS", "1"))
 """How many times as much as `make test` does."""
-LENGTH = 14 if EFFORT == 1 else 30
+LENGTH = 14 if EFFORT == 1 else 24
 """How many steps a workload has."""

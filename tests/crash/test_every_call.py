@@ -1,9 +1,14 @@
 """Crash workloads in every system call; see ``conduitstore.testing.crash``."""
 
+from collections import Counter
+
 import pytest
 from effort import EFFORT, LENGTH, SMALL, VARIANTS
 
-from conduitstore.testing.crash import explore
+from conduitstore.testing.crash import explore, small_reserves
+from conduitstore.testing.disk import SimulatedDisk
+from conduitstore.testing.oracle import Oracle
+from conduitstore.testing.promises import open_on
 from conduitstore.testing.report import tally
 from conduitstore.testing.steps import Checkpoint, Close, Commit, Compact, Group, workload
 
@@ -47,6 +52,33 @@ def test_workloads_do_everything():
         *("Commit", "Group", "RolledBack", "Drop", "Clear", "TakeIds", "Flush"),
         *("Checkpoint", "FullCheckpoint", "Compact", "Backup", "Close"),
     }
+
+
+def test_workloads_make_every_kind_of_call():
+    """Manifests are begun anew, segments rewritten, backups gone on with, what is old goes."""
+    done = Counter()
+    for seed in range(4):
+        disk, steps = SimulatedDisk(), workload(seed, 40)
+        disk.before = lambda operation, name: done.update([(operation, name.partition("-")[0])])
+        Oracle().run(steps)
+        with small_reserves():
+            db = open_on(disk, SMALL | {"flush_every_ms": None})
+            done["open"] += 1
+            for step in steps:
+                if isinstance(step, Close):
+                    db.close()
+                    db = open_on(disk, SMALL | {"flush_every_ms": None})
+                    done["open"] += 1
+                else:
+                    step(db)
+            db.close()
+    assert (
+        done["rename", "segment"] > done["mkdir", "backup"] > 0
+    )  # A backup copies under another name.
+    assert done["rename", "manifest"] > 2 * done["open"]
+    for kind in ("segment", "log", "manifest"):
+        assert done["unlink", kind] > 10
+        assert done["append", kind] > 10
 
 
 def test_a_group_shares_one_sync():

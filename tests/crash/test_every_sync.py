@@ -90,7 +90,7 @@ def test_leaving_out_a_sync_is_noticed(module, function, line):
 
 def fails(probe):
     try:
-        with limited(20 if probe is small_life else 100):
+        with limited(8 if probe is small_life else 100):
             probe()
     except InCirclesError:
         assert probe is small_life, "only a commit may wait for ever"

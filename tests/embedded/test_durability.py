@@ -218,3 +218,14 @@ def test_reading_more_than_the_cache_holds(disk):
     for number in range(0, 400, 3):
         db.remove(number.to_bytes(2))
     assert len(db) == 400 - 134
+
+
+@pytest.mark.parametrize("bound", [1, 30, 33, 64, 65])
+def test_a_bound_below_the_length_of_an_empty_log_stops_nobody(bound):
+    """Once its writers waited for ever: a log without a commit counted as too long."""
+    disk = SimulatedDisk()
+    with embedded.open("store", files=disk, flush_every_ms=None, checkpoint_log_bytes=bound) as db:
+        for number in range(5):
+            db.insert(bytes([number]), b"value")
+        assert len(db) == 5
+        assert db.log.is_empty or db.log.commits_bytes < bound

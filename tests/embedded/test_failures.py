@@ -35,7 +35,7 @@ def log_of(disk):
     return newest, disk.directory("store")._inode(newest)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_fails_that_commit_whole_and_clears_by_itself(disk, code):
     db = open_on(disk)
     db.insert(b"a", b"1")

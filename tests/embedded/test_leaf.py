@@ -52,8 +52,35 @@ def test_keys_of_one_length_come_back(keys):
 
 def test_keys_in_sequence_take_next_to_nothing():
     keys = [number.to_bytes(16) for number in range(10**6, 10**6 + 128)]
-    payload, _ = encode_leaf(1, 1, keys, [b""] * 128, zstandard.ZstdCompressor(level=3))
-    assert len(payload) < 0.03 * 16 * 128
+    payload, flags = encode_leaf(1, 1, keys, [b""] * 128, None)
+    assert len(payload) < 0.016 * 16 * 128, "without a compressor, too"
+    assert decode_leaf(payload, flags)[2] == keys
+
+
+@given(
+    st.integers(0, 1 << 40),
+    st.integers(1, 70_000),
+    st.integers(1, 300),
+    st.integers(6, 9),
+    st.data(),
+)
+def test_steps_that_are_equal_or_all_but(first, step, total, length, data):
+    numbers = [first + step * at for at in range(total)]
+    if data.draw(st.booleans()):
+        numbers[data.draw(st.integers(0, total - 1))] += 1 if step > 1 else 0
+    keys = [number.to_bytes(length) for number in numbers]
+    payload, flags = encode_leaf(1, 1, keys, [b""] * total, None)
+    assert decode_leaf(payload, flags)[2] == keys
+
+
+@pytest.mark.parametrize(
+    "suffixes",
+    [[1, b"\0\1", 2], [1, b"\0\1", 1 << 40], [1, b"\0\1", -1], [2, b"\0\1", 5], [0, b"", 5]],
+    ids=str,
+)
+def test_no_column_of_equal_steps(suffixes):
+    with pytest.raises(ValueError, match="column"):
+        decode_leaf(msgpack.packb([1, 1, b"", suffixes, [0, b""]]), 0)
 
 
 @given(st.binary(max_size=80), st.sampled_from((0, COMPRESSED)))

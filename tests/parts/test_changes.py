@@ -1,27 +1,15 @@
 """Long polls: never lost, woken after the commit, gone when cancelled."""
 
 import asyncio
-import threading
-from functools import wraps
 
 import pytest
+from polls import LONG_MS, A, B, assert_nothing_is_kept, now, on_a_loop, start_hub
 
 from conduitstore import InvalidArgumentError, changes
 from conduitstore.engine import Batch
 
-A, B, ROOM, OTHER = "@a:one.test", "@b:one.test", "!r:one.test", "!other:one.test"
-LONG_MS = 60_000
+ROOM, OTHER = "!r:one.test", "!other:one.test"
 SHORT_MS = 30
-
-
-def on_a_loop(test):
-    """Run an async test to its end, within ten seconds."""
-
-    @wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 10))
-
-    return run
 
 
 @pytest.fixture
@@ -34,21 +22,6 @@ def joined(store, message):
     store.rooms.append(message(0, type="m.room.encryption", state_key=""), "$0", ROOM)
     store.rooms.timeline.append(message(0, room=OTHER), "$1", OTHER)
     return store
-
-
-def now(store):
-    return store.globals.current_count()
-
-
-async def start_hub(store):
-    """The first wait cannot know what came before it; have that behind us."""
-    await store.changes.wait(A, "D", now(store), 0)
-    assert_nothing_is_kept(store)
-
-
-def assert_nothing_is_kept(store):
-    hub = store.changes
-    assert (hub._waiters, hub._loops, hub._homes) == ({}, {}, ())
 
 
 def receipt(user):
@@ -301,54 +274,6 @@ async def test_closing_the_engine_ends_nothing_badly(joined):
 def test_waiting_needs_a_loop(joined):
     with pytest.raises(InvalidArgumentError, match="event loop"):
         joined.changes.wait(A, "D", 0, 0)
-
-
-def sync_until(store, user, total):
-    """A client: long polls and reads its queue, until it has ``total`` messages."""
-
-    async def client():
-        since, seen = 0, []
-        while len(seen) < total:
-            changed = await store.changes.wait(user, "D", since, 5_000)
-            assert changed, f"{user} was not woken, with {len(seen)} of {total} messages"
-            with store.snapshot() as view:
-                upto = view.globals.current_count()
-                seen += [count for count, _ in view.to_device.events_since(user, "D", since, upto)]
-            since = upto
-        return seen
-
-    return client()
-
-
-def test_no_wake_up_is_lost_among_loops_writers_and_waiters(store):
-    users, loops_total, writers_total, each = 6, 2, 2, 40
-    clients = [[f"@{loop}-{n}:x" for n in range(users)] for loop in range(loops_total)]
-    everyone = [user for group in clients for user in group]
-    results = []
-
-    def run_clients(group):
-        async def main():
-            return await asyncio.gather(
-                *(sync_until(store, user, writers_total * each) for user in group)
-            )
-
-        results.append(asyncio.run(main()))
-
-    def write():
-        for n in range(each):
-            for user in everyone:
-                store.to_device.queue(B, user, "D", "t", {"n": n})
-
-    threads = [threading.Thread(target=run_clients, args=(group,)) for group in clients]
-    threads += [threading.Thread(target=write) for _ in range(writers_total)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == loops_total
-    for seen in (seen for group in results for seen in group):
-        assert len(seen) == len(set(seen)) == writers_total * each
-    assert_nothing_is_kept(store)
 
 
 @pytest.mark.parametrize("timeout_ms", [float("nan"), "5", None, True, b"5"])

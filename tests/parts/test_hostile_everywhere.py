@@ -148,7 +148,6 @@ BY_TYPE = {
     "Iterable[QueuedItem]": lambda tx: tx.sending.all_active(),
     "Sequence[JsonObject]": [{}],
     "Iterable[JsonObject]": [{}],
-    "AbstractSet[ShortStateHash]": lambda tx: tx.rooms.state.named(),
     "Mapping[StateKey, EventId]": {("m.room.name", ""): "$w1"},
     "Mapping[StateKey, EventId | None]": {("m.room.name", ""): None},
     "Mapping[str, Key]": {"signed_curve25519:N": {"key": "n"}},
@@ -166,7 +165,6 @@ BY_TYPE = {
 LEFT_TO_THE_CALLER = {
     "rooms.state.set_current": {7},  # A room's first events and extremities.
     "rooms.state.advance": {7},  # Likewise: it is for `rooms.append`.
-    "rooms.state_compressor.forget_all_but": {4, 5, 6, 7, 8},  # To say what is to stay.
     "to_device.queue": {11},  # To know the devices.
     "to_device.queue_many": {11},
 }

@@ -6,8 +6,9 @@ told everything once. See the package ``parts``.
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.internal.conjecture import engine
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import rule, run_state_machine_as_test
 from parts.media import Media
 from parts.outside import Outside
 from parts.syncs import Syncs
@@ -18,13 +19,31 @@ SHRINK_SECONDS_MAX = 30
 
 LIVES = settings(
     settings.default,
-    max_examples=settings.default.max_examples // 2,
-    stateful_step_count=settings.default.stateful_step_count * 2,
+    max_examples=settings.default.max_examples // 5,
+    stateful_step_count=settings.default.stateful_step_count // 4,
 )
 
 
-class Machine(Upkeeps, Syncs, Outside, Media):
+class Areas(Upkeeps, Syncs, Outside, Media):
     """All areas in one store."""
+
+
+ACTS = st.tuples(st.sampled_from(Areas.acts()), st.integers(0, 1 << 16))
+
+
+class Machine(Areas):
+    """Many things at a time, so that a life is full whatever Hypothesis thinks of."""
+
+    @rule(
+        acts=st.lists(
+            st.tuples(st.sampled_from(Areas.acts()), st.integers(0, 1 << 16)),
+            min_size=20,
+            max_size=40,
+        )
+    )
+    def live(self, acts):
+        for name, number in acts:
+            self.perform(name, number)
 
 
 @pytest.fixture(autouse=True)

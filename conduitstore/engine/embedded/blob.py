@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from conduitstore.kv import VALUE_BYTES_MAX
+
 from .compression import compressed, decompressed
 from .format import COMPRESSED
 
@@ -130,8 +132,10 @@ def decode_blob(payload: bytes, flags: int, size_bytes: int) -> bytes:
     Raises:
         ValueError: the bytes are none of ours, or another blob's.
     """
+    if size_bytes > VALUE_BYTES_MAX:
+        raise ValueError("no value is so long")
     if flags & COMPRESSED:
-        payload = decompressed(payload, range(size_bytes, size_bytes + 1))
+        payload = decompressed(payload, size_bytes)
     if len(payload) != size_bytes:
         raise ValueError("a blob has another size than its leaf says")
     return payload

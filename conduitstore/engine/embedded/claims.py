@@ -176,6 +176,8 @@ class Places:
         if opened is None:
             return None
         file, seed, _ = opened
+        if not 0 <= offset <= offset + frame_bytes <= file.size():
+            return None
         data = file.read_at(offset, frame_bytes)
         self._subject.on_read(len(data))
         return decode_frame(data, 0, seed)

@@ -19,6 +19,7 @@ Locks, always taken in this order: checkpoint, writer, ceilings, apply. The log'
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self, TypeVar, cast
@@ -250,7 +251,7 @@ class Database(StoreOperations, LiveTree, Guard):
         """Whether the log, or what is dirty in memory, has reached its bound."""
         settings = self.settings
         return (
-            self.log.size_bytes >= settings.checkpoint_log_bytes
+            self.log.commits_bytes >= settings.checkpoint_log_bytes
             or self.forest.dirty_bytes >= settings.dirty_bytes_max
         )
 
@@ -258,23 +259,23 @@ class Database(StoreOperations, LiveTree, Guard):
     def backlog(self) -> float:
         """How many times its bound the log or the dirty memory is, with what is not published."""
         settings = self.settings
-        log_bytes = self.frozen_log_bytes + self.log.size_bytes
+        log_bytes = self.frozen_log_bytes + self.log.commits_bytes
         dirty_bytes = self.frozen_dirty_bytes + self.forest.dirty_bytes
         return max(
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
         )
 
+    @abstractmethod
     def wait_for_checkpoint(self) -> None:
         """Let the checkpoint that lags catch up, before the writer lock is taken.
 
         Raises:
             StoreFullError: there is no space for one: nothing was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
-        raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
     def sync(self, sequence: int) -> None:
@@ -373,18 +374,18 @@ class Database(StoreOperations, LiveTree, Guard):
             subscriber.sequence = since
         subscriber.reached(self.log.durable)
 
+    @abstractmethod
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
-        raise NotImplementedError
 
-    def refresh(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def refresh(self) -> int: ...
 
-    def compact(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def compact(self) -> None: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

@@ -29,8 +29,10 @@ ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
 NUMBER_BYTES_MAX = 8
 """Suffixes of one length up to this are stored as differences."""
+SUFFIXES_MAX = 1 << 20
+"""So many may be told by their first two."""
 EMPTY_COLUMN = [0, b""]
-LEAF_PAYLOAD_SIZES = range((1 << 30) + 1)
+BYTES_ONLY = {bytes}
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
 
@@ -107,7 +109,8 @@ def stored_values(keys: list[bytes], entries: dict[bytes, bytes]) -> list[Any]:
 # compressed where that makes it shorter. A column whose items have all the same length is
 # [length, items joined], so that equal lengths are stored once; any other is a plain list. Suffixes
 # of one length up to 8 are numbers that rise: each is stored as how far it is above the one before,
-# which for keys in sequence is always the same and compresses to almost nothing. In the place of a
+# which for keys in sequence is always the same: then the column is [length, first and step, total],
+# and takes no more however many they are. In the place of a
 # value there may be a reference to a blob: [segment, offset, frame bytes, value bytes].
 
 
@@ -137,10 +140,21 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
         ValueError: the bytes are none of ours.
     """
     if flags & COMPRESSED:
-        payload = decompressed(payload, LEAF_PAYLOAD_SIZES)
+        payload = decompressed(payload)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
     keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes), 1)]
-    return tree_id, generation, keys, _uncolumn(values, len(keys))
+    stored = _uncolumn(values, len(keys))
+    if not set(map(type, stored)) <= BYTES_ONLY:
+        _check_references(stored)
+    return tree_id, generation, keys, stored
+
+
+def _check_references(stored: list[Any]) -> None:
+    for value in stored:
+        if type(value) is bytes:
+            continue
+        if type(value) is not list or list(map(type, value)) != [int] * 4 or min(value) < 0:
+            raise ValueError("a value that is neither bytes nor a reference")
 
 
 def _shared_prefix(first: bytes, last: bytes) -> bytes:
@@ -167,7 +181,10 @@ def _rising(column: Sequence[Any]) -> Sequence[Any]:
         return column
     length, joined = column
     numbers = int.from_bytes(joined)
-    return [length, (numbers - (numbers >> 8 * length)).to_bytes(len(joined))]
+    steps = (numbers - (numbers >> 8 * length)).to_bytes(len(joined))
+    head, total = steps[: 2 * length], len(steps) // length if length else 0
+    is_even = 2 < total <= SUFFIXES_MAX and steps == head + head[length:] * (total - 2)
+    return [length, head, total] if is_even else [length, steps]
 
 
 def _summed(column: list[Any]) -> list[Any]:
@@ -175,6 +192,11 @@ def _summed(column: list[Any]) -> list[Any]:
 
     No sum is above the last number, so none runs over into its neighbour's bytes.
     """
+    if len(column) == 3 and type(column[0]) is int:
+        length, head, total = column
+        if not 0 < 2 * length == len(head) <= 2 * NUMBER_BYTES_MAX or not 2 < total <= SUFFIXES_MAX:
+            raise ValueError("a column of equal steps that is none")
+        column = [length, head + head[length:] * (total - 2)]
     if not _is_joined(column) or not 0 < column[0] <= NUMBER_BYTES_MAX:
         return column
     length, joined = column

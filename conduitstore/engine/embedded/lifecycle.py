@@ -153,7 +153,7 @@ class Store(Database):
         with self.writer_lock:
             self.check_writable()
             if not self.log.is_empty:
-                log_bytes = self.log.size_bytes
+                log_bytes = self.log.commits_bytes
                 with self.latching():
                     self.log.rotate(self.next_number())
                 self.frozen_log_bytes += log_bytes

@@ -36,12 +36,15 @@ from .format import (
 )
 
 KIND = b"M"
-PAYLOAD_SIZES = range((1 << 30) + 1)
 FORK_GAP = 1 << 32
 """How far above its sequence, and its ceiling of the count, a store goes on that is a copy of
 another one, or not sure of its own: so that no number comes twice."""
 FORK_GAP_IDS = 1 << 48
 """The same of ids, of which one reservation takes any number."""
+NUMBER_MAX = (1 << 48) - 1
+"""No file is so long, and there are not so many files."""
+ENTRIES_MAX = (1 << 32) - 1
+"""No leaf has so many: each takes a byte of its frame at least."""
 REWRITE_BYTES_MIN = 64 * 1024
 """A shorter file is never begun anew for its length."""
 
@@ -153,7 +156,13 @@ class Generation:
 
 
 def _is_leaf_row(row: LeafRow) -> bool:
-    return len(row) >= 5 and len(row) % 2 == 1 and set(map(type, row)) == {int}
+    return (
+        len(row) >= 5
+        and len(row) % 2 == 1
+        and set(map(type, row)) == {int}
+        and 0 <= min(row) <= max(row) <= NUMBER_MAX
+        and 1 <= row[3] <= ENTRIES_MAX
+    )
 
 
 def segments_of(row: LeafRow) -> set[int]:
@@ -176,7 +185,7 @@ def unpacked(frame: Frame) -> bytes:
     """A frame's payload; ``ValueError`` where it claims to become too large."""
     if not frame.flags & COMPRESSED:
         return frame.payload
-    return decompressed(frame.payload, PAYLOAD_SIZES)
+    return decompressed(frame.payload)
 
 
 class Manifest:

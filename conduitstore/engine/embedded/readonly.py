@@ -104,7 +104,16 @@ class ReadOnlyStore(Database):
         self._in_segments = found.generation.sequence
         self.generation = replace(found.generation, leaves={})
 
-    def compact(self) -> None:
+    def compact(self) -> NoReturn:
+        raise read_only()
+
+    def wait_for_checkpoint(self) -> NoReturn:
+        raise read_only()
+
+    def on_long_log(self) -> NoReturn:
+        raise read_only()
+
+    def commits_since(self, since: int, upto: int) -> NoReturn:  # noqa: ARG002 - as above
         raise read_only()
 
     def _find_absent(self) -> None:

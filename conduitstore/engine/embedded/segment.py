@@ -60,6 +60,8 @@ class Segment:
         Raises:
             CorruptedError: it does not verify, or is of another kind; names file and offset.
         """
+        if not 0 <= offset <= offset + frame_bytes <= self.size_bytes:
+            raise CorruptedError(self.file.name, offset, "the file does not reach so far")
         frame = decode_frame(self.file.read_at(offset, frame_bytes), 0, self.seed)
         if frame is None or frame.kind != kind:
             name = kind.name.lower()
@@ -76,13 +78,13 @@ class Segment:
         frame = self.frame(FrameKind.LEAF, offset, location.frame_bytes)
         try:
             _, _, keys, values = decode_leaf(frame.payload, frame.flags)
-            if location.blobs:
+            if list in set(map(type, values)):
                 values = _with_blobs(values, location, cache)
         except MemoryError:  # Not the bytes' fault: it must not look like damage.
             raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
             raise CorruptedError(self.file.name, offset, f"not a leaf: {error}") from error
-        if len(keys) != location.entries_total:
+        if not len(keys) == len(values) == location.entries_total:
             raise CorruptedError(self.file.name, offset, "another leaf stands in this place")
         entries = dict(zip(keys, values, strict=True))
         return keys, BlobEntries(entries) if location.blobs else entries

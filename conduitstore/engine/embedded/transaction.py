@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -34,11 +33,11 @@ from conduitstore.kv import (
 )
 
 from . import index
-from .blob import entries_of
+from .draft import Writes
 from .forest import Hold
 from .index import Root
-from .items import Items, Slice, Slices, items_of, keys_in, keys_of, slices_of
-from .leaf import Leaf, stored_values
+from .items import Items, Slices, items_of, keys_in, keys_of, slices_of
+from .leaf import Leaf
 from .tree import DROPPED
 from .wal import Op
 
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from .database import Database
 
 T = TypeVar("T")
-Writes = dict[bytes, bytes | None]
 UNTOUCHED: Final[Any] = object()
 STRENGTH: dict[Durability, int] = {"none": 0, "interval": 1, "commit": 2}
 
@@ -59,7 +57,7 @@ class DraftTree(WriteSurface):
     def __init__(self, tx: Transaction, name: str) -> None:
         self._tx = tx
         self._name = name
-        self._writes: Writes = {}
+        self._writes = Writes()
         self.tree_id, self._root = tx.start_draft(name)
 
     @property
@@ -141,7 +139,7 @@ class DraftTree(WriteSurface):
 
     def _slices(self) -> Slices:
         """Those of this instant, with the transaction's own writes."""
-        return _with_writes(slices_of(*self._held()), self._writes.copy())
+        return self._writes.over(slices_of(*self._held()), self._tx.db)
 
     def _held(self) -> tuple[Root, Hold]:
         forest = self._tx.db.forest
@@ -240,7 +238,7 @@ class Transaction(DraftTree):
         """Put one write into a draft."""
         if self._nested:
             self._journal.append((writes, key, writes.get(key, UNTOUCHED)))
-        writes[key] = value
+        writes.put(key, value)
 
     def apply_batch(self, batch: Batch) -> None:
         self.check()
@@ -289,9 +287,9 @@ class Transaction(DraftTree):
         while len(self._journal) > journal_total:
             writes, key, before = self._journal.pop()
             if before is UNTOUCHED:
-                del writes[key]
+                writes.forget(key)
             else:
-                writes[key] = before
+                writes.put(key, before)
         while len(self._created) > created_total:
             # An interrupt may have come before the tree was among them.
             self._trees.pop(self._created.pop(), None)
@@ -311,41 +309,3 @@ class Transaction(DraftTree):
             for op in tree.ops():
                 ops += op
         return ops, self._count
-
-
-def _with_writes(slices: Slices, writes: Writes) -> Slices:
-    """``slices`` as they look with ``writes`` over them."""
-    written = sorted(writes)
-
-    def merged(lo: bytes | None, hi: bytes | None, reverse: bool) -> Iterator[Slice]:  # noqa: FBT001
-        begin = bisect_left(written, lo) if lo is not None else 0
-        end = bisect_left(written, hi) if hi is not None else len(written)
-        mine = written[begin:end]
-        if not reverse:
-            mine.reverse()  # The next one in walking order is always the last.
-        for keys, entries in slices(lo, hi, reverse):
-            last = keys[-1]
-            run: list[bytes] = []
-            while mine and (mine[-1] >= last if reverse else mine[-1] <= last):
-                run.append(mine.pop())
-            yield from _merged(keys, entries, run, writes, reverse=reverse)
-        yield from _merged([], {}, mine, writes, reverse=reverse)
-
-    return merged
-
-
-def _merged(
-    keys: list[bytes],
-    entries: dict[bytes, bytes],
-    run: list[bytes],
-    writes: Writes,
-    *,
-    reverse: bool,
-) -> Iterator[Slice]:
-    if run:
-        values: dict[bytes, Any] = dict(zip(keys, stored_values(keys, entries), strict=True))
-        values.update((key, writes[key]) for key in run)
-        entries = entries_of({key: value for key, value in values.items() if value is not None})
-        keys = sorted(entries, reverse=reverse)
-    if keys:
-        yield keys, entries

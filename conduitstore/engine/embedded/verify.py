@@ -249,6 +249,8 @@ class _Blobs:
             if frame.flags & COMPRESSED:
                 size = zstandard.frame_content_size(frame.payload)
             decode_blob(frame.payload, frame.flags, size)
+        except MemoryError:  # Not the bytes' fault: it must not look like damage.
+            raise
         except Exception:  # noqa: BLE001 - whatever hostile bytes make the decoders raise
             return
         self._offsets.append(frame.offset)

@@ -106,6 +106,11 @@ class WriteAheadLog:
         return self._file.size_bytes + self._held_bytes
 
     @property
+    def commits_bytes(self) -> int:
+        """The same without what a file has before its first commit."""
+        return self.size_bytes - HEADER_BYTES
+
+    @property
     def file_bytes(self) -> int:
         """How long the current file is on the disk."""
         return self._file.size_bytes

@@ -63,8 +63,6 @@ class Members(Part[Near]):
 
     def _trees(self, membership: Membership) -> tuple[Tree, Tree]:
         """By user, and by room with the count."""
-        if membership not in _MEMBERSHIPS:
-            raise InvalidArgumentError(f"there is no membership {shown(membership)}")
         match membership:
             case "join":
                 return self._joined, self._joined_counts
@@ -299,21 +297,23 @@ class Members(Part[Near]):
         ]
 
     # A room's users and servers -----------------------------------------------------------------
+    @explained
     def count_many(
         self, users: Sequence[UserId], room: RoomId, membership: Membership
     ) -> list[Count | None]:
         """When each came to be that; None where it does not hold. Cost: one bulk read."""
         _, counts = self._trees(membership)
-        if not isinstance(users, list | tuple):
-            raise InvalidArgumentError(f"a list of users is needed here, not {shown(users)}")
-        values = counts.get_many([_BY_ROOM.pack(room, user) for user in users])
+        values = counts.get_many([_BY_ROOM.pack(room, user) for user in listed(users, "users")])
         return [None if v is None else Count(unpack_u64(counts.name, v)) for v in values]
 
+    @explained
     def arrivals(self, room: RoomId, membership: Membership) -> list[tuple[Count, UserId]]:
         """When each of them came to be that, the first first. Cost: one scan of them."""
         _, counts = self._trees(membership)
-        rows = [(v, _BY_ROOM.unpack(k)[1]) for k, v in counts.scan_prefix(_BY_ROOM.prefix(room))]
-        return sorted((Count(unpack_u64(counts.name, value)), user) for value, user in rows)
+        rows = counts.scan_prefix(_BY_ROOM.prefix(room))
+        return sorted(
+            (Count(unpack_u64(counts.name, value)), _BY_ROOM.unpack(key)[1]) for key, value in rows
+        )
 
     def joined_members(self, room: RoomId) -> list[UserId]:
         """Who is in the room. Source: Conduit, room_members."""

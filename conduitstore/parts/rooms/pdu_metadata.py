@@ -18,7 +18,7 @@ from conduitstore.codec.positions import parse_token, token_of
 from conduitstore.codec.values import EMPTY, pack_u64, unpack_u64
 from conduitstore.kv import Tree, prefix_end
 from conduitstore.parts.arguments import check_direction, check_page_limit, listed
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     Direction,
@@ -100,6 +100,7 @@ class PduMetadata(Part[MetadataNear]):
             trees[tree].insert(key, value)
         return to
 
+    @explained
     def rows_of(self, event: PlacedEvent) -> list[tuple[str, bytes, bytes]]:
         """The rows that an event's relation makes: tree, key, value."""
         return self._relation_of(event)[1]

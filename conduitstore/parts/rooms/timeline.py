@@ -204,8 +204,7 @@ class Timeline(Part[TimelineNear]):
     @explained
     def rewrite(self, pdu_id: PduId, pdu: JsonObject) -> None:
         """Write an event's own row, as for a note in its ``unsigned``; indexes stay as they are."""
-        old = self.at(pdu_id)
-        if old is None:
+        if (old := self.at(pdu_id)) is None:
             raise InvalidArgumentError(f"there is no event at {shown(pdu_id)}")
         self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu, old.event_id))
 
@@ -373,8 +372,7 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return TimelineSlice([], limited=False)
         lo, hi = PDU_ID.counts(short_room, since=since, upto=upto)
-        newest = self._pdus.range(lo, hi, reverse=True, limit=limit + 1)
-        events, limited = _cut(newest, limit)
+        events, limited = _cut(self._pdus.range(lo, hi, reverse=True, limit=limit + 1), limit)
         return TimelineSlice(events[::-1], limited)
 
 

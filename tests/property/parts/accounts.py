@@ -1,13 +1,10 @@
 """Accounts, devices, tokens, profiles, filters, pushers, presence."""
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from conduitstore.parts.presence import Presence
 
-from .base import DEVICE_IDS, DEVICES, INDEX, USER_IDS, USERS, Base, chosen
+from .base import BOTH, DEVICE_IDS, INDEX, USER_IDS, Base, act, chosen
 
-FIELDS = st.sampled_from(["displayname", "m.tz"])
+FIELDS = ["displayname", "m.tz"]
 
 
 class Accounts(Base):
@@ -27,7 +24,7 @@ class Accounts(Base):
                 self.create_device(user, device, has_token=True)
 
     # Accounts -----------------------------------------------------------------------------------
-    @rule(user=USERS)
+    @act(user=USER_IDS)
     def create_user(self, user):
         if user in self.users:
             self.refuse(lambda p: p.users.create(user, "hash"))
@@ -35,7 +32,7 @@ class Accounts(Base):
         self.users[user] = f"hash {self.number()}"
         self.do(lambda p: p.users.create(user, self.users[user]))
 
-    @rule(user=USERS)
+    @act(user=USER_IDS)
     def set_password(self, user):
         new = f"hash {self.number()}"
         if user not in self.users:
@@ -44,7 +41,7 @@ class Accounts(Base):
         self.do(lambda p: p.users.set_password(user, new))
         self.users[user] = new
 
-    @rule(user=st.sampled_from(USER_IDS[1:]))
+    @act(user=USER_IDS[1:])
     def deactivate(self, user):
         if user not in self.users:
             self.refuse(lambda p: p.users.deactivate(user))
@@ -63,7 +60,7 @@ class Accounts(Base):
         self.presences.pop(user, None)
 
     # Devices ------------------------------------------------------------------------------------
-    @rule(user=USERS, device=DEVICES, has_token=st.booleans())
+    @act(user=USER_IDS, device=DEVICE_IDS, has_token=BOTH)
     def create_device(self, user, device, has_token):
         token = f"token {self.number()}" if has_token else None
         if user not in self.users:
@@ -73,7 +70,7 @@ class Accounts(Base):
         self.retire(user, device)
         self.devices[user, device] = {"token": token, "refresh": None, "spent": None}
 
-    @rule(user=USERS, device=DEVICES)
+    @act(user=USER_IDS, device=DEVICE_IDS)
     def remove_device(self, user, device):
         assert self.do(lambda p: p.devices.remove(user, device)) == ((user, device) in self.devices)
         if (user, device) in self.devices:
@@ -92,7 +89,7 @@ class Accounts(Base):
         known = self.devices.get((user, device), {})
         self.dead_tokens.update(token for token in known.values() if token is not None)
 
-    @rule(user=USERS, device=DEVICES)
+    @act(user=USER_IDS, device=DEVICE_IDS)
     def set_token(self, user, device):
         token = f"token {self.number()}"
         known = self.devices.get((user, device))
@@ -104,7 +101,7 @@ class Accounts(Base):
         self.dead_tokens.add(known["token"])
         known["token"] = token
 
-    @rule(index=INDEX, total=st.integers(1, 3))
+    @act(index=INDEX, total=range(1, 4))
     def refresh(self, index, total):
         """The first token, and the next ones in place of it."""
         place = chosen(self.devices, index)
@@ -123,7 +120,7 @@ class Accounts(Base):
         known |= {"refresh": token, "spent": old}
 
     # What belongs to users ----------------------------------------------------------------------
-    @rule(user=USERS, field=FIELDS, removes=st.booleans())
+    @act(user=USER_IDS, field=FIELDS, removes=BOTH)
     def set_profile(self, user, field, removes):
         value = str(self.number())
         if removes:
@@ -133,11 +130,11 @@ class Accounts(Base):
             self.do(lambda p: p.profiles.set(user, field, value))
             self.profiles[user, field] = value
 
-    @rule(user=USERS, kind=INDEX)
+    @act(user=USER_IDS, kind=INDEX)
     def create_filter(self, user, kind):
         self.filters.add((user, self.do(lambda p: p.filters.create(user, {"kind": kind})), kind))
 
-    @rule(user=USERS, device=DEVICES | st.none(), key=st.sampled_from(["key", "other"]))
+    @act(user=USER_IDS, device=[*DEVICE_IDS, None], key=["key", "other"])
     def set_pusher(self, user, device, key):
         pusher = {"pushkey": key}
         if user not in self.users or (device is not None and (user, device) not in self.devices):
@@ -146,13 +143,13 @@ class Accounts(Base):
         self.do(lambda p: p.pushers.set(user, pusher, device))
         self.pushers[user, key] = device
 
-    @rule(index=INDEX)
+    @act(index=INDEX)
     def remove_pusher(self, index):
         user, key = chosen(self.pushers, index) or (USER_IDS[0], "key")
         assert self.do(lambda p: p.pushers.remove(user, key)) == ((user, key) in self.pushers)
         self.pushers.pop((user, key), None)
 
-    @rule(user=USERS, state=st.sampled_from(["online", "offline"]))
+    @act(user=USER_IDS, state=["online", "offline"])
     def set_presence(self, user, state):
         self.do(lambda p: p.presence.update(user, Presence(state)))
         self.presences[user] = state

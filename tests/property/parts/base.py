@@ -2,10 +2,12 @@
 
 from contextlib import suppress
 from itertools import count
+from random import Random
 
 import pytest
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 import conduitstore
 from conduitstore.consistency import check
@@ -16,9 +18,19 @@ from conduitstore.testing.disk import SimulatedDisk
 USER_IDS = ["@a:one.test", "@ab:one.test", "@c:two.test"]
 DEVICE_IDS = ["D", "E" * 300]
 ROOM_IDS = ["!r:one.test", "!s:one.test"]
-USERS, DEVICES, ROOMS = map(st.sampled_from, (USER_IDS, DEVICE_IDS, ROOM_IDS))
-INDEX = st.integers(0, 7)
+INDEX = range(8)
 """Chooses one of what there is, whatever that is."""
+BOTH = (False, True)
+
+
+def act(weight=1, **domains):
+    """A thing to do, ``weight`` times as often as others, with arguments out of these domains."""
+
+    def decorate(method):
+        method.domains, method.weight = domains, weight
+        return method
+
+    return decorate
 
 
 class Undo(Exception):  # noqa: N818  # raised on purpose, it reports nothing
@@ -55,6 +67,27 @@ class Base(RuleBasedStateMachine):
         """One that nobody had before."""
         return next(self.numbers)
 
+    @classmethod
+    def acts(cls):
+        """The names of all there is to do, each as often as it weighs.
+
+        First to rest: a life that fails is shown with as much of it as can be.
+        """
+        named = {name: getattr(cls, name) for name in dir(cls)}
+        return ["rest"] + [
+            name
+            for name, method in sorted(named.items())
+            for _ in range(getattr(method, "weight", 0))
+        ]
+
+    def perform(self, name, number):
+        """Do one of them; the number chooses the arguments."""
+        chance, method = Random(number), getattr(self, name)
+        arguments = {key: chance.choice(domain) for key, domain in method.domains.items()}
+        if name != "rest":
+            note(f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})")
+        method(**arguments)
+
     # Operations ---------------------------------------------------------------------------------
     def do(self, operation):
         """Do it as one commit; gives its answer. Now and then it is taken back once, first."""
@@ -84,7 +117,11 @@ class Base(RuleBasedStateMachine):
         """The newest count: whatever was done has counts up to it."""
         return self.store.globals.current_count()
 
-    @rule()
+    @act(weight=0)
+    def rest(self):
+        pass
+
+    @act()
     def fail_once(self):
         self.fails_next = True
 
@@ -101,11 +138,14 @@ class Base(RuleBasedStateMachine):
     def room_gone(self, room):
         """A room was deleted."""
 
+    def collected(self):
+        """What is of no use to anybody was collected."""
+
     def look(self, view):
         """What readers see is what the model says."""
 
     # Ends of a life -----------------------------------------------------------------------------
-    @rule(how=st.sampled_from(["reopen", "kill", "checkpoint", "compact", "look"]))
+    @act(how=["reopen", "kill", "checkpoint", "compact", "look"])
     def go_on(self, how):
         if how == "look":
             with self.store.snapshot() as view:

@@ -1,11 +1,8 @@
 """Device keys, one-time keys, backups: each claim is of a key that nobody got before."""
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from .base import DEVICE_IDS, INDEX, ROOM_IDS, USER_IDS, Base, act, chosen
 
-from .base import DEVICE_IDS, DEVICES, INDEX, ROOMS, USER_IDS, USERS, Base, chosen
-
-ALGORITHMS = st.sampled_from(["x", "xy"])
+ALGORITHMS = ["x", "xy"]
 
 
 class Encryption(Base):
@@ -26,7 +23,7 @@ class Encryption(Base):
     def changed_keys(self, user):
         """The user's keys changed: who has to hear of it is for the syncs' area."""
 
-    @rule(user=USERS, device=DEVICES)
+    @act(user=USER_IDS, device=DEVICE_IDS)
     def upload_device_keys(self, user, device):
         keys = {"keys": {}, "n": self.number()}
         if (user, device) not in self.devices:
@@ -36,7 +33,7 @@ class Encryption(Base):
         self.device_keys[user, device] = keys
         self.changed_keys(user)
 
-    @rule(user=USERS)
+    @act(user=USER_IDS)
     def upload_cross_signing_keys(self, user):
         n = self.number()
         roles = [{"keys": {"ed25519:k": f"{n:043}"[:-1] + role}} for role in "MSU"]
@@ -53,7 +50,7 @@ class Encryption(Base):
                 del held[key]
 
     # One-time keys ------------------------------------------------------------------------------
-    @rule(user=USERS, device=DEVICES, algorithm=ALGORITHMS, total=st.integers(1, 3))
+    @act(user=USER_IDS, device=DEVICE_IDS, algorithm=ALGORITHMS, total=range(1, 4))
     def upload_one_time_keys(self, user, device, algorithm, total):
         numbers = [self.number() for _ in range(total)]
         keys = {f"{algorithm}:k{n:06}": {"n": n} for n in numbers}
@@ -63,7 +60,7 @@ class Encryption(Base):
         self.do(lambda p: p.one_time_keys.add(user, device, keys))
         self.one_time_keys.setdefault((user, device, algorithm), []).extend(numbers)
 
-    @rule(user=USERS, device=DEVICES, algorithm=ALGORITHMS)
+    @act(user=USER_IDS, device=DEVICE_IDS, algorithm=ALGORITHMS)
     def upload_fallback_key(self, user, device, algorithm):
         n = self.number()
         key_id = f"{algorithm}:f{n}"
@@ -73,7 +70,7 @@ class Encryption(Base):
         self.do(lambda p: p.one_time_keys.add_fallback(user, device, key_id, {"n": n}))
         self.fallbacks[user, device, algorithm] = [n, False]
 
-    @rule(user=USERS, device=DEVICES, algorithm=ALGORITHMS)
+    @act(user=USER_IDS, device=DEVICE_IDS, algorithm=ALGORITHMS)
     def claim(self, user, device, algorithm):
         place = (user, device, algorithm)
         found = self.do(lambda p: p.one_time_keys.claim(user, device, algorithm))
@@ -90,12 +87,12 @@ class Encryption(Base):
             assert found is None
 
     # Backups ------------------------------------------------------------------------------------
-    @rule(user=USERS)
+    @act(user=USER_IDS)
     def create_backup(self, user):
         version = self.do(lambda p: p.key_backups.create(user, {"algorithm": "m.test"}))
         self.backups[user, version] = {}
 
-    @rule(index=INDEX, room=ROOMS, session=st.sampled_from("st"))
+    @act(index=INDEX, room=ROOM_IDS, session="st")
     def back_up(self, index, room, session):
         backup, n = chosen(self.backups, index), self.number()
         if backup is not None:
@@ -104,7 +101,7 @@ class Encryption(Base):
             self.backups[backup][room, session] = n
             self.assert_new_etag(backup)
 
-    @rule(index=INDEX, room=ROOMS)
+    @act(index=INDEX, room=ROOM_IDS)
     def delete_backed_up(self, index, room):
         backup = chosen(self.backups, index)
         if backup is not None:
@@ -114,7 +111,7 @@ class Encryption(Base):
             for key in gone:
                 del held[key]
 
-    @rule(index=INDEX)
+    @act(index=INDEX)
     def delete_backup(self, index):
         backup = chosen(self.backups, index)
         if backup is not None:

@@ -1,14 +1,11 @@
 """Media: the same bytes under many names, blocked ones, and names kept for what is to come."""
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from conduitstore.types import Mxc
 
-from .base import USER_IDS, Base
+from .base import BOTH, USER_IDS, Base, act
 
-MEDIA = st.sampled_from([Mxc("one.test", f"m{number}") for number in range(4)])
-CONTENTS = st.integers(0, 2)
+MEDIA = [Mxc("one.test", f"m{number}") for number in range(4)]
+CONTENTS = range(3)
 
 
 class Media(Base):
@@ -18,7 +15,7 @@ class Media(Base):
         super().__init__()
         self.media, self.there, self.blocked, self.reserved = {}, set(), set(), {}
 
-    @rule(mxc=MEDIA, content=CONTENTS)
+    @act(mxc=MEDIA, content=CONTENTS)
     def upload(self, mxc, content):
         user = USER_IDS[0]
         self.do(lambda p: p.media.files.upload(mxc, [b"content", b"%d" % content], uploader=user))
@@ -38,7 +35,7 @@ class Media(Base):
         elif content not in self.there and not self.is_blocked(content):
             self.media = {mxc: other for mxc, other in self.media.items() if other != content}
 
-    @rule(mxc=MEDIA)
+    @act(mxc=MEDIA)
     def purge(self, mxc):
         self.do(lambda p: p.media.retention.purge([mxc]))
         content = self.media.get(mxc)
@@ -50,12 +47,12 @@ class Media(Base):
             del self.media[mxc]
             self.settle(content)
 
-    @rule(mxc=MEDIA)
+    @act(mxc=MEDIA)
     def block(self, mxc):
         self.do(lambda p: p.media.blocks.block([mxc]))
         self.blocked.add(mxc)
 
-    @rule(mxc=MEDIA)
+    @act(mxc=MEDIA)
     def unblock(self, mxc):
         assert self.do(lambda p: p.media.blocks.unblock([mxc])) == (mxc in self.blocked)
         if mxc in self.blocked:
@@ -63,16 +60,16 @@ class Media(Base):
             if mxc in self.media:
                 self.settle(self.media[mxc])
 
-    @rule()
+    @act()
     def delete_files(self):
         """What is left on the disk is what is there."""
         self.store.media.contents.find_orphans()
         self.store.media.contents.delete_files()
         assert len(list(self.files.hashes())) == len(self.there)
 
-    @rule(mxc=MEDIA, is_late=st.booleans())
+    @act(mxc=MEDIA, is_late=BOTH)
     def reserve_or_take(self, mxc, is_late):
-        user, ends_ms, now_ms = USER_IDS[0], 100, 200 if is_late else 50
+        user, ends_ms, now_ms = USER_IDS[0], 10_000, 20_000 if is_late else 50
         if mxc not in self.reserved:
             self.do(lambda p: p.media.pending.reserve(mxc, user, ends_ms))
             self.reserved[mxc] = user

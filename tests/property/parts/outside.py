@@ -1,15 +1,12 @@
 """What others see: aliases, the directory, and what is sent to other servers."""
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from conduitstore.types import FederationServer
 
-from .base import ROOMS, USER_IDS
+from .base import BOTH, ROOM_IDS, USER_IDS, act
 from .rooms import Rooms
 
-ALIASES = st.sampled_from(["#tea:one.test", "#tea2:one.test"])
-SERVERS = st.sampled_from([FederationServer("two.test"), FederationServer("two.testing")])
+ALIASES = ["#tea:one.test", "#tea2:one.test"]
+SERVERS = [FederationServer("two.test"), FederationServer("two.testing")]
 
 
 class Outside(Rooms):
@@ -20,18 +17,18 @@ class Outside(Rooms):
         self.aliases, self.public = {}, set()
         self.waiting, self.active = set(), set()
 
-    @rule(alias=ALIASES, room=ROOMS)
+    @act(alias=ALIASES, room=ROOM_IDS)
     def set_alias(self, alias, room):
         if room in self.rooms:
             self.do(lambda p: p.rooms.alias.set(alias, room, USER_IDS[0]))
             self.aliases[alias] = room
 
-    @rule(alias=ALIASES)
+    @act(alias=ALIASES)
     def remove_alias(self, alias):
         assert self.do(lambda p: p.rooms.alias.remove(alias)) == (alias in self.aliases)
         self.aliases.pop(alias, None)
 
-    @rule(room=ROOMS, shows=st.booleans())
+    @act(room=ROOM_IDS, shows=BOTH)
     def publish(self, room, shows):
         if room in self.rooms and shows:
             self.do(lambda p: p.rooms.directory.set_public(room))
@@ -42,7 +39,7 @@ class Outside(Rooms):
             self.public.discard(room)
 
     # Queues -------------------------------------------------------------------------------------
-    @rule(server=SERVERS, room=ROOMS, back=st.integers(1, 2))
+    @act(weight=3, server=SERVERS, room=ROOM_IDS, back=range(1, 3))
     def queue_event(self, server, room, back):
         if room in self.rooms:
             event_id = self.rooms[room].timeline[-back:][0]
@@ -51,12 +48,12 @@ class Outside(Rooms):
             if (server, room, pdu_id) not in self.active:
                 self.waiting.add((server, room, pdu_id))
 
-    @rule(server=SERVERS)
+    @act(server=SERVERS)
     def queue_edu(self, server):
         (item,) = self.do(lambda p: p.sending.queue_edus([(server, {"n": self.number()})]))
         self.waiting.add((server, None, item.item))
 
-    @rule(server=SERVERS, limit=st.integers(1, 3))
+    @act(weight=2, server=SERVERS, limit=range(1, 4))
     def begin_sending(self, server, limit):
         items = self.store.sending.waiting(server, limit=limit)
         assert len(self.do(lambda p: p.sending.mark_active(items))) == len(items)
@@ -68,7 +65,7 @@ class Outside(Rooms):
         }
         self.waiting, self.active = self.waiting - moved, self.active | moved
 
-    @rule(server=SERVERS)
+    @act(server=SERVERS)
     def finish_sending(self, server):
         mine = {row for row in self.active if row[0] == server}
         assert self.do(lambda p: p.sending.forget_all_active(server)) == len(mine)
@@ -80,6 +77,13 @@ class Outside(Rooms):
         self.public.discard(room)
         for queue in (self.waiting, self.active):
             queue -= {row for row in queue if row[1] == room}
+
+    def collected(self):
+        """Events that are to be sent and are gone."""
+        super().collected()
+        there = {position for known in self.rooms.values() for position, _ in known.events.values()}
+        for queue in (self.waiting, self.active):
+            queue -= {row for row in queue if row[1] and row[2].position not in there}
 
     def look(self, view):
         super().look(view)

@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from conduitstore.upkeep import delete_room
 
-from .base import ROOM_IDS, ROOMS, USER_IDS, USERS, Base
+from .base import ROOM_IDS, USER_IDS, Base, act
 
-MEMBERSHIPS = st.sampled_from(["join", "join", "invite", "leave", "ban", "knock"])
+MEMBERSHIPS = ["join", "join", "invite", "leave", "ban", "knock"]
 
 
 @dataclass
@@ -87,32 +84,32 @@ class Rooms(Base):
                 return
         known.members[user] = (membership, self.newest())
 
-    @rule(room=ROOMS, user=USERS)
+    @act(room=ROOM_IDS, user=USER_IDS)
     def create_room(self, room, user):
         if room not in self.rooms:
             self.rooms[room] = Room()
             self.append(self.event(room, user, "m.room.create", {}, state_key=""))
             self.change_member(room, user, user, "join")
 
-    @rule(room=ROOMS, sender=USERS, user=USERS, membership=MEMBERSHIPS)
+    @act(room=ROOM_IDS, sender=USER_IDS, user=USER_IDS, membership=MEMBERSHIPS)
     def change_member(self, room, sender, user, membership):
         if room in self.rooms:
             content, who = {"membership": membership}, {"state_key": user}
             self.append(self.event(room, sender, "m.room.member", content, **who))
 
-    @rule(room=ROOMS, user=USERS)
+    @act(room=ROOM_IDS, user=USER_IDS)
     def forget(self, room, user):
         has_left = room in self.rooms and user in self.rooms[room].who("leave")
         assert self.do(lambda p: p.rooms.members.forget(user, room)) == has_left
         if has_left:
             del self.rooms[room].members[user]
 
-    @rule(room=ROOMS, sender=USERS, type=st.sampled_from(["m.room.name", "m.room.encryption"]))
+    @act(room=ROOM_IDS, sender=USER_IDS, type=["m.room.name", "m.room.encryption"])
     def change_state(self, room, sender, type):
         if room in self.rooms:
             self.append(self.event(room, sender, type, {"n": self.number()}, state_key=""))
 
-    @rule(room=ROOMS, index=st.integers(0, 30))
+    @act(room=ROOM_IDS, index=range(31))
     def set_back_state(self, room, index):
         """As state resolution does: an event of the state is out of it again, members too."""
         if room not in self.rooms:
@@ -136,7 +133,7 @@ class Rooms(Base):
         if key[0] == "m.room.member" and known.members.get(key[1], ("leave",))[0] != "leave":
             known.members[key[1]] = ("leave", self.newest())
 
-    @rule(room=ROOMS)
+    @act(room=ROOM_IDS)
     def delete_room(self, room):
         removed = delete_room(self.store.db, room)
         assert (removed["pduid_pdu"] > 0) == (room in self.rooms)

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
-
 from conduitstore.sync import SyncOptions, acknowledge, sync
 
 from .accounts import Accounts
-from .base import INDEX, ROOMS, USER_IDS, USERS, chosen
+from .base import BOTH, INDEX, ROOM_IDS, USER_IDS, act, chosen
 from .encryption import Encryption
 from .talk import Talk
 
-KINDS = st.sampled_from(["m.tag", "m.direct"])
+KINDS = ["m.tag", "m.direct"]
 
 
 @dataclass
@@ -41,7 +38,7 @@ class Syncs(Talk, Encryption, Accounts):
         }
         self.key_changes.append((self.newest(), user, encrypted))
 
-    @rule(sender=USERS, index=INDEX, total=st.integers(1, 3))
+    @act(sender=USER_IDS, index=INDEX, total=range(1, 4))
     def send_to_device(self, sender, index, total):
         for place in [chosen(self.devices, index)] * total if self.devices else ():
             content = {"n": self.number()}
@@ -52,14 +49,14 @@ class Syncs(Talk, Encryption, Accounts):
             )
             self.queues.setdefault(place, []).append((self.newest(), content["n"]))
 
-    @rule(user=USERS, room=ROOMS | st.none(), kind=KINDS, total=st.integers(1, 3))
+    @act(user=USER_IDS, room=[*ROOM_IDS, None], kind=KINDS, total=range(1, 4))
     def set_account_data(self, user, room, kind, total):
         for _ in range(total if room is None or room in self.rooms else 0):
             content = {"n": self.number()}
             self.do(lambda p, content=content: p.account_data.update(room, user, kind, content))
             self.account_data[user, room, kind] = (self.newest(), content)
 
-    @rule(index=INDEX)
+    @act(index=INDEX)
     def delete_account_data(self, index):
         if not self.account_data:
             return
@@ -82,12 +79,12 @@ class Syncs(Talk, Encryption, Accounts):
             client.states.pop(room, None)
 
     # A sync -------------------------------------------------------------------------------------
-    @rule(limit=st.integers(1, 4))
+    @act(weight=3, limit=range(1, 5))
     def sync_all(self, limit):
         for place in list(self.devices):
             self.sync_one(*place, limit, is_lost=False)
 
-    @rule(index=INDEX, limit=st.integers(1, 4), is_lost=st.booleans())
+    @act(weight=2, index=INDEX, limit=range(1, 5), is_lost=BOTH)
     def sync(self, index, limit, is_lost):
         if self.devices:
             self.sync_one(*chosen(self.devices, index), limit, is_lost)

@@ -1,13 +1,12 @@
 """Messages: sent, backfilled, related, redacted, forgotten; how far they were read."""
 
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from itertools import combinations
 
-from .base import INDEX, ROOM_IDS, ROOMS, USER_IDS, USERS, chosen
+from .base import BOTH, INDEX, ROOM_IDS, USER_IDS, act, chosen
 from .rooms import Rooms
 
 WORDS = ["tea", "tea coffee", "Coffee!", ""]
-RELATIONS = st.sampled_from([None, "m.thread", "m.thread", "m.replace", "m.reference"])
+RELATIONS = [None, "m.thread", "m.thread", "m.replace", "m.reference"]
 TO_COME = "$to come of {}"
 
 
@@ -30,20 +29,21 @@ class Talk(Rooms):
             content["m.relates_to"] = {"rel_type": relation, "event_id": to}
         return self.event(room, sender, "m.room.message", content, **more)
 
-    @rule(
-        room=ROOMS,
-        sender=USERS,
-        words=st.sampled_from(WORDS),
+    @act(
+        weight=4,
+        room=ROOM_IDS,
+        sender=USER_IDS,
+        words=WORDS,
         relation=RELATIONS,
         index=INDEX,
-        forks=st.booleans(),
+        forks=BOTH,
     )
     def send(self, room, sender, words, relation, index, forks):
         if room in self.rooms:
             follows = [self.rooms[room].timeline[-1]] if forks else None
             self.append(self.message(room, sender, words, relation, index, follows=follows))
 
-    @rule(room=ROOMS, sender=USERS, relation=RELATIONS, index=INDEX, is_awaited=st.booleans())
+    @act(room=ROOM_IDS, sender=USER_IDS, relation=RELATIONS, index=INDEX, is_awaited=BOTH)
     def backfill(self, room, sender, relation, index, is_awaited):
         """An older event; perhaps the one that others relate to already."""
         if room not in self.rooms:
@@ -57,7 +57,7 @@ class Talk(Rooms):
         assert position < min(place for place, _ in known.events.values())
         known.events[event_id] = (position, pdu)
 
-    @rule(room=ROOMS, index=INDEX, keeps=st.booleans())
+    @act(room=ROOM_IDS, index=INDEX, keeps=BOTH)
     def redact(self, room, index, keeps):
         known = self.rooms.get(room)
         event_id = known and chosen([e for e in known.timeline if is_message(known, e)], index)
@@ -68,7 +68,7 @@ class Talk(Rooms):
             self.do(lambda p: p.rooms.timeline.replace(new, event_id, keep_original_s=second))
             known.events[event_id] = (position, new)
 
-    @rule(room=ROOMS, before_ms=st.sampled_from([2_500, 4_500, 1 << 40]))
+    @act(room=ROOM_IDS, before_ms=[2_500, 4_500, 1 << 40])
     def forget_old(self, room, before_ms):
         known = self.rooms.get(room)
         if known is None:
@@ -87,11 +87,12 @@ class Talk(Rooms):
             del known.events[event_id]
 
     # Read ---------------------------------------------------------------------------------------
-    @rule(
-        room=ROOMS,
-        user=USERS,
-        indices=st.lists(INDEX, min_size=1, max_size=3),
-        thread=st.sampled_from([None, None, "main"]),
+    @act(
+        weight=2,
+        room=ROOM_IDS,
+        user=USER_IDS,
+        indices=[*combinations(INDEX, 2), *combinations(INDEX, 3)],
+        thread=[None, None, "main"],
     )
     def read(self, room, user, indices, thread):
         detail, place = {} if thread is None else {"thread_id": thread}, (room, user, thread)
@@ -111,7 +112,7 @@ class Talk(Rooms):
             return False
         return old[1] not in events or events[event_id][0] > events[old[1]][0]
 
-    @rule(room=ROOMS, user=USERS, upto=st.integers(1, 200))
+    @act(room=ROOM_IDS, user=USER_IDS, upto=range(1, 201))
     def read_privately(self, room, user, upto):
         if room in self.rooms:
             old = self.private.get((room, user))
@@ -120,16 +121,26 @@ class Talk(Rooms):
             if moved is not None:
                 self.private[room, user] = (self.newest(), upto)
 
-    @rule(room=ROOMS, user=USERS, thread=st.sampled_from(["main", "$t"]), is_loud=st.booleans())
-    def notify(self, room, user, thread, is_loud):
+    @act(room=ROOM_IDS, user=USER_IDS, index=INDEX, is_in_thread=BOTH, is_loud=BOTH)
+    def notify(self, room, user, index, is_in_thread, is_loud):
         if room in self.rooms:
-            loud = [user] if is_loud else []
+            root = chosen(self.rooms[room].timeline, index)
+            thread, loud = root if is_in_thread else "main", [user] if is_loud else []
             self.do(lambda p: p.rooms.user_counters.increment(room, [user], loud, thread))
             counters = self.unread.setdefault((room, user), {}).setdefault(thread, [0, 0])
             counters[0] += 1
             counters[1] += is_loud
 
-    @rule(room=ROOMS, user=USERS)
+    def collected(self):
+        """Counters of threads of which neither the root nor a reply is here."""
+        super().collected()
+        for (room, _), threads in self.unread.items():
+            known = self.rooms[room]
+            there = {"main", *known.events, *(relation_of(known, e)[1] for e in known.events)}
+            for thread in threads.keys() - there:
+                del threads[thread]
+
+    @act(room=ROOM_IDS, user=USER_IDS)
     def read_all(self, room, user):
         if room in self.rooms:
             self.do(lambda p: p.rooms.user_counters.reset(user, room))
@@ -212,5 +223,7 @@ def is_message(known, event_id):
 
 
 def relation_of(known, event_id):
+    """Its kind and what it relates to; to itself it has none."""
     found = known.events[event_id][1]["content"].get("m.relates_to", {})
-    return found.get("rel_type"), found.get("event_id")
+    to = found.get("event_id")
+    return (None, None) if to == event_id else (found.get("rel_type"), to)
