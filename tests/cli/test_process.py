@@ -80,6 +80,15 @@ def test_a_locale_without_the_characters_shows_marks_in_their_place(path, room, 
     assert "café ?".encode(encoding, "replace") in page.stdout
 
 
+@pytest.fixture
+def interruptible():
+    """A shell starts what runs in its background deaf to interrupts, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_import_that_is_interrupted_says_how_far_it_came(path, room):
     records = [room.create, *(room.message(f"message {n}") for n in range(20))]
     with subprocess.Popen(
