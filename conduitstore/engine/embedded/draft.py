@@ -36,15 +36,15 @@ class Writes(dict[bytes, bytes | None]):
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write, or remove where ``value`` is None."""
-        self[key] = value
         if self._ordered is not None:
-            self._changed.add(key)
+            self._changed.add(key)  # First: an interrupt may come in between.
+        self[key] = value
 
     def forget(self, key: bytes) -> None:
-        """That nothing was written there."""
-        del self[key]
+        """That nothing was written there; an interrupted write may indeed not have come so far."""
         if self._ordered is not None:
             self._changed.add(key)
+        self.pop(key, None)
 
     def over(self, slices: Slices, store: object) -> Slices:
         """``slices`` as they look with what was written until now, and nothing that comes."""
