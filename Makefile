@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz \
   tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
+OF_ENGINES := tests/conformance tests/embedded tests/blocks tests/recovery tests/rot tests/unit \
+  tests/golden tests/threads/test_histories.py tests/threads/test_lock_free.py tests/crash/test_backup.py \
+  tests/crash/test_repair.py tests/crash/test_import.py tests/crash/test_full.py \
+  tests/property/test_state_machine.py --deselect tests/embedded/test_interleavings.py
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -14,7 +18,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench crash crash-long fuzz fmt
+.PHONY: help demo test coverage lint types bench crash crash-long fuzz fmt
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -41,6 +45,12 @@ crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS sa
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
 	@$(PIP) atheris || echo "atheris cannot be installed here: our own fuzzer goes on without it"
 	$(BIN)/python tools/fuzz.py --seconds $${FUZZ_SECONDS:-10}
+
+coverage: $(FOR_WORK)  ## which lines and branches of the engines the tests of engines run
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q --timeout=900 $(OF_ENGINES)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(FOR_WORK)  ## check style, formatting and the direction of imports
 	$(BIN)/ruff check .

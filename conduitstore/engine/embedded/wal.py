@@ -28,7 +28,7 @@ from .format import HEADER_BYTES, FrameKind, Header, encode_frame
 
 KIND = b"L"
 NO_WAITING = (False,)
-YIELDS_MAX = 4
+YIELDS_MAX = 16
 """How often the thread that syncs lets others run first, where others waited for the last sync."""
 SYNC_WAIT_S = 1.0
 """Who waits for another thread's sync looks again after so long, should that have been killed."""
@@ -82,9 +82,9 @@ class WriteAheadLog:
         self._store_id = store_id
         self._on_durable = on_durable
         self._sync_lock = threading.Lock()
-        self._sync_ended = threading.Condition(threading.Lock())
         self._syncs_ended_total = 0
-        self._waiting_total = self._served_total = 0
+        self._waiters: list[threading.Lock] = []  # one of each thread that waits, which it holds
+        self._served_total = 0
         self._files_lock = threading.Lock()
         self._file = LogFile(directory, store_id, number, sequence + 1)
         self._unsynced: tuple[LogFile, ...] = (self._file,)
@@ -178,10 +178,11 @@ class WriteAheadLog:
                     self._sync_lock.release()
                     self._tell_waiters()
             if not taken[0]:
-                with self._sync_ended:
-                    if ended_total == self._syncs_ended_total:
-                        self._waiting_total += 1
-                        self._sync_ended.wait(SYNC_WAIT_S)
+                told = threading.Lock()
+                told.acquire()
+                self._waiters.append(told)
+                if ended_total == self._syncs_ended_total:  # Else nobody may have seen it there.
+                    told.acquire(timeout=SYNC_WAIT_S)
 
     def _sync_for(self, sequence: int) -> None:
         """Sync, once and never after a failure."""
@@ -191,7 +192,10 @@ class WriteAheadLog:
             raise PoisonedError(
                 "a sync of the log failed: close the store and open it again"
             ) from self.failure
-        for _ in range(min(self._served_total, YIELDS_MAX)):
+        expected = self.durable + self._served_total
+        for _ in range(YIELDS_MAX):
+            if self.written > expected:
+                break
             time.sleep(0)  # Let those whom the last sync served bring their next commits.
         try:
             self._sync()
@@ -201,10 +205,11 @@ class WriteAheadLog:
 
     def _tell_waiters(self) -> None:
         """A sync has ended, this way or that."""
-        with self._sync_ended:
-            self._syncs_ended_total += 1
-            self._served_total, self._waiting_total = self._waiting_total, 0
-            self._sync_ended.notify_all()
+        self._syncs_ended_total += 1
+        waiters, self._waiters = self._waiters, []
+        self._served_total = len(waiters)
+        for told in waiters:
+            told.release()
 
     def sync_files(self) -> None:
         """Put the files and their names on the platter, even if no commit is in them."""
