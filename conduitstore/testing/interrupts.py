@@ -9,8 +9,9 @@ or some code of its own: a finalizer that the collector runs. Only moments insid
 Python 3.11 to 3.13 look for signals behind calls, where loops turn and where functions begin, and
 nowhere else: a lock that ``with`` takes in one call into C is never left between the two. What is
 raised here comes an instruction later, so a moment at which that would be behind the end of the
-``try`` or ``with`` that it belongs to is passed over. From Python 3.12 on the moments of a function are
-seen from its second run on: let ``action`` run once with a moment that never comes, before it counts.
+``try`` or ``with`` that it belongs to is passed over. From Python 3.12 on the
+moments of a function are seen from its second run on: let ``action`` run once with a moment that
+never comes, before it counts.
 """
 
 from __future__ import annotations
