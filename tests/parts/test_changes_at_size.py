@@ -4,12 +4,10 @@ import asyncio
 from functools import partial
 
 import pytest
+from polls import LONG_MS, A
 
 from conduitstore.changes import Changes
 from conduitstore.store import _rooms_joined
-
-A = "@a:one.test"
-LONG_MS = 60_000
 
 
 class Counting:

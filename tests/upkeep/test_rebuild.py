@@ -2,10 +2,10 @@
 
 import pytest
 from lived import ROOM, WHOLE, live
+from parts.upkeeps import contents
 
 import conduitstore
 from conduitstore.consistency import check
-from conduitstore.consistency.rows import row_of
 from conduitstore.demo.history import History
 from conduitstore.demo.replay import replay
 from conduitstore.errors import InvalidArgumentError
@@ -35,28 +35,6 @@ def corpus():
     with conduitstore.open(":memory:") as store:
         list(replay(store, History()))
         yield store.db
-
-
-def contents(db, tree):
-    """The rows of a tree, without what a lost row alone knew."""
-    with db.snapshot() as view:
-        return sorted(known(tree, *item) for item in view.open_tree(tree))
-
-
-def known(tree, key, value):
-    """What can be made again of a row."""
-    row = row_of(TREES[tree], key, value)
-    match tree:
-        case "onetimekeyuploads" if row:  # The order.
-            return row["user"], row["device"], row["algorithm"], row["name"]
-        case "aliasid_alias" if row:  # The order.
-            return row["room"], value
-        case "threadid_userids":  # The order.
-            return key, sorted(value.split(b"\xff"))
-        case "spentrefresh_userdeviceid" if row:  # The time.
-            return key, value[:-8]
-        case _:
-            return key, value
 
 
 def test_every_derived_tree_can_be_rebuilt():
