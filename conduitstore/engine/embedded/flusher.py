@@ -51,6 +51,8 @@ class Flusher:
             except StoreFullError as error:
                 log.warning("%s: %s; will try again", self._db.path, error)
             except (ConduitStoreError, OSError) as error:
+                if self._stopping:  # Somebody whom this turn told of a commit closed the store.
+                    return
                 log.error(  # noqa: TRY400 - what failed is raised to the next caller, trace and all
                     "%s: background work ends: %s", self._db.path, error
                 )
