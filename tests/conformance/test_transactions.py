@@ -1,7 +1,5 @@
 """Transactions and batches: all or nothing, own writes in every read, savepoints, counts."""
 
-import threading
-
 import pytest
 
 from conduitstore.engine import Batch
@@ -341,34 +339,6 @@ def test_handles_end_with_their_transaction(db):
     ):
         with pytest.raises(ClosedError):
             call()
-
-
-def test_a_transactions_handles_are_its_threads_alone(db):
-    refused = []
-
-    def use(tx, tree):
-        for call in (
-            lambda: tx.get(b"a"),
-            lambda: tx.insert(b"a", b"1"),
-            lambda: tx.open_tree("t"),
-            tx.next_count,
-            lambda: tree.get(b"a"),
-            lambda: tree.insert(b"a", b"1"),
-        ):
-            try:
-                call()
-            except InvalidArgumentError as error:
-                refused.append(str(error))
-
-    def run(tx):
-        other = threading.Thread(target=use, args=(tx, tx.open_tree("t")))
-        other.start()
-        other.join(20)
-        tx.insert(b"a", b"mine")
-
-    db.transaction(run)
-    assert refused == ["a transaction belongs to the thread that runs it"] * 6
-    assert (list(db), list(db.open_tree("t"))) == ([(b"a", b"mine")], [])
 
 
 # Batches ------------------------------------------------------------------------------------------

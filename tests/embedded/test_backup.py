@@ -17,7 +17,6 @@ from conduitstore.errors import (
     StoreFullError,
     UnsupportedFormatError,
 )
-from conduitstore.testing.damage import disk_of, image_of, write
 from conduitstore.testing.disk import SimulatedDisk
 
 SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 4}
@@ -371,54 +370,3 @@ def test_a_backup_behind_a_compaction_that_found_no_space_is_whole(disk):
         db.backup("copy")
     with open_on(disk, "copy") as copy:
         assert list(copy) == kept
-
-
-def test_the_backup_of_a_later_state_is_kept(disk):
-    """The store was put back to what it was some time ago: its backup knows more."""
-    db = open_on(disk)
-    fill(db)
-    db.close()
-    before = image_of(disk.directory("store"))
-    db = open_on(disk)
-    fill(db, seed=1)
-    later = content(db)
-    db.backup("backup")
-    db.close()
-    back = disk_of(before)
-    write(back, image_of(disk.directory("backup")), "backup")
-    with open_on(back) as db, pytest.raises(InvalidArgumentError, match="a later state"):
-        db.backup("backup")
-    with open_on(back, "backup") as copy:
-        assert content(copy) == later
-
-
-def test_a_damaged_backup_is_named_and_stays_unlocked(disk):
-    db = open_on(disk)
-    fill(db)
-    db.backup("backup")
-    (manifest,) = [n for n in disk.directory("backup").names() if n.startswith("manifest")]
-    damage(disk, "backup", manifest)
-    with pytest.raises(CorruptedError, match=manifest):
-        db.backup("backup")
-    damage(disk, "backup", manifest)
-    assert db.backup("backup").files == ()
-
-
-@pytest.mark.parametrize("how", ["cut", "another's"])
-def test_a_segment_of_the_backup_that_is_not_the_stores_is_copied_again(disk, how):
-    db = open_on(disk)
-    fill(db)
-    db.backup("backup")
-    with open_on(disk, "other") as other:
-        fill(other)
-    (name,) = segments(disk, "backup")
-    inode = disk.directory("backup")._inode(name)
-    if how == "cut":
-        inode.truncate(len(inode.cached) - 1)
-    else:
-        (strange,) = segments(disk, "other")
-        inode.cached = bytearray(disk.directory("other")._inode(strange).cached)
-    assert db.backup("backup").files == (name,)
-    with open_on(disk, "backup") as copy:
-        assert list(copy.verify()) == []
-        assert content(copy) == content(db)

@@ -128,7 +128,7 @@ class Decoders:
 
 @pytest.mark.parametrize("damage", DISKS)
 @pytest.mark.parametrize("action", DO)
-def test_no_memory_is_no_damage(monkeypatch, faults, damage, action):
+def test_no_memory_is_no_damage(monkeypatch, damage, action, faults):
     try:
         wanted = DO[action](DISKS[damage]())
     except CorruptedError:

@@ -289,8 +289,9 @@ def test_a_waiting_writer_hears_that_the_store_was_closed(disk):
 def test_small_segments_do_not_pile_up(disk, target_bytes):
     """Each is whole, and an open file: so many are written into one, or some where all are much."""
     db = open_on(disk, segment_bytes_target=target_bytes, log_keep_bytes=0)
-    for number in range(120):
-        db.open_tree(f"tree {number}").insert(b"key", random.Random(number).randbytes(100))
+    values = {f"tree {n}": random.Random(n).randbytes(100) for n in range(120)}
+    for name, value in values.items():
+        db.open_tree(name).insert(b"key", value)
         db.checkpoint()
         found = [n for n in disk.directory("store").names() if n.startswith("segment")]
         assert len(found) <= 2 * compaction.SMALL_SEGMENTS_MAX + 2
