@@ -8,7 +8,7 @@ from targets import TARGETS
 from conduitstore.engine.embedded import leaf
 from conduitstore.testing.fuzz import PACKAGE, fuzz
 
-# Each line is reached only through the one before, so that blind chance would take millions of runs.
+# Each line is reached only through the one before: by blind chance that takes millions of runs.
 MAZE = """
 def walk(data):
     if data[:1] != b"s":
