@@ -18,7 +18,7 @@ A file is a header and then frames, whatever its kind:
 
 Numbers are little-endian. A frame's checksum is a CRC-32 over its first 12 bytes and its payload
 that starts from the checksum of the file's header and from the frame's offset, so that a frame that
-was copied from another file or from another place, or left over from an older file, does not verify.
+was copied from another file or another place, or left over from an older file, does not verify.
 """
 
 from __future__ import annotations
