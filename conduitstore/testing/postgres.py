@@ -8,7 +8,7 @@
 
 - Servers listen on a unix socket in a directory nobody else may enter and on a loopback port that
   asks for a password. They run as an unprivileged user where the caller is root.
-- They end with the caller, however it ends, and then take their files with them: see :mod:`.keeper`.
+- They end with the caller, however it ends, and then their files go too: see :mod:`.keeper`.
 - ``fsync`` is off: only a machine that dies would lose something by it. What was committed with
   ``synchronous_commit = off`` a killed server may lose, as in production.
 """

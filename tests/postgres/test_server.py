@@ -165,6 +165,7 @@ def test_the_newest_programs_are_taken_and_others_can_be_named(monkeypatch, tmp_
             (place / name).write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")
             (place / name).chmod(0o755)
     places = [tmp_path / version for version in ("9.6", "15.2", "17.1")]
+    monkeypatch.delenv(binaries.CHOSEN, raising=False)
     monkeypatch.setattr(binaries, "_places", lambda: iter(places))
     assert binaries.find_binaries() == tmp_path / "15.2"
     monkeypatch.setenv(binaries.CHOSEN, str(tmp_path / "9.6"))
