@@ -131,10 +131,11 @@ def survey(
 ) -> RecoveryReport:
     """What :func:`open` with this ``recover`` would report of a store that nobody has open.
 
-    Nothing is changed. Its ``mode`` is ``strict`` where the store can be opened without a loss.
+    Nothing is changed, so what an open would mend first is damage here: :func:`repair` it before.
+    Its ``mode`` is ``strict`` where the store can be opened without a loss.
 
     Raises:
-        CorruptedError: it would refuse.
+        CorruptedError: it would refuse, or begin with a repair.
         InvalidArgumentError: there is no store.
         LockedError: somebody has it open.
     """
