@@ -265,17 +265,17 @@ class Database(StoreOperations, LiveTree, Guard):
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
         )
 
-    @abstractmethod
     def wait_for_checkpoint(self) -> None:
         """Let the checkpoint that lags catch up, before the writer lock is taken.
 
         Raises:
             StoreFullError: there is no space for one: nothing was written.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
+        raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
     def sync(self, sequence: int) -> None:
@@ -374,9 +374,9 @@ class Database(StoreOperations, LiveTree, Guard):
             subscriber.sequence = since
         subscriber.reached(self.log.durable)
 
-    @abstractmethod
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
+        raise NotImplementedError
 
     @abstractmethod
     def refresh(self) -> int: ...
