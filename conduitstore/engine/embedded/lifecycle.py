@@ -170,6 +170,25 @@ class Store(Database):
             raise
         return frozen, merged, victims
 
+    def leap(self, sequence: int, count: int) -> None:
+        """Go on behind a sequence far above, with that count; needs both locks.
+
+        No log fills the gap, so what is before it is published first: behind a crash there is
+        either no gap, or nothing but what follows it.
+
+        Raises:
+            StoreFullError: no space; the store has to be opened again, and is as it was.
+        """
+        with self.latching():
+            self.log.rotate(self.next_number(), sequence)
+            with self.forest.lock:
+                self.forest.sequence, self.forest.count = sequence, count
+            try:
+                self._publish(self.forest.freeze_dirty(), is_clean=False)
+            except StoreFullError as error:
+                self.latch(error, is_torn=False)
+                raise
+
     @property
     def _is_published(self) -> bool:
         """Whether every leaf is in a segment, with an empty log: merged ones may still not be."""

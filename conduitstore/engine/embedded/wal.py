@@ -148,10 +148,12 @@ class WriteAheadLog:
             self._held_bytes = 0
         self.written = self.appended
 
-    def rotate(self, number: int) -> None:
-        """Go on in a new file."""
+    def rotate(self, number: int, sequence: int = 0) -> None:
+        """Go on in a new file; behind ``sequence``, if that is above the newest."""
         self.write_held()
-        self._file = LogFile(self._directory, self._store_id, number, self.appended + 1)
+        sequence = max(sequence, self.appended)
+        self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
+        self.appended = self.written = sequence
         with self._files_lock:
             self._unsynced = (*self._unsynced, self._file)
 
