@@ -163,7 +163,7 @@ class Tree(Protocol):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Items:
-        """Entries with ``lo <= key < hi``; ``limit`` counts items from both ends together."""
+        """Entries with ``lo <= key < hi``; with a ``limit``, only so many, the first ones."""
 
     def scan_prefix(
         self,

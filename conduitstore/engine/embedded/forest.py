@@ -26,6 +26,7 @@ from .cache import Cache, Contents
 from .edits import insert_into, remove_from, separator
 from .index import Root
 from .leaf import Leaf, payload_bytes
+from .page import Page, page_of
 from .wal import Op
 
 DEFAULT_TREE_ID = 0
@@ -107,6 +108,20 @@ class Forest:
             if self._is_torn:
                 self._check_whole()
             return self.roots[tree_id], self._hold(tree_id, store)
+
+    def page(
+        self,
+        tree_id: int,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        """A page of one tree at this instant, for which nothing has to be kept frozen."""
+        with self.lock:
+            if self._is_torn:
+                self._check_whole()
+            return page_of(self.roots[tree_id], lo, hi, limit, reverse)
 
     def _frozen(self) -> Frozen:
         self._clock += 1
