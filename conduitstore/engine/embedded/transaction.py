@@ -177,12 +177,15 @@ class DraftTree(WriteSurface):
         self._tx.db.watch(self._name, self.tree_id, subscriber, since)
         return subscriber
 
-    def ops(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def ops(self) -> list[Any]:
         """What a commit has to write: not the removal of what was never there."""
         tree_id = self.tree_id
-        for key, value in self._writes.items():
-            if value is not None or self._has_committed(key):
-                yield tree_id, key, value
+        return [
+            part
+            for key, value in self._writes.items()
+            if value is not None or self._has_committed(key)
+            for part in (tree_id, key, value)
+        ]
 
 
 class Transaction(DraftTree):
@@ -309,6 +312,5 @@ class Transaction(DraftTree):
         for name in self._created:
             ops += self._trees[name].tree_id, Op.CREATE, name
         for tree in self._trees.values():
-            for op in tree.ops():
-                ops += op
+            ops += tree.ops()
         return ops, self._count

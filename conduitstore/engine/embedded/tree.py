@@ -13,7 +13,7 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
-from .forest import Hold
+from .forest import NO_PLACE, Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
 from .page import LIMIT_MAX, Page, page_of
@@ -206,12 +206,14 @@ class LiveTree(RootReads, LiveSurface):
             db.wait_for_checkpoint()
         with db.writer_lock:
             db.check_writable()
-            old = self.get(key)
+            forest, ops = db.forest, [self.tree_id, key, value]
+            places = forest.prepare(ops)
+            if places[0] is NO_PLACE:
+                raise self._missing()
+            old: bytes | None = places[0][-1].get(key)
             if value is None and old is None:
                 return None
-            sequence = db.commit(
-                [self.tree_id, key, value], db.forest.count, db.settings.durability
-            )
+            sequence = db.commit_prepared(ops, places, forest.count, db.settings.durability)
         db.settle(sequence, db.settings.durability)
         return old
 
