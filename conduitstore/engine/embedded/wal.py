@@ -108,7 +108,7 @@ class WriteAheadLog:
     @property
     def commits_bytes(self) -> int:
         """The same without what a file has before its first commit."""
-        return self.size_bytes - HEADER_BYTES
+        return self._file.size_bytes + self._held_bytes - HEADER_BYTES
 
     @property
     def file_bytes(self) -> int:
