@@ -59,6 +59,14 @@ def test_stats_and_size_follow_what_is_written(db, harness):
     assert (db.size_on_disk() > 0) == harness.is_persistent
 
 
+def test_a_store_that_writes_has_nothing_to_refresh(db):
+    db.insert(b"a", b"1")
+    assert db.refresh() == db.sequence
+    db.close()
+    with pytest.raises(ClosedError):
+        db.refresh()
+
+
 def test_a_report_of_nothing_is_empty(db):
     assert not db.recovery_report
     assert "nothing to recover" in str(db.recovery_report)
@@ -162,6 +170,14 @@ def test_a_stream_cut_anywhere_is_refused_and_leaves_nothing(db, small):
         error = refused(db, [small[:size]])
         assert error.offset <= size
     db.import_([small])
+
+
+def test_a_stream_cut_in_its_header_is_refused_before_anything_is_changed(db, small):
+    db.insert(b"a", b"1")
+    for size in range(8, stream.STREAM_HEADER_BYTES):
+        with pytest.raises(CorruptedError, match="ends within the header"):
+            db.import_([small[:size]])
+    assert content(db) == {DEFAULT_TREE: [(b"a", b"1")]}
 
 
 def test_a_stream_with_any_byte_wrong_is_refused_and_leaves_nothing(db, small):
