@@ -54,7 +54,14 @@ def open(
     name, checked = path_of(path), Settings.of(settings)
     if checked.read_only:
         return open_read_only(files or Os(), name, checked)
-    return open_store(files or Os(), name, checked)
+    made: list[Store] = []
+    try:
+        open_store(files or Os(), name, checked, made)
+        return made[0]
+    except BaseException:
+        for store in made:
+            store.abandon()
+        raise
 
 
 def restore(
@@ -78,7 +85,7 @@ def restore(
     _check_build()
     files, name = files or Os(), path_of(path)
     report = _restore(files, path_of(source), name, on_read or ignore)
-    open_store(files, name, Settings(flush_every_ms=None)).close()
+    open(name, files=files, flush_every_ms=None).close()
     return report
 
 
