@@ -21,6 +21,7 @@ from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.report import (  # noqa: F401 - pytest finds its hooks here
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
     tally,
 )
 
