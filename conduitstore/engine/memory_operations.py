@@ -11,6 +11,7 @@ from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     RecoveryReport,
     Stats,
@@ -53,8 +54,14 @@ class MemoryOperations:
         db = self._db
         return export_stream(db, lambda: (db.drawn_count, db.next_id), compression_level)
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
-        return import_stream(self._db, stream, self._advance)
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
+        return import_stream(self._db, stream, self._advance, over=over, on_entries=on_entries)
 
     def _advance(self, to: End) -> None:
         db = self._db

@@ -12,6 +12,7 @@ from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     RecoveryReport,
     Stats,
@@ -65,10 +66,16 @@ class StoreOperations:
         keeper = self._store.checkpointer
         return keeper.live_bytes, keeper.written_bytes
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
         self._store.check_handle()
         self._store.check_writable()
-        return import_stream(self._store, stream, self._advance)
+        return import_stream(self._store, stream, self._advance, over=over, on_entries=on_entries)
 
     def backup(
         self, path: str | os.PathLike[str], *, on_read: OnRead | None = None
