@@ -282,7 +282,8 @@ def refuse_write() -> NoReturn:
 
 
 def _given(bound: bytes) -> bytes:
-    if check_bound(bound) is None:
+    if type(bound) is not bytes:
+        check_bound(bound)
         raise InvalidArgumentError("a key or prefix must be bytes; b'' comes before every key")
     return bound
 
@@ -291,10 +292,10 @@ def prefix_bounds(
     prefix: bytes, start: bytes | None, *, reverse: bool
 ) -> tuple[bytes | None, bytes | None]:
     """The half-open range under ``prefix``, cut at ``start``, which is inclusive either way."""
-    check_bound(start)
     lo, hi = _given(prefix), prefix_end(prefix)
     if start is None:
         return lo, hi
+    check_bound(start)
     if not reverse:
         return max(lo, start), hi
     end = start + b"\0"

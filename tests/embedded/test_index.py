@@ -47,8 +47,7 @@ def forest_of():
 
 def write(forest, key, value):
     ops = [DEFAULT_TREE_ID, key, value]
-    forest.prepare(ops)
-    forest.apply(ops, 0, forest.sequence + 1)
+    forest.apply(ops, forest.prepare(ops), 0, forest.sequence + 1)
 
 
 def entries(root, forest):

@@ -72,6 +72,24 @@ def test_it_sees_what_was_committed_and_moves_when_asked(disk):
     db.close()
 
 
+def test_it_follows_a_writer_that_takes_in_another_store(disk):
+    """Its sequence goes up by far, and no log leads there."""
+    source = embedded.open("source", files=disk, flush_every_ms=None)
+    for number in range(20):
+        source.insert(bytes([number]), b"1")
+    db = write_on(disk)
+    reader = read_on(disk)
+    db.import_(source.export())
+    db.insert(b"x", b"2")
+    assert reader.refresh() == db.sequence > 1 << 32
+    assert content(reader) == content(db)
+    disk.kill()
+    assert content(reader) == content(db)
+    with write_on(disk) as db:
+        assert reader.refresh() == db.sequence
+        assert list(db.verify()) == []
+
+
 def test_iterators_made_between_refreshes_stay(disk):
     db, held = write_on(disk), []
     chance = random.Random(7)

@@ -108,7 +108,7 @@ class WriteAheadLog:
     @property
     def commits_bytes(self) -> int:
         """The same without what a file has before its first commit."""
-        return self.size_bytes - HEADER_BYTES
+        return self._file.size_bytes + self._held_bytes - HEADER_BYTES
 
     @property
     def file_bytes(self) -> int:
@@ -126,7 +126,7 @@ class WriteAheadLog:
         Raises:
             StoreFullError: nothing was written.
         """
-        frame = encode_frame(self._file.seed, FrameKind.COMMIT, payload)
+        frame = encode_frame(self._file.seed, self.size_bytes, FrameKind.COMMIT, payload)
         if hold:
             self._held.append(frame)
             self._held_bytes += len(frame)
@@ -148,10 +148,12 @@ class WriteAheadLog:
             self._held_bytes = 0
         self.written = self.appended
 
-    def rotate(self, number: int) -> None:
-        """Go on in a new file."""
+    def rotate(self, number: int, sequence: int = 0) -> None:
+        """Go on in a new file; behind ``sequence``, if that is above the newest."""
         self.write_held()
-        self._file = LogFile(self._directory, self._store_id, number, self.appended + 1)
+        sequence = max(sequence, self.appended)
+        self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
+        self.appended = self.written = sequence
         with self._files_lock:
             self._unsynced = (*self._unsynced, self._file)
 
