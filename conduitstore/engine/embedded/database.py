@@ -47,14 +47,14 @@ from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import FRAME_PAYLOAD_BYTES_MAX
-from .guard import Guard, Refusal
+from conduitstore.engine.guard import Guard, Refusal
 from .history import events_of
 from .index import find
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
 from .tree import LiveTree
-from .waiting import DurableWaiters
+from conduitstore.engine.waiting import DurableWaiters
 from .wal import Op, WriteAheadLog
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from .compaction import live_bytes
 from .config import Settings
 from .database import Database
 from .files import Directory, FileSystem
-from .guard import closed
+from conduitstore.engine.guard import closed
 from .leaf import Leaf
 from .replay import Replay
 from .tree import LiveTree
