@@ -8,6 +8,8 @@ OF_ENGINES := tests/conformance tests/embedded tests/blocks tests/recovery tests
   tests/golden tests/threads/test_histories.py tests/threads/test_lock_free.py tests/crash/test_backup.py \
   tests/crash/test_repair.py tests/crash/test_import.py tests/crash/test_full.py \
   tests/property/test_state_machine.py --deselect tests/embedded/test_interleavings.py
+# One process of tests for each core; who is done takes over from the others.
+SPREAD := -n auto --dist worksteal
 BIN := $(VENV)/bin
 STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
@@ -28,19 +30,19 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 	@$(BIN)/conduitstore demo
 
 test: $(FOR_WORK)  ## run every test
-	FAULTS_AT_LEAST=10000 $(BIN)/pytest
+	FAULTS_AT_LEAST=10000 $(BIN)/pytest $(SPREAD)
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} ROT_EVERY=5 ROT_BITS=10000 \
 	  INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
-	  FAULTS_AT_LEAST=30000 $(BIN)/pytest --timeout=900 $(CRASHES)
+	  FAULTS_AT_LEAST=30000 $(BIN)/pytest $(SPREAD) --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
 	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
 	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
-	  FAULTS_AT_LEAST=100000 $(BIN)/pytest --timeout=7200 $(CRASHES)
+	  FAULTS_AT_LEAST=100000 $(BIN)/pytest $(SPREAD) --timeout=7200 $(CRASHES)
 
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
 	@$(PIP) atheris || echo "atheris cannot be installed here: our own fuzzer goes on without it"

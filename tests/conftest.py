@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -14,11 +15,13 @@ from hypothesis import HealthCheck, Phase, settings
 from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.errors import ConduitStoreError
-from conduitstore.testing import MemoryDatabase
+from conduitstore.testing import MemoryDatabase, postgres
+from conduitstore.testing.binaries import MISSING
 from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.report import (  # noqa: F401 - pytest finds its hooks here
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
     tally,
 )
 
@@ -143,6 +146,18 @@ def db(harness):
 @pytest.fixture
 def tree(db):
     return db.open_tree("key_value")
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A PostgreSQL by its ``dsn``: started here, or named in CONDUITSTORE_TEST_DSN."""
+    if dsn := os.environ.get("CONDUITSTORE_TEST_DSN"):
+        yield SimpleNamespace(dsn=dsn)
+    elif postgres.find_binaries() is None:
+        pytest.skip(MISSING)
+    else:
+        with postgres.running() as server:
+            yield server
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
+from typing import Protocol
 
 from conduitstore.engine.embedded import names
 from conduitstore.engine.embedded.files import Directory
@@ -120,7 +121,19 @@ class Several:
         return sum(one.file.startswith(names.LOG) for one in self.flips) > 1
 
 
-AnyDamage = Damage | Several
+class AnyDamage(Protocol):
+    """What can be done to the files of a store. It prints as the call that makes it."""
+
+    def __call__(self, image: Image, strange: Image | None = None, /) -> Image:
+        """The files after it; ``strange`` are another store's."""
+
+    @property
+    def may_unsay(self) -> bool:
+        """Whether it may take a promise away with what was promised: nothing is left to tell."""
+
+    @property
+    def is_flip(self) -> bool:
+        """Whether every file is as long as it was."""
 
 
 def _flipped(data: bytes, at: int, mask: int) -> bytes:

@@ -2,8 +2,9 @@
 
     tally("crashes in every call", report.crashes_total)
 
-A ``conftest.py`` that imports :func:`pytest_terminal_summary` from here prints the table at the end
-of the session. With ``FAULTS_AT_LEAST`` in the environment it fails a session with fewer.
+A ``conftest.py`` that imports the hooks from here prints the table at the end of the session, also
+where pytest-xdist spread it over processes. With ``FAULTS_AT_LEAST`` in the environment a session
+with fewer fails.
 """
 
 from __future__ import annotations
@@ -42,9 +43,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             )
 
 
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a process of pytest-xdist's has counted; one that died has told nothing."""
+    faults.update(getattr(node, "workeroutput", {}).get("faults", {}))
+
+
 def pytest_sessionfinish(session: Any) -> None:
     """Fail the session where fewer faults were injected than were asked for."""
-    if _too_few() and session.exitstatus == 0:
+    if hasattr(session.config, "workeroutput"):  # One process of several: the first one judges.
+        session.config.workeroutput["faults"] = dict(faults)
+    elif _too_few() and session.exitstatus == 0:
         session.exitstatus = 1
 
 

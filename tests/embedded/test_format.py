@@ -29,14 +29,17 @@ def test_a_header_is_as_drawn():
 
 
 def test_a_frame_is_as_drawn():
-    frame = f.encode_frame(HEADER.seed, f.FrameKind.COMMIT, b"payload", f.COMPRESSED)
+    seed = HEADER.seed
+    assert seed == zlib.crc32(HEADER.encode()[:60])
+    frame = f.encode_frame(seed, 0x1_0000_0042, f.FrameKind.COMMIT, b"payload", f.COMPRESSED)
     assert frame[:4] == b"\xf7CSf"
     assert frame[4:8] == b"\x07\0\0\0"
     assert frame[8:12] == b"\x01\x01\0\0"
-    checksum = zlib.crc32(b"payload", zlib.crc32(frame[:12], zlib.crc32(HEADER.encode()[:60])))
+    checksum = zlib.crc32(b"payload", zlib.crc32(frame[:12], seed ^ 0x42 ^ 0x1))
     assert frame[12:16] == checksum.to_bytes(4, "little")
     assert frame[16:] == b"payload"
-    assert f.decode_frame(b"xx" + frame, 2, HEADER.seed) == f.Frame(2, 1, 1, b"payload")
+    found = f.decode_frame(b"xx" + frame, 2, seed, 0x1_0000_0040)
+    assert found == f.Frame(0x1_0000_0042, 1, 1, b"payload")
 
 
 @pytest.mark.parametrize("at", range(64))
@@ -49,14 +52,22 @@ def test_a_flipped_bit_of_a_header_is_found(at):
 
 @pytest.mark.parametrize("at", range(23))
 def test_a_flipped_bit_of_a_frame_is_found(at):
-    data = bytearray(f.encode_frame(HEADER.seed, f.FrameKind.COMMIT, b"payload"))
+    data = bytearray(f.encode_frame(HEADER.seed, 0, f.FrameKind.COMMIT, b"payload"))
     data[at] ^= 0x10
     assert f.decode_frame(bytes(data), 0, HEADER.seed) is None
 
 
 def test_a_frame_of_another_file_does_not_verify():
-    frame = f.encode_frame(HEADER.seed, f.FrameKind.COMMIT, b"payload")
+    frame = f.encode_frame(HEADER.seed, 0, f.FrameKind.COMMIT, b"payload")
     assert f.decode_frame(frame, 0, HEADER._replace(number=43).seed) is None
+
+
+@pytest.mark.parametrize("place", [65, 128, 1 << 20, (1 << 32) + 64, (1 << 40) + 64])
+@pytest.mark.parametrize("kind", f.FrameKind)
+def test_a_frame_of_another_place_does_not_verify(kind, place):
+    frame = f.encode_frame(HEADER.seed, 64, kind, b"payload")
+    assert f.decode_frame(frame, 0, HEADER.seed, 64) == f.Frame(64, kind, 0, b"payload")
+    assert f.decode_frame(frame, 0, HEADER.seed, place) is None
 
 
 @pytest.mark.parametrize(("field", "at"), [("version", 10), ("refuse", 12)])
@@ -84,7 +95,7 @@ def test_frames_stop_at_damage_and_those_behind_it_are_found(payloads, at, rubbi
     offsets = []
     for payload in payloads:
         offsets.append(len(data))
-        data += f.encode_frame(HEADER.seed, f.FrameKind.COMMIT, payload)
+        data += f.encode_frame(HEADER.seed, len(data), f.FrameKind.COMMIT, payload)
     whole = bytes(data)
     assert [frame.payload for frame in f.frames(whole, HEADER.seed)] == payloads
     at += 64

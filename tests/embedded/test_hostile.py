@@ -100,7 +100,8 @@ def test_made_up_commits_raise_nothing_untyped(ops, count, is_next):
     data = bytes_of(name)
     flat = [field for op in ops for field in op]
     payload = msgpack.packb([len(WHOLE["t"]) + 7 if is_next else count, 0, count, *flat])
-    frame = encode_frame(decode_header(data, name, b"L").seed, FrameKind.COMMIT, payload)
+    seed = decode_header(data, name, b"L").seed
+    frame = encode_frame(seed, len(data), FrameKind.COMMIT, payload)
     try:
         db = open_on(replaced(name, data + frame))
         content(db)
@@ -116,7 +117,8 @@ def test_commits_that_cannot_be_are_damage(op):
     data = bytes_of(name)
     sequence = open_on(copy.deepcopy(KILLED)).sequence + 1
     payload = msgpack.packb([sequence, 0, 0, *op])
-    frame = encode_frame(decode_header(data, name, b"L").seed, FrameKind.COMMIT, payload)
+    seed = decode_header(data, name, b"L").seed
+    frame = encode_frame(seed, len(data), FrameKind.COMMIT, payload)
     with pytest.raises(CorruptedError, match=name):
         open_on(replaced(name, data + frame))
 
@@ -128,9 +130,8 @@ def test_made_up_generations_raise_nothing_untyped(data):
     fields = {**GENERATION}
     wrong = data.draw(st.sampled_from(sorted(fields)))
     fields[wrong] = data.draw(ANY)
-    frame = encode_frame(
-        decode_header(header, name, b"M").seed, FrameKind.WHOLE, msgpack.packb(fields)
-    )
+    seed = decode_header(header, name, b"M").seed
+    frame = encode_frame(seed, len(header), FrameKind.WHOLE, msgpack.packb(fields))
     try:
         db = open_on(replaced(name, header + frame))
         content(db)

@@ -105,7 +105,10 @@ def test_a_leaf_is_mended_though_a_blob_of_it_is_lost(disk):
     blobs, leaf = places(disk)
     damage(disk, *blobs[b"\2"])
     damage(disk, *leaf)
-    assert repaired(disk) == {None: BEFORE}, "behind a leaf that is lost nobody sees a blob"
+    found = embedded.repair("store", files=disk)
+    assert {(one.damage.low, one.source) for one in found} == {(None, BEFORE), (b"\2", None)}
+    assert [one.is_lost for one in found] == [False, True], "the leaf that was lost tells of it"
+    assert (found[1].damage.file, found[1].damage.offset) == blobs[b"\2"]
     with open_on(disk) as db:
         assert content(db) == expected(without=(2,))
         assert [d.low for d in db.verify()] == [b"\2"]
@@ -197,7 +200,7 @@ def test_what_would_name_a_file_that_is_gone_is_left_as_it_is():
     assert repaired(copy.deepcopy(disk)) == {None: BEFORE}
     damaged = copy.deepcopy(disk)
     damage(damaged, old, at)
-    assert repaired(damaged) == {None: BEFORE}
+    assert repaired(damaged) == {None: BEFORE, 2: None}
     with open_on(damaged) as db:
         assert content(db) == {b"\0": b"other", b"\2": None}
     disk.directory("store").unlink(old)

@@ -21,7 +21,10 @@ def file(kind, number, *frames, first=0):
     """A file of that kind, with its name."""
     header = Header(kind, STORE_ID, number, first)
     name = {b"M": "manifest", b"L": "log", b"S": "segment"}[kind] + f"-{number:08x}"
-    return {name: header.encode() + b"".join(encode_frame(header.seed, *one) for one in frames)}
+    data = header.encode()
+    for frame in frames:
+        data += encode_frame(header.seed, len(data), *frame)
+    return {name: data}
 
 
 def generation(leaves, **others):

@@ -96,7 +96,7 @@ def set_flags(path, refuse=0, read_only=0, ignored=0):
         seed, out = crc32(head), [head + CRC.pack(crc32(head))]
         opened = OsDirectory(str(path)).open(file.name)
         for frame in pieces(opened, len(data), crc32(data[: HEADER.size]), ignore):
-            out.append(encode_frame(seed, frame.kind, frame.payload, frame.flags))
+            out.append(encode_frame(seed, frame.offset, frame.kind, frame.payload, frame.flags))
             assert len(out[-1]) == FRAME_BYTES + len(frame.payload)
         assert len(out[0]) == HEADER_BYTES
         file.write_bytes(b"".join(out))

@@ -167,7 +167,7 @@ def with_segment(disk, *leaves):
     header = Header(b"S", store_id, 0x99)
     data = header.encode()
     for payload, flags in leaves:
-        data += encode_frame(header.seed, FrameKind.LEAF, payload, flags)
+        data += encode_frame(header.seed, len(data), FrameKind.LEAF, payload, flags)
     disk = copy.deepcopy(disk)
     file = disk.directory("store").create("segment-00000099")
     file.append(data)

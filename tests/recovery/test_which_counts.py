@@ -272,7 +272,7 @@ def with_commits(disk, *commits):
     data = bytes_of(disk, name)
     for commit in commits:
         seed = decode_header(data, name, b"L").seed
-        data += encode_frame(seed, FrameKind.COMMIT, msgpack.packb(commit))
+        data += encode_frame(seed, len(data), FrameKind.COMMIT, msgpack.packb(commit))
     return replaced(disk, name, data)
 
 

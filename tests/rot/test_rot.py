@@ -21,6 +21,7 @@ from conduitstore.testing.damage import (
     numbered_files,
     random_flips,
 )
+from conduitstore.testing.moves import exchange, moves, places
 from conduitstore.testing.rot import LARGE, OUTCOMES, SETTINGS, judge, judge_all, lived
 
 EVERY = int(os.environ.get("ROT_EVERY", "29"))
@@ -64,6 +65,13 @@ def test_no_length_of_any_file_gives_a_wrong_answer(life, faults):
 
 
 @pytest.mark.slow
+def test_no_frame_counts_in_another_place(life, faults):
+    """Every frame over every other of the store, and every two exchanged."""
+    faults.update(judge_all(life, moves(life.image, every=EVERY)))
+    assert all(faults[outcome] > 0 for outcome in OUTCOMES)
+
+
+@pytest.mark.slow
 def test_no_mixing_up_of_files_gives_a_wrong_answer(life, strange, faults):
     faults.update(judge_all(life, mixups(life.image, strange), strange=strange))
     assert faults["refused"] > 20
@@ -103,6 +111,37 @@ def test_an_engine_without_checksums_is_found_out(monkeypatch):
     with pytest.raises(AssertionError) as caught:
         judged(life, flips(life.image, every=5, bits=(0x01,)))
     assert caught.value.__notes__[0].startswith("after flip('")
+
+
+class Anywhere(int):
+    """The seed of checksums that do not know where a frame stands."""
+
+    def __xor__(self, _offset):
+        return self
+
+
+def test_frames_that_count_in_any_place_are_found_out(monkeypatch):
+    """Two blobs of one length change places: each is a value that was stored, of another key."""
+    seed = format_.Header.seed.fget
+    monkeypatch.setattr(format_.Header, "seed", property(lambda header: Anywhere(seed(header))))
+    life = lived(SEED)
+    with pytest.raises(AssertionError) as caught:
+        judged(life, moves(life.image, every=1_000))
+    assert "(Place(file='segment-" in caught.value.__notes__[0]
+
+
+def test_places_are_those_of_all_frames():
+    image = lived(SEED).image
+    found = places(image)
+    assert sum(one.size for one in found) + 64 * len({one.file for one in found}) == sum(
+        len(image[file]) for file in numbered_files(image)
+    )
+    one, other = found[-2:]
+    assert one.file == other.file
+    after = exchange(one, other)(image)
+    assert after == image | {one.file: after[one.file]}
+    assert sorted(after[one.file]) == sorted(image[one.file])
+    assert after[one.file].endswith(image[one.file][one.at : one.end])
 
 
 def test_an_error_without_a_type_is_found_out(monkeypatch):

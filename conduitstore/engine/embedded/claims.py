@@ -180,7 +180,7 @@ class Places:
             return None
         data = file.read_at(offset, frame_bytes)
         self._subject.on_read(len(data))
-        return decode_frame(data, 0, seed)
+        return decode_frame(data, 0, seed, offset)
 
     def is_sound(self, number: int) -> bool:
         """Whether a segment is there, and a store that names it can be opened."""

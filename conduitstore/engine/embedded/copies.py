@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from conduitstore.operations import Damage
+
 from .before import Before
 from .blob import BLOB_REFERENCE_BYTES
 from .claims import Claim, Places, Subject
@@ -33,11 +35,13 @@ class Found(NamedTuple):
     """What is left of a leaf.
 
     ``sources`` says for the leaf and for each of its blobs that cannot stay where it is, by its
-    place, where a copy was found; None: nowhere. A blob without a copy keeps its reference.
+    place, where a copy was found; None: nowhere. A blob without a copy keeps its reference, and is
+    among the ``lost``.
     """
 
     entries: Entries
     sources: dict[Place, str | None]
+    lost: tuple[Damage, ...] = ()
 
     @property
     def is_mended(self) -> bool:
@@ -64,6 +68,7 @@ class Copies:
         source, entries = found
         is_there = source == OWN and self._places.is_sound(place[0])
         sources: dict[Place, str | None] = {} if is_there else {place: source}
+        lost: list[Damage] = []
         for key, stored in entries.items():
             if isinstance(stored, bytes | NewBlob):
                 continue
@@ -77,7 +82,9 @@ class Copies:
                 entries[key] = NewBlob(copy[1])
             elif number not in claim.segments and not self._places.is_sound(number):
                 return Found({}, {place: None})  # A row that names it would be no store any more.
-        return Found(entries, sources)
+            else:
+                lost.append(claim.blob_damage(key, reference, "no whole blob"))
+        return Found(entries, sources, tuple(lost))
 
     def _leaf(self, claim: Claim) -> tuple[str, Entries] | None:
         found = self._places.leaf(claim)

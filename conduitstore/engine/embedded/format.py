@@ -17,8 +17,8 @@ A file is a header and then frames, whatever its kind:
     60  4  checksum         CRC-32 of bytes 0..60
 
 Numbers are little-endian. A frame's checksum is a CRC-32 over its first 12 bytes and its payload
-that starts from the checksum of the file's header, so that a frame copied from another file, or
-left over from an older one, does not verify.
+that starts from the checksum of the file's header and from the frame's offset, so that a frame that
+was copied from another file or another place, or left over from an older file, does not verify.
 """
 
 from __future__ import annotations
@@ -125,14 +125,15 @@ def seed_of(data: bytes, file: str, expected: Header) -> int:
     return header.seed
 
 
-def encode_frame(seed: int, kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:
-    """One frame, ready to be appended to the file whose header gave ``seed``."""
+def encode_frame(seed: int, offset: int, kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:
+    """One frame, to stand at that offset of the file whose header gave ``seed``, and only there."""
     head = FRAME.pack(MARKER, len(payload), kind, flags)
-    return b"".join((head, CRC.pack(crc32(payload, crc32(head, seed))), payload))
+    begun = crc32(head, seed ^ offset ^ offset >> 32)
+    return b"".join((head, CRC.pack(crc32(payload, begun)), payload))
 
 
 class Frame(NamedTuple):
-    """One verified frame and where it stood."""
+    """One verified frame and where it stood in its file."""
 
     offset: int
     kind: int
@@ -145,8 +146,11 @@ class Frame(NamedTuple):
         return self.offset + FRAME_BYTES + len(self.payload)
 
 
-def decode_frame(data: bytes, offset: int, seed: int) -> Frame | None:
-    """The frame at ``offset``; None where no whole and undamaged frame stands there."""
+def decode_frame(data: bytes, offset: int, seed: int, base: int = 0) -> Frame | None:
+    """The frame at ``offset`` of ``data``, which begins at ``base`` of its file.
+
+    None where no whole and undamaged frame stands there, or one that belongs to another place.
+    """
     if len(data) < offset + FRAME_BYTES:
         return None
     marker, length, kind, flags = FRAME.unpack_from(data, offset)
@@ -155,22 +159,24 @@ def decode_frame(data: bytes, offset: int, seed: int) -> Frame | None:
         return None
     payload = data[begin : begin + length]
     head = data[offset : offset + FRAME.size]
-    if crc32(payload, crc32(head, seed)) != CRC.unpack_from(data, offset + FRAME.size)[0]:
+    place = base + offset
+    begun = crc32(head, seed ^ place ^ place >> 32)
+    if crc32(payload, begun) != CRC.unpack_from(data, offset + FRAME.size)[0]:
         return None
-    return Frame(offset, kind, flags, payload)
+    return Frame(place, kind, flags, payload)
 
 
-def frames(data: bytes, seed: int, offset: int = HEADER_BYTES) -> Iterator[Frame]:
-    """Whole frames from the front, up to the end of the file or the first damage."""
-    while (frame := decode_frame(data, offset, seed)) is not None:
+def frames(data: bytes, seed: int, offset: int = HEADER_BYTES, base: int = 0) -> Iterator[Frame]:
+    """Whole frames from ``offset`` of ``data`` on, up to its end or the first damage."""
+    while (frame := decode_frame(data, offset, seed, base)) is not None:
         yield frame
-        offset = frame.end
+        offset = frame.end - base
 
 
-def frames_behind(data: bytes, offset: int, seed: int) -> Iterator[Frame]:
+def frames_behind(data: bytes, offset: int, seed: int, base: int = 0) -> Iterator[Frame]:
     """Whole frames behind a damaged place: proof of what once stood there."""
     while (offset := data.find(MARKER, offset + 1)) >= 0:
-        frame = decode_frame(data, offset, seed)
+        frame = decode_frame(data, offset, seed, base)
         if frame is not None:
             yield frame
-            offset = frame.end - 1
+            offset = frame.end - base - 1

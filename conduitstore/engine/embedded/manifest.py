@@ -212,7 +212,8 @@ class Manifest:
         """Begin this file with a whole generation: durable, then visible, then durably visible."""
         payload, flags = _packed(generation.encode())
         seed = self._header.seed
-        data = self._header.encode() + encode_frame(seed, FrameKind.WHOLE, payload, flags)
+        frame = encode_frame(seed, HEADER_BYTES, FrameKind.WHOLE, payload, flags)
+        data = self._header.encode() + frame
         file = create_file(self._directory, self.name + names.NEW)
         try:
             append_whole(file, data, 0)
@@ -235,7 +236,7 @@ class Manifest:
             OSError: the store has to be latched.
         """
         assert self._file is not None
-        frame = encode_frame(self._header.seed, kind, *_packed(payload))
+        frame = encode_frame(self._header.seed, self.size_bytes, kind, *_packed(payload))
         append_whole(self._file, frame, self.size_bytes)
         self._file.sync()
         self.size_bytes += len(frame)

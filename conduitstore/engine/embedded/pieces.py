@@ -50,8 +50,7 @@ class Window:
         size = FRAME_BYTES + int(FRAME.unpack_from(head)[1])
         if offset + size > self._end:
             return None
-        frame = decode_frame(self.at(offset, size), 0, seed)
-        return frame and frame._replace(offset=offset)
+        return decode_frame(self.at(offset, size), 0, seed, offset)
 
     def next_frame(self, offset: int, seed: int) -> int:
         """Where the first whole frame behind ``offset`` begins; the end where there is none."""

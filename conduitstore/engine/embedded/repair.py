@@ -10,6 +10,7 @@ is overwritten. What no copy has stays as it was.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from itertools import count as counting
@@ -65,6 +66,20 @@ def repair(filesystem: FileSystem, path: str, backup: str | None, on_read: OnRea
         lock.close()
 
 
+def _unseen(found: list[Damage], copies: Iterable[Found]) -> list[Damage]:
+    """Blobs that are lost, as only a leaf could tell that did not read either."""
+    told = {(damage.file, damage.offset) for damage in found if damage.tree is not None}
+    lost = chain.from_iterable(copy.lost for copy in copies)
+    return [damage for damage in lost if (damage.file, damage.offset) not in told]
+
+
+def _is_of(damage: Damage, blob: Damage) -> bool:
+    """Whether a damage that takes no key, as far as anybody saw, is that of a lost blob."""
+    begin, end = damage.offset, damage.offset + damage.size_bytes
+    is_behind_header = damage.tree is None and begin > 0
+    return is_behind_header and damage.file == blob.file and begin <= blob.offset < end
+
+
 class _Mending:
     """One repair of one store."""
 
@@ -94,10 +109,15 @@ class _Mending:
             copy = self._copies.find(claim)
             if copy.is_mended:
                 leaves[claim.tree_id][claim.low] = self._write(claim.tree_id, copy.entries)
-            copies[claim] = Found({}, copy.sources)
+            copies[claim] = copy._replace(entries={})
         if self._writers:
             self._publish(leaves)
-        return [Repair(damage, self._source(damage, copies)) for damage in found]
+        unseen = _unseen(found, copies.values())
+        known = [damage for damage in found if not any(_is_of(damage, one) for one in unseen)]
+        return [
+            *(Repair(damage, self._source(damage, copies)) for damage in known),
+            *(Repair(damage, None) for damage in unseen),
+        ]
 
     def _taken_by(self, damage: Damage) -> list[Claim]:
         """The leaves that a damage takes away, or a blob of theirs: one, or all in a file."""

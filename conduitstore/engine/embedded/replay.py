@@ -106,20 +106,20 @@ class Replay:
     def _take(self, name: str, data: bytes) -> None:
         """Use the frames of a file that ``data``, its bytes from the offset on, begins with."""
         forest, base = self.forest, self._offset
-        for frame in frames(data, self._seed, 0):
-            at = base + frame.offset
+        for frame in frames(data, self._seed, 0, base):
+            at = frame.offset
             sequence, durable, count, ops = commit_of(name, at, frame)
             self.promised = max(self.promised, durable)
             if sequence == forest.sequence + 1 <= self.upto:
                 _apply(forest, name, at, ops, count, sequence)
             elif sequence > forest.sequence:
                 self._cut(name, at, base + len(data))
-            self._offset = base + frame.end
+            self._offset = frame.end
         end = self._offset - base
         if end < len(data):
             self._cut(name, self._offset, base + len(data))
-            for frame in frames_behind(data, end, self._seed):
-                self.promised = max(self.promised, commit_of(name, base + frame.offset, frame)[1])
+            for frame in frames_behind(data, end, self._seed, base):
+                self.promised = max(self.promised, commit_of(name, frame.offset, frame)[1])
 
     def _cut(self, name: str, offset: int, end: int) -> None:
         self.damage = self.damage or (name, offset)

@@ -62,7 +62,7 @@ class Segment:
         """
         if not 0 <= offset <= offset + frame_bytes <= self.size_bytes:
             raise CorruptedError(self.file.name, offset, "the file does not reach so far")
-        frame = decode_frame(self.file.read_at(offset, frame_bytes), 0, self.seed)
+        frame = decode_frame(self.file.read_at(offset, frame_bytes), 0, self.seed, offset)
         if frame is None or frame.kind != kind:
             name = kind.name.lower()
             raise CorruptedError(self.file.name, offset, f"a {name}'s checksum does not hold")
@@ -137,8 +137,8 @@ class SegmentWriter:
 
     def add(self, kind: FrameKind, payload: bytes, flags: int) -> tuple[Segment, int, int]:
         """Append one frame; gives segment, offset and bytes: where it will lie."""
-        frame = encode_frame(self.segment.seed, kind, payload, flags)
         offset = self.segment.size_bytes
+        frame = encode_frame(self.segment.seed, offset, kind, payload, flags)
         self._put(frame)
         return self.segment, offset, len(frame)
 

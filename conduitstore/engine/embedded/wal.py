@@ -126,7 +126,7 @@ class WriteAheadLog:
         Raises:
             StoreFullError: nothing was written.
         """
-        frame = encode_frame(self._file.seed, FrameKind.COMMIT, payload)
+        frame = encode_frame(self._file.seed, self.size_bytes, FrameKind.COMMIT, payload)
         if hold:
             self._held.append(frame)
             self._held_bytes += len(frame)
