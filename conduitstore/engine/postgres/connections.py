@@ -19,16 +19,23 @@ from typing import Any
 
 import psycopg
 from psycopg import generators
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from conduitstore.errors import ClosedError, InvalidArgumentError, LockedError, UnavailableError
+from conduitstore.errors import ClosedError, UnavailableError
 
-from . import sql
 from .config import Settings
 from .faults import ConnectionLostError, translating
 
 Row = tuple[Any, ...]
 Statement = tuple[bytes, Sequence[object]]
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A server whose machine is gone is noticed after a minute, unless the DSN says otherwise."""
 FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 
 
@@ -212,23 +219,16 @@ class Pool:
         if settings.read_only:
             options["default_transaction_read_only"] = "on"
         with translating(lambda: False):
-            given = psycopg.conninfo.conninfo_to_dict(self._dsn)
-            given_options = given.pop("options", None) or ""
-            connection = psycopg.connect(
-                **{
-                    "connect_timeout": max(2, -(-settings.connect_timeout_ms // 1000)),
-                    "keepalives_idle": 30,
-                    "keepalives_interval": 10,
-                    "keepalives_count": 3,
-                    "tcp_user_timeout": 60_000,
-                }
-                | given,
-                application_name=self._application_name,
-                options=" ".join(
-                    [str(given_options), *(f"-c {name}={value}" for name, value in options.items())]
-                ),
-                autocommit=True,
-            )
+            given = conninfo_to_dict(self._dsn)
+            more = [f"-c {name}={value}" for name, value in options.items()]
+            known: dict[str, Any] = {
+                "connect_timeout": max(2, -(-settings.connect_timeout_ms // 1000)),
+                **KEEPALIVES,
+                **given,
+                "application_name": self._application_name,
+                "options": " ".join([str(given.get("options") or ""), *more]),
+            }
+            connection = psycopg.connect(make_conninfo("", **known), autocommit=True)
         connection.prepared_max = 1_000
         return connection
 

@@ -74,9 +74,7 @@ class Store(PostgresOperations, LiveTree, Guard):
             pool, self._channel if notifies else None, settings.poll_ms, self.delivery.catch_up
         )
         self._notifier = Background("conduitstore-notifier", self._notify, None)
-        self._flusher = Background(
-            "conduitstore-flusher", self.keep_up, settings.flush_every_ms
-        )
+        self._flusher = Background("conduitstore-flusher", self.keep_up, settings.flush_every_ms)
         self._is_watching = False
         self.was_recovered = opened.was_recovered
         self.recovery_report = RecoveryReport(
@@ -119,10 +117,11 @@ class Store(PostgresOperations, LiveTree, Guard):
             self.forget_catalog()
         return self.catalog.numbers.get(name)
 
-    def forget_catalog(self) -> None:
-        """Another process changed the trees: learn them anew."""
+    def forget_catalog(self) -> int:
+        """Another process may have changed the trees: learn them anew; gives the sequence."""
         newest, trees = self.pool.run([(sql.NEWEST, ()), (sql.TREES, ())])
         self.catalog = Catalog.of(newest[0][2], trees)
+        return int(newest[0][0])
 
     def drop_tree(self, name: str) -> bool:
         if check_tree_name(name) == DEFAULT_TREE:
@@ -176,8 +175,9 @@ class Store(PostgresOperations, LiveTree, Guard):
         return int(self.pool.rows(sql.NEWEST)[0][1])
 
     def refresh(self) -> int:
+        """Every read shows the newest state anyway; trees that were dropped or made are noticed."""
         self.check()
-        return self.sequence
+        return self.forget_catalog()
 
     def generate_id(self) -> int:
         self.check()
@@ -272,6 +272,16 @@ class Store(PostgresOperations, LiveTree, Guard):
             self.durability.sync()
         self.ids.close()
         self.pool.rows(sql.DELETE_HOLDER, [self.holder])
+
+    def abandon(self) -> None:
+        """Let go of everything at once, as the death of the process would; for tests."""
+        self._is_closed = True
+        self.refuse(closed)
+        self.pool.close()
+        self._listener.stop()
+        self._notifier.stop()
+        self._flusher.stop()
+        self.subscribers.close()
 
     def on_fork(self) -> None:
         self._is_closed = True

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, cast
 
 from conduitstore.engine.rows import Held, Rows
 from conduitstore.kv import Item
@@ -74,7 +74,7 @@ class Draft:
         asked = [key for key in wanted if key not in found]
         if asked and self.number is not None:
             rows = self._source.rows(sql.table(self.number).get_many, [asked])
-            values: dict[bytes, bytes] = dict(rows)  # type: ignore[arg-type]  # two columns
+            values: dict[bytes, bytes] = dict(cast("list[Item]", rows))
             for key in asked:
                 found[key] = values.get(key)
                 self._remember(key, found[key])

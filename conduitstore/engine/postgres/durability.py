@@ -1,7 +1,7 @@
 """Durability: commits are made without waiting for the disk, then one sync serves all who wait.
 
-- A sync is a tiny commit of its own that the server does wait for, with whatever standbys it is told
-  to wait for. It carries every commit before it, so what survives is always a prefix.
+- A sync is a tiny commit of its own that the server does wait for, with whatever standbys it is
+  told to wait for. It carries every commit before it, so what survives is always a prefix.
 - One thread syncs; those that come meanwhile wait for the next sync, which one of them begins.
 - The answer names the server's epoch: another one than a commit was made in says that the server
   crashed in between, and that the commit may be lost although a sync succeeded since.

@@ -76,7 +76,7 @@ def decode(payload: bytes) -> Events:
     """What :func:`encode` packed."""
     if not payload:
         return Events({}, None)
-    dropped, trees = msgpack.unpackb(payload, max_buffer_size=0)
+    dropped, trees = msgpack.unpackb(payload)
     return Events({name: _events(flat) for name, flat in trees}, dropped)
 
 

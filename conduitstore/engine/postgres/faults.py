@@ -46,7 +46,9 @@ _BY_CODE: dict[str, Callable[[str], ConduitStoreError]] = {
     "40P01": lambda text: SerializationError(f"it and another waited for each other ({text})"),
     "42P01": lambda text: MissingTableError(f"{DROPPED} ({text})"),
     "3F000": lambda text: MissingTableError(f"{DROPPED} ({text})"),
-    "53100": lambda text: StoreFullError(f"the server's disk is full; nothing was written ({text})"),
+    "53100": lambda text: StoreFullError(
+        f"the server's disk is full; nothing was written ({text})"
+    ),
     "53300": lambda text: UnavailableError(
         f"the server has no connection left: lower pool_max, or raise max_connections ({text})"
     ),
@@ -58,7 +60,11 @@ _BY_CODE: dict[str, Callable[[str], ConduitStoreError]] = {
     "XX001": lambda text: CorruptedError("the server's files", 0, text),
     "XX002": lambda text: CorruptedError("the server's files", 0, text),
 }
-_OF_THE_CALLER = ("28", "3D", "42501")  # Who may not come in, what is not there, what is not allowed.
+_OF_THE_CALLER = (
+    "28",
+    "3D",
+    "42501",
+)  # Who may not come in, what is not there, what is not allowed.
 
 
 def translated(error: psycopg.Error, *, is_lost: bool) -> ConduitStoreError:

@@ -26,7 +26,7 @@ log = logging.getLogger("conduitstore")
 
 
 class Listener:
-    """Calls ``look`` whenever there may be something new, from :meth:`start` until it is stopped."""
+    """Calls ``look`` whenever there may be something new, once started and until stopped."""
 
     def __init__(
         self, pool: Pool, channel: str | None, poll_ms: int, look: Callable[[], object]
@@ -54,14 +54,13 @@ class Listener:
     def stop(self) -> None:
         """Return once the thread has ended."""
         with self._lock:
-            self._is_stopping = True
-            thread, wake = self._thread, self._wake
-        if thread is None or wake is None:
+            was_stopping, self._is_stopping = self._is_stopping, True
+        if was_stopping or self._thread is None or self._wake is None:
             return
-        os.write(wake[1], b"x")
-        if thread is not threading.current_thread():
-            thread.join()
-            for end in wake:
+        os.write(self._wake[1], b"x")
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+            for end in self._wake:
                 os.close(end)
 
     def _run(self) -> None:

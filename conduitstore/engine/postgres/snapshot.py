@@ -75,7 +75,7 @@ class FrozenTree(FrozenSurface):
 
     def __len__(self) -> int:
         instant, number = self._read()
-        return 0 if number is None else int(instant.rows(sql.table(number).count)[0][0])
+        return 0 if number is None else int(instant.rows(sql.table(number).total)[0][0])
 
     def range(
         self,

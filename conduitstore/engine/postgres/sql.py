@@ -1,7 +1,7 @@
 """Every statement, as text; the names in it are numbers of our own, never a caller's.
 
-A tree is the table ``t_<number>``. Statements name no schema: each connection has the store's in its
-search path. ``docs/format/postgres.md`` draws the tables.
+A tree is the table ``t_<number>``. Statements name no schema: each connection has the store's in
+its search path. ``docs/format/postgres.md`` draws the tables.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"
 BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_WRITING = b"""SELECT set_config('synchronous_commit', 'off', true),
-    set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)
-"""
+    set_config('lock_timeout', %s, true),
+    set_config('idle_in_transaction_session_timeout', %s, true)"""
 LOCK = b"SELECT pg_advisory_xact_lock(%b)"
 LOCK_ROW = b"SELECT sequence FROM writer WHERE one = 0 FOR UPDATE"
 NEWEST_TO_WRITE = b"""SELECT sequence, count, catalog, trees, last_value,
@@ -146,7 +146,7 @@ class Table(NamedTuple):
     has: bytes
     get_many: bytes
     has_many: bytes
-    count: bytes
+    total: bytes
     upsert: bytes
     delete: bytes
     is_there: bytes
@@ -156,6 +156,10 @@ class Table(NamedTuple):
 def table(number: int) -> Table:
     """The statements of the tree with this number."""
     name = f"t_{int(number)}"
+    upsert = (
+        f"INSERT INTO {name} SELECT * FROM unnest(%b::bytea[], %b::bytea[]) "
+        "ON CONFLICT (k) DO UPDATE SET v = excluded.v"
+    )
     there = f"EXISTS (SELECT FROM trees WHERE id = {int(number)})"
     return Table(
         *(
@@ -170,8 +174,7 @@ def table(number: int) -> Table:
                 f"SELECT k, v FROM {name} WHERE k = ANY(%b::bytea[])",
                 f"SELECT k FROM {name} WHERE k = ANY(%b::bytea[])",
                 f"SELECT count(*) FROM {name}",
-                f"INSERT INTO {name} SELECT * FROM unnest(%b::bytea[], %b::bytea[]) "
-                "ON CONFLICT (k) DO UPDATE SET v = excluded.v",
+                upsert,
                 f"DELETE FROM {name} WHERE k = ANY(%b::bytea[])",
                 f"SELECT {there}",
             )

@@ -126,9 +126,7 @@ class DraftTree(WriteSurface):
         if bounds.is_whole(page, rows_max):
             return cast("Iterator[Item]", iter(page)), cast("Iterator[Item]", reversed(page))
         walk = self._tx.writing.follow(
-            Walk(
-                bounds, self._tx.writing.source, reverse=reverse, first=page, learn=draft.learn
-            )
+            Walk(bounds, self._tx.writing.source, reverse=reverse, first=page, learn=draft.learn)
         )
         return cast("Iterator[Item]", walk.near()), cast("Iterator[Item]", walk.far())
 
@@ -136,7 +134,7 @@ class DraftTree(WriteSurface):
         draft = self._draft()
         if draft.number is None:
             return sum(value is not None for value in draft.over.entries.values())
-        total = int(self._tx.writing.rows(sql.table(draft.number).count)[0][0])
+        total = int(self._tx.writing.rows(sql.table(draft.number).total)[0][0])
         there = draft.is_there(draft.over.entries)
         return total + sum(
             (value is not None) - (key in there) for key, value in draft.over.entries.items()

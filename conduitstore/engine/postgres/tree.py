@@ -116,7 +116,7 @@ class LiveTree(LiveSurface):
         number = self.number()
         if number is None:
             return 0
-        return int(self._ask(number, (sql.table(number).count, ()))[0][0])
+        return int(self._ask(number, (sql.table(number).total, ()))[0][0])
 
     def range(
         self,

@@ -14,7 +14,8 @@ from __future__ import annotations
 import secrets
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psycopg.types.numeric import Int8
 
@@ -40,7 +41,8 @@ TRIM_EVERY = 256
 """Commits between two looks at which ones are old."""
 
 
-class Base(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Base:
     """The newest commit, as a transaction finds it."""
 
     sequence: int
