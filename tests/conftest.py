@@ -7,12 +7,14 @@ import os
 import sys
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from stores import PostgresHarness
+from stores import EmptiedSchema, PostgresHarness
 
+import conduitstore
 from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.errors import ConduitStoreError
@@ -47,6 +49,7 @@ class MemoryHarness:
 
     is_persistent = False
     keeps_in_process = True
+    counts_jump = False
 
     def open(self, **_settings):
         return MemoryDatabase()
@@ -78,6 +81,7 @@ class EmbeddedHarness:
 
     is_persistent = True
     keeps_in_process = True
+    counts_jump = True
 
     def __init__(self):
         self.disk = SimulatedDisk()
@@ -173,6 +177,26 @@ def postgres_server():
     else:
         with postgres.running() as server:
             yield server
+
+
+@pytest.fixture(scope="session")
+def emptied_schema(postgres_server):
+    """A schema that tests of parts use one after the other."""
+    with EmptiedSchema(postgres_server.dsn) as schema:
+        yield schema
+
+
+@pytest.fixture(params=["memory", "embedded", "postgres"])
+def open_store(request, tmp_path):
+    """Opens the store of this test, with all parts, on each engine in turn."""
+    path, settings = ":memory:", {}
+    if request.param == "embedded":
+        path = tmp_path / "store"
+    elif request.param == "postgres":
+        schema = request.getfixturevalue("emptied_schema")
+        schema.empty()
+        path, settings = schema.dsn, schema.settings
+    return partial(conduitstore.open, path, **settings)
 
 
 @pytest.fixture
