@@ -128,15 +128,15 @@ class EmbeddedHarness:
         return embedded.open("store", files=self.disk, read_only=True, leaf_entries_max=4)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(MemoryHarness, id="memory"),
-        pytest.param(EmbeddedHarness, id="embedded"),
-        pytest.param(PostgresHarness, id="postgres"),
-    ]
-)
-def harness_class(request):
-    """The engine under test."""
+ENGINES = [
+    pytest.param(MemoryHarness, id="memory"),
+    pytest.param(EmbeddedHarness, id="embedded"),
+    pytest.param(PostgresHarness, id="postgres"),
+]
+
+
+def harnesses_of(request):
+    """Makes harnesses of the engine that ``request`` names; theirs goes with the test."""
     if request.param is not PostgresHarness:
         yield request.param
         return
@@ -149,6 +149,19 @@ def harness_class(request):
     yield make
     for harness in made:
         harness.dispose()
+
+
+@pytest.fixture(params=ENGINES)
+def harness_class(request):
+    """The engine under test."""
+    yield from harnesses_of(request)
+
+
+@pytest.fixture(params=ENGINES)
+def other_harness(request):
+    """Each engine in turn, to meet the one under test."""
+    for make in harnesses_of(request):
+        yield make()
 
 
 @pytest.fixture
