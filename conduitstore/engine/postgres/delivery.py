@@ -71,7 +71,7 @@ class Delivery:
     def _recall(self, tree: str, subscriber: Subscriber, since: int, upto: int) -> None:
         told: list[tuple[int, Events]] = []
         for sequence, previous, events in self._commits(since, upto):
-            if (not told and previous != since) or events is None:
+            if previous != (told[-1][0] if told else since) or events is None:
                 raise LaggedError(None, since)
             told.append((sequence, events))
         if not told and not self._pool.rows(sql.HAS_COMMIT, [Int8(since)])[0][0]:

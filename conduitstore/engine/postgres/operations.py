@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, cast
 from psycopg.types.numeric import Int8
 
 from conduitstore.engine.stream import End
-from conduitstore.engine.transfer import export_stream, import_stream
+from conduitstore.engine.transfer import export_stream, import_stream, sequence_behind
 from conduitstore.errors import InvalidArgumentError, LockedError, UnavailableError
 from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     Stats,
     TreeStats,
@@ -107,10 +108,16 @@ class PostgresOperations:
         drawn, ids = db.pool.run([(sql.DRAWN, ()), (sql.NEXT_ID, ())])
         return drawn[0][0], db.ids.next_after(ids[0][0])
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
         db = self._operated
         db.check_writable()
-        return import_stream(db, stream, self._advance)
+        return import_stream(db, stream, self._advance, over=over, on_entries=on_entries)
 
     def _advance(self, to: End) -> None:
         db = self._operated
@@ -119,6 +126,7 @@ class PostgresOperations:
             assert isinstance(tx, Transaction)
             tx.count = max(to.visible_count, tx.count)
             tx.writing.drawn = max(to.drawn_count, tx.writing.drawn)
+            tx.writing.jump(sequence_behind(to, tx.writing.base.sequence))
 
         db.ceiling.reach(to.drawn_count + COUNT_STEP)
         db.transaction(run)

@@ -200,7 +200,7 @@ class Writer:
         writing = tx.writing
         try:
             happened = events_of(tx)
-            if not (happened or tx.created or tx.dropped or tx.count != writing.base.count):
+            if not (happened or writing.changes(tx)):
                 writing.roll_back()
                 return 0
         except ConnectionLostError:
@@ -213,7 +213,7 @@ class Writer:
 
     def _commit(self, tx: Transaction, events: Events) -> int:
         db, writing = self._db, tx.writing
-        sequence = writing.base.sequence + 1
+        sequence = writing.sequence
         try:
             writing.commit(tx, events, db.settings, db.holder)
         except ConnectionLostError as error:
