@@ -220,13 +220,12 @@ class LiveSurface(ReadSurface):
         only_durable: bool = False,
     ) -> Subscriber: ...
 
+    @abstractmethod
     def _commit(self, write: Callable[[Tree], T]) -> T:
-        name = self.name
-        return self._store.transaction(lambda tx: write(tx.open_tree(name)))
+        """One transaction; refused where the tree was dropped, or a transaction runs."""
 
-    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        with self._store.snapshot() as view:
-            return view.open_tree(self.name).get_many(keys)
+    @abstractmethod
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]: ...
 
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         return self._commit(lambda tree: tree.insert(key, value))

@@ -45,7 +45,7 @@ def check_goes_on(disk, db):
         assert again.recovery_report.mode == "strict"
         assert not again.was_recovered
         if any(map(names.is_set_aside, disk.directory("store").names())):
-            assert list(again.verify()) == []
+            assert [damage for damage in again.verify() if damage.tree is not None] == []
 
 
 def check_strict(disk, promised=PROMISED):

@@ -78,8 +78,8 @@ class LeafStore(Guard):
         self._directory = files.directory(name) or files.make_directory(name)
         _check_leaves(self._directory)
         self._lock_file = lock_directory(self._directory)
-        super().__init__()
         try:
+            super().__init__()
             self._open()
         except BaseException:
             self._lock_file.close()
@@ -224,8 +224,7 @@ class LeafStore(Guard):
             return
         with self.writer_lock:
             self.refuse(_closed)
-            if self._checkpointer.manifest is not None:
-                self._checkpointer.manifest.close()
+            self._checkpointer.close()
             self._lock_file.close()
 
     def on_fork(self) -> None:

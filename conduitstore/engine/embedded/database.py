@@ -43,13 +43,13 @@ from conduitstore.kv import (
     check_tree_name,
 )
 
+from .batches import ops_of
 from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest, Place
 from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard, Refusal
 from .history import events_of
-from .index import find
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -168,38 +168,12 @@ class Database(StoreOperations, LiveTree, Guard):
         chosen = durability or self.settings.durability
         with self.writer_lock:
             self.check_writable()
-            ops = self._ops_of(batch)
+            ops = ops_of(batch, self.forest)
             sequence = self.commit(ops, self.forest.count, chosen) if ops else self.forest.sequence
         if ops is None:
             self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
         elif ops:
             self.settle(sequence, chosen)
-
-    def _ops_of(self, batch: Batch) -> list[Any] | None:
-        """What a commit of ``batch`` has to write; None where trees have to be made for it."""
-        forest = self.forest
-        ids, roots = forest.ids, forest.roots
-        written: dict[str, dict[bytes, bytes | None]] = {}
-
-        def is_there(name: str, key: bytes) -> bool:
-            return key in forest.entries(find(roots[ids[name]], key))
-
-        for name, key, value in batch.writes:
-            values = written.get(name)
-            if values is None:
-                if name not in ids:
-                    return None
-                values = written[name] = {}
-            # The removal of what is not there is no event, so it takes no place among them.
-            if value is not None or key in values or is_there(name, key):
-                values[key] = value
-        ops: list[Any] = []
-        for name, values in written.items():
-            tree_id = ids[name]
-            for key, value in values.items():
-                if value is not None or is_there(name, key):
-                    ops += tree_id, key, value
-        return ops
 
     def commit(self, ops: list[Any], count: int, durability: Durability) -> int:
         """Steps 2 to 5 for whoever holds the writer lock; gives the commit's sequence."""
@@ -274,17 +248,17 @@ class Database(StoreOperations, LiveTree, Guard):
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
         )
 
-    @abstractmethod
     def wait_for_checkpoint(self) -> None:
         """Let the checkpoint that lags catch up, before the writer lock is taken.
 
         Raises:
             StoreFullError: there is no space for one: nothing was written.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
+        raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
     def sync(self, sequence: int) -> None:
@@ -383,9 +357,9 @@ class Database(StoreOperations, LiveTree, Guard):
             subscriber.sequence = since
         subscriber.reached(self.log.durable)
 
-    @abstractmethod
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
+        raise NotImplementedError
 
     @abstractmethod
     def refresh(self) -> int: ...

@@ -224,12 +224,11 @@ class Forest:
             self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
             self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)
-        elif op == Op.DROP:
+        else:
+            assert op == Op.DROP
             del self.roots[tree_id]
             self._holds.pop(tree_id, None)
             self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
-        else:
-            raise ValueError(f"no operation on a tree has number {op}")
 
     def _put(self, tree_id: int, key: bytes, value: bytes | None, place: Place) -> None:
         root = self.roots[tree_id]

@@ -143,6 +143,8 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
     if flags & COMPRESSED:
         payload = decompressed(payload)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
+    if type(shared) is not bytes:
+        raise ValueError("keys that are not bytes")
     keys = _keys(shared, suffixes)
     if _is_joined(values):
         return tree_id, generation, keys, _uncolumn(values, len(keys))

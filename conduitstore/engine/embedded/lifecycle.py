@@ -108,8 +108,12 @@ class Store(Database):
         for name in self.directory.names():
             if names.is_leftover(name):
                 self.directory.unlink(name)
-        if settings.flush_every_ms is not None:
-            self._flusher = Flusher(self, settings.flush_every_ms)
+
+    def begin(self) -> None:
+        """Do from now on what a store does by itself: in the background, and at exit."""
+        if self.settings.flush_every_ms is not None:
+            self._flusher = Flusher(self, self.settings.flush_every_ms)
+            self._flusher.start()
         _open_stores.add(self)
 
     # Checkpoints ------------------------------------------------------------------------------
@@ -169,6 +173,25 @@ class Store(Database):
             self._full = error
             raise
         return frozen, merged, victims
+
+    def leap(self, sequence: int, count: int) -> None:
+        """Go on behind a sequence far above, with that count; needs both locks.
+
+        No log fills the gap, so what is before it is published first: behind a crash there is
+        either no gap, or nothing but what follows it.
+
+        Raises:
+            StoreFullError: no space; the store has to be opened again, and is as it was.
+        """
+        with self.latching():
+            self.log.rotate(self.next_number(), sequence)
+            with self.forest.lock:
+                self.forest.sequence, self.forest.count = sequence, count
+            try:
+                self._publish(self.forest.freeze_dirty(), is_clean=False)
+            except StoreFullError as error:
+                self.latch(error, is_torn=False)
+                raise
 
     @property
     def _is_published(self) -> bool:
@@ -257,20 +280,25 @@ class Store(Database):
             self.check_handle()  # Closing inside a transaction would wait for itself.
         if self._flusher is not None:
             self._flusher.stop()
-        with self.checkpoint_lock, self.writer_lock:
-            if self._lock_file is None:
-                return
+        try:
+            with self.checkpoint_lock, self.writer_lock:
+                if self._lock_file is not None:
+                    self._close()
+        finally:
+            self.subscribers.close()  # Without the locks: a callback may close the store as well.
+
+    def _close(self) -> None:
+        try:
+            if not self.is_latched:
+                with self.latching():
+                    self._finish()
+                    self._no_writes = closed  # Whatever interrupts what is left to do.
+        finally:
             try:
-                if not self.is_latched:
-                    with self.latching():
-                        self._finish()
-                        self._no_writes = closed  # Whatever interrupts what is left to do.
+                if self.settings.temporary:
+                    self._remove()
             finally:
-                try:
-                    if self.settings.temporary:
-                        self._remove()
-                finally:
-                    self._let_go()
+                self._let_go()
 
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         return commits_since(self.directory, self.store_id, since, upto)
@@ -280,10 +308,11 @@ class Store(Database):
         return self.sequence
 
     def abandon(self) -> None:
-        """Let go without writing anything, as if the process had been killed. For tests."""
+        """Let go without writing anything, as if the process had been killed."""
         if self._flusher is not None:
             self._flusher.stop()
         self._let_go()
+        self.subscribers.close()
 
     def on_fork(self) -> None:
         super().on_fork()
@@ -308,25 +337,29 @@ class Store(Database):
 
     def _let_go(self) -> None:
         self.refuse(closed)
-        self.subscribers.close()
         self.log.close()
-        if self.checkpointer.manifest is not None:
-            self.checkpointer.manifest.close()
+        self.checkpointer.close()
         if self._lock_file is not None:
             self._lock_file.close()
         self._lock_file = None
         _open_stores.discard(self)
 
 
-def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
-    """Open or create the store in a directory. See :mod:`.recovery` for the order of things."""
+def open_store(filesystem: FileSystem, path: str, settings: Settings, made: list[Store]) -> None:
+    """Open or create the store in a directory. See :mod:`.recovery` for the order of things.
+
+    It is added to ``made``, so that a caller who is interrupted knows what to let go of. Before
+    that the directory is let go of here.
+    """
     replayed = open_directory(filesystem, path, settings)
     try:
         _check_new(replayed.found, settings)
-        return Store(replayed, settings, filesystem)
+        # One call into C: an interrupt comes before it, or finds what it made.
+        made.extend(map(Store, (replayed,), (settings,), (filesystem,)))
+        made[0].begin()
     except BaseException:
-        if replayed.found.lock is not None:
-            replayed.found.lock.close()
+        if not made:
+            replayed.close()
         raise
 
 

@@ -214,8 +214,7 @@ class Transaction(DraftTree):
             raise ClosedError("the transaction is over, and its handles with it")
         if threading.get_ident() != self._thread:
             raise InvalidArgumentError("a transaction belongs to the thread that runs it")
-        if tree is not None and self._trees.get(tree.name) is not tree:
-            raise InvalidArgumentError(DROPPED)
+        raise InvalidArgumentError(DROPPED)
 
     # Trees ------------------------------------------------------------------------------------
     def start_draft(self, name: str) -> tuple[int, Root]:
