@@ -85,7 +85,9 @@ def restore(
     _check_build()
     files, name = files or Os(), path_of(path)
     report = _restore(files, path_of(source), name, on_read or ignore)
-    open(name, files=files, flush_every_ms=None).close()
+    made: list[Store] = []
+    open_store(files, name, Settings(flush_every_ms=None), made)
+    made[0].close()
     return report
 
 
