@@ -213,17 +213,17 @@ class Writer:
 
     def _commit(self, tx: Transaction, events: Events) -> int:
         db, writing = self._db, tx.writing
-        sequence = writing.sequence
-        try:
-            writing.commit(tx, events, db.settings, db.holder)
-        except ConnectionLostError as error:
-            writing.lose()
-            if not self._did_happen(writing, error):
-                raise
-        self._know(tx, sequence)
-        db.delivery.committed(writing.base.sequence, sequence, events)
+        with db.delivery.lock:  # The listener would read what is here in hand.
+            try:
+                writing.commit(tx, events, db.settings, db.holder)
+            except ConnectionLostError as error:
+                writing.lose()
+                if not self._did_happen(writing, error):
+                    raise
+            self._know(tx, writing.sequence)
+            db.delivery.committed(writing.base.sequence, writing.sequence, events)
         db.after_commit(is_heard=writing.is_heard)
-        return sequence
+        return writing.sequence
 
     def _know(self, tx: Transaction, sequence: int) -> None:
         self.committed = sequence
