@@ -115,7 +115,7 @@ def test_calls_of_a_read(db, name):
 
 
 WRITES = {
-    "insert": (lambda tree, _: tree.insert(*next(ROW)), 39),
+    "insert": (lambda tree, _: tree.insert(*next(ROW)), 37),
     "batch of 10": (lambda _, db: db.apply_batch(ten("rows")), 118),
     "batch of 10 in 2 trees": (lambda _, db: db.apply_batch(ten("rows", "others")), 140),
     "page beside own writes": (
