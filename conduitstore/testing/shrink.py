@@ -7,31 +7,34 @@ is written as an import. Of other ones, such as a ``lambda``, the script says wh
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
+from types import ModuleType
 from typing import Any, TypeVar
 
 from .oracle import Step
 
+Part = TypeVar("Part")
 Found = TypeVar("Found")
 
 
 def shrunk(
-    steps: Sequence[Step],
+    parts: Sequence[Part],
     found: Found,
-    find: Callable[[Sequence[Step]], Found | None],
+    find: Callable[[Sequence[Part]], Found | None],
     seconds: float,
-) -> tuple[list[Step], Found]:
-    """Leave out whatever steps can be left out, with what ``find`` says of those that are left.
+) -> tuple[list[Part], Found]:
+    """Leave out whatever parts can be left out, with what ``find`` says of those that are left.
 
     Args:
-        steps: that fail.
+        parts: steps, say, that fail.
         found: how they fail.
-        find: how fewer steps fail; None: they do not.
+        find: how fewer of them fail; None: they do not.
         seconds: when to be content with what there is.
     """
-    left, until = list(steps), time.monotonic() + seconds
+    left, until = list(parts), time.monotonic() + seconds
     size = max(1, len(left) // 2)
     while True:
         at, has_shrunk = 0, False
@@ -61,6 +64,22 @@ def script(call: str, steps: Sequence[Step], settings: dict[str, Any], **argumen
     rest = [f"    {name}={value!r}," for name, value in arguments.items() if value]
     first = ["Replay it with:", "", *sorted(imports), "", f"{call}("]
     return "\n".join([*first, "    [", *lines, "    ],", f"    {settings!r},", *rest, ")"])
+
+
+def written_call(call: str, arguments: Sequence[str], *modules: ModuleType) -> str:
+    """Python that makes ``call`` with arguments that are written already.
+
+    What of ``modules`` is called in it is imported.
+    """
+    text = "\n".join([f"{call}(", *(f"    {one}," for one in arguments), ")"])
+    called = set(re.findall(r"\b[A-Za-z_]+(?=\()", text))
+    imports = []
+    for module in modules:
+        own = {
+            n for n in called if getattr(vars(module).get(n), "__module__", "") == module.__name__
+        }
+        imports += [f"from {module.__name__} import {', '.join(sorted(own))}"] if own else []
+    return "\n".join(["Replay it with:", "", *imports, "", text])
 
 
 def _written(step: Step) -> tuple[set[str], str]:

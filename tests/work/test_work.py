@@ -90,6 +90,12 @@ def ten(*trees):
     return batch
 
 
+def page_beside_own_writes(tx):
+    tree = tx.open_tree("rows")
+    tree.insert(PREFIX + bytes(8), bytes(VALUE_BYTES))
+    list(tree.scan_prefix(PREFIX, limit=10))
+
+
 READS = {
     "get": (lambda tree, _: tree.get(key_of(5)), 3),
     "get, absent": (lambda tree, _: tree.get(b"absent"), 3),
@@ -112,6 +118,10 @@ WRITES = {
     "insert": (lambda tree, _: tree.insert(*next(ROW)), 39),
     "batch of 10": (lambda _, db: db.apply_batch(ten("rows")), 118),
     "batch of 10 in 2 trees": (lambda _, db: db.apply_batch(ten("rows", "others")), 140),
+    "page beside own writes": (
+        lambda _, db: db.transaction(page_beside_own_writes),
+        78,
+    ),
     "transaction of 10": (
         lambda _, db: db.transaction(lambda tx: tx.apply_batch(ten("rows"))),
         260,
