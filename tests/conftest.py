@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from stores import PostgresHarness
 
 from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
@@ -45,6 +46,7 @@ class MemoryHarness:
     """Ends of a store's life, for an engine that has none: only the chosen operators go."""
 
     is_persistent = False
+    keeps_in_process = True
 
     def open(self, **_settings):
         return MemoryDatabase()
@@ -75,6 +77,7 @@ class EmbeddedHarness:
     """A store on a simulated disk, with leaves so small that splits and merges are common."""
 
     is_persistent = True
+    keeps_in_process = True
 
     def __init__(self):
         self.disk = SimulatedDisk()
@@ -124,19 +127,37 @@ class EmbeddedHarness:
 ENGINES = [
     pytest.param(MemoryHarness, id="memory"),
     pytest.param(EmbeddedHarness, id="embedded"),
+    pytest.param(PostgresHarness, id="postgres"),
 ]
+
+
+def makers(request):
+    """Gives what makes a harness of one of the engines; takes away what they have left."""
+    if request.param is not PostgresHarness:
+        yield request.param
+        return
+    dsn, made = request.getfixturevalue("postgres_server").dsn, []
+
+    def make():
+        made.append(PostgresHarness(dsn))
+        return made[-1]
+
+    yield make
+    for harness in made:
+        harness.dispose()
 
 
 @pytest.fixture(params=ENGINES)
 def harness_class(request):
     """The engine under test."""
-    return request.param
+    yield from makers(request)
 
 
 @pytest.fixture(params=ENGINES)
 def other_harness(request):
     """Each engine in turn, to meet the one under test."""
-    return request.param()
+    for maker in makers(request):
+        yield maker()
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from conduitstore.engine.embedded.checkpoint import Checkpointer
 from conduitstore.engine.embedded.config import Settings
 from conduitstore.engine.embedded.files import Directory, FileSystem, Os, path_of
 from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest, Frozen, Hold
-from conduitstore.engine.embedded.guard import Guard
 from conduitstore.engine.embedded.index import Root
 from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
 from conduitstore.engine.embedded.manifest import Ceilings, Generation
@@ -36,6 +35,7 @@ from conduitstore.engine.embedded.recovery import (
     read_directory,
 )
 from conduitstore.engine.embedded.tree import FrozenTree
+from conduitstore.engine.guard import Guard
 from conduitstore.errors import ClosedError, InvalidArgumentError, UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE, Item, check_key, check_tree_name, check_value
 

@@ -27,10 +27,10 @@ from conduitstore.engine.embedded.format import (
     decode_header,
     frames,
 )
-from conduitstore.engine.embedded.guard import Guard
 from conduitstore.engine.embedded.recovery import last_number_of, lock_directory
 from conduitstore.engine.embedded.replay import Replay, commit_of
 from conduitstore.engine.embedded.wal import KIND, WriteAheadLog
+from conduitstore.engine.guard import Guard
 from conduitstore.engine.subscriber import check_since
 from conduitstore.errors import (
     ClosedError,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count as counting
 from typing import Any
 
+from conduitstore.engine.guard import closed
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
 
 from . import names, recovery
@@ -22,7 +23,6 @@ from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
 from .forest import Frozen
-from .guard import closed
 from .history import commits_since
 from .loss import keep_aside, let_go
 from .manifest import FORK_GAP, Ceilings, Generation

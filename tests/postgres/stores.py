@@ -1,0 +1,88 @@
+"""Stores on PostgreSQL for tests: each in a schema of its own, with the ends of a store's life."""
+
+import itertools
+import os
+import time
+
+import psycopg
+
+from conduitstore.engine import postgres
+
+_NUMBERS = itertools.count()
+OURS = {
+    "flush_every_ms",
+    "durability",
+    "idgen_persist_interval",
+    "history_keep_total",
+    "create_new",
+    "pool_max",
+    "locks_row",
+}
+
+
+class PostgresHarness:
+    """A store in a schema of its own, which :meth:`dispose` deletes."""
+
+    is_persistent = True
+    keeps_in_process = False
+
+    def __init__(self, dsn, **settings):
+        self.dsn = dsn
+        self.schema = f"test_{os.getpid()}_{next(_NUMBERS)}"
+        self.settings = {"pool_max": 40, **settings}
+        self.opened = []
+
+    def open(self, **settings):
+        """Open with ``settings``, which later openings keep; those of other engines say nothing."""
+        if "log_keep_bytes" in settings:
+            settings["history_keep_total"] = 1 + settings.pop("log_keep_bytes") // 100
+        ours = {name: value for name, value in settings.items() if name in OURS}
+        self.settings |= {"flush_every_ms": None, **ours}
+        return self._open()
+
+    def _open(self, **settings):
+        db = postgres.open(self.dsn, schema=self.schema, **self.settings, **settings)
+        self.opened.append(db)
+        return db
+
+    def reopen(self, db):
+        """Close cleanly and open again."""
+        db.close()
+        return self._open()
+
+    def kill(self, db):
+        """Let the process die: its connections are gone, and the server knows it."""
+        self._drop_connections(db)
+        return self._open()
+
+    def power_loss(self, db, _seed=0):
+        """The same here: what the server makes of it is for the tests that kill servers."""
+        return self.kill(db)
+
+    def _drop_connections(self, db):
+        db.abandon()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            while connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = %s",
+                [f"conduitstore {db.holder}"],
+            ).fetchone():
+                time.sleep(0.001)
+
+    def checkpoint(self, db):
+        """Forget what is old, which is what other engines do at a checkpoint."""
+        db.compact()
+
+    def told_since(self, _db):
+        """A subscriber may always go on from here."""
+        return 0
+
+    def reader(self, _db):
+        """The store once more, open for reading."""
+        return self._open(read_only=True)
+
+    def dispose(self):
+        """Close whatever is open, and delete the schema."""
+        for db in self.opened:
+            db.abandon()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
