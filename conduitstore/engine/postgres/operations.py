@@ -16,6 +16,7 @@ from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     Stats,
     TreeStats,
@@ -107,10 +108,16 @@ class PostgresOperations:
         drawn, ids = db.pool.run([(sql.DRAWN, ()), (sql.NEXT_ID, ())])
         return drawn[0][0], db.ids.next_after(ids[0][0])
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
         db = self._operated
         db.check_writable()
-        return import_stream(db, stream, self._advance)
+        return import_stream(db, stream, self._advance, over=over, on_entries=on_entries)
 
     def _advance(self, to: End) -> None:
         db = self._operated
