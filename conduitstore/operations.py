@@ -209,7 +209,9 @@ class Operations(Protocol):
         """Take in an exported stream; gives how many entries it had.
 
         Only an empty store takes one. The entries arrive in many commits, so readers see them come;
-        the count and the ids go on from where the exported store's stood. An error leaves the store
+        the count and the ids go on from where the exported store's stood. The sequence goes on
+        2**32 above that of both stores, so that a subscriber of the exported one, who stopped
+        there, gets ``LaggedError`` here and not another history. An error leaves the store
         empty again; a process that dies leaves a part, marked by a tree of its own: a store with
         that mark is opened by no part, and the next ``import_`` begins by emptying it.
 

@@ -19,7 +19,7 @@ from conduitstore.operations import (
 )
 
 from .stream import End
-from .transfer import export_stream, import_stream
+from .transfer import export_stream, import_stream, sequence_behind
 
 if TYPE_CHECKING:
     from .memory import MemoryDatabase
@@ -67,7 +67,7 @@ class MemoryOperations:
         db = self._db
         with db.writer, db.lock:
             db.check()
-            db.sequence += to.visible_count > db.visible_count
+            db.sequence = sequence_behind(to, db.sequence)
             db.visible_count = max(to.visible_count, db.visible_count)
             db.drawn_count = max(to.drawn_count, db.drawn_count)
             db.next_id = max(to.next_id, db.next_id)

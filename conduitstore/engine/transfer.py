@@ -20,6 +20,8 @@ from .stream_reader import STREAM_NAME, StreamReader
 
 IMPORT_MARK = "__import__"
 """A tree of this name says that the store holds a part of an import and no more."""
+SEQUENCE_GAP = 1 << 32
+"""How far above both stores' sequences the importing one goes on: see :func:`sequence_behind`."""
 BATCH_BYTES = 1 << 20
 BATCH_ENTRIES_MAX = 10_000
 PAGE_ENTRIES = 1_000
@@ -57,7 +59,8 @@ def import_stream(
 ) -> int:
     """See :meth:`conduitstore.operations.Operations.import_`.
 
-    ``advance`` makes the count and the ids go on from where the exported store's stood.
+    ``advance`` makes the count and the ids go on from where the exported store's stood, and the
+    sequence from :func:`sequence_behind`.
     """
     reader = StreamReader(stream)  # Whatever is no stream is refused before anything is changed.
     if not over:
@@ -81,6 +84,15 @@ def import_stream(
                 db.drop_tree(IMPORT_MARK)
         raise
     return reader.end.entries_total
+
+
+def sequence_behind(end: End, sequence: int) -> int:
+    """From where a store that has come to ``sequence`` goes on behind an import.
+
+    Above all that the exported store has reached, or will in years: where a subscriber of that
+    stopped is no place in this one's history, and is refused.
+    """
+    return max(end.sequence, sequence) + SEQUENCE_GAP
 
 
 def check_empty(db: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import Any
 
 from .leaf import ENTRY_OVERHEAD_BYTES, Leaf
 
@@ -11,13 +12,11 @@ _stored = dict.get  # of BlobEntries too, for which get() would read the value
 
 def insert_into(leaf: Leaf, key: bytes, value: bytes) -> int:
     """Set one entry in place; gives how much more memory the leaf takes now."""
-    keys, entries = leaf.keys, leaf.entries
-    assert keys is not None
-    assert entries is not None
+    entries: Any = leaf.entries
     old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
     entries[key] = value  # Before the key: a point reader looks only here.
     if old is None:
-        insort(keys, key)
+        insort(leaf.keys, key)  # type: ignore[arg-type]  # a leaf that changes is in memory
         added_bytes = len(key) + len(value)
         leaf.size_bytes += added_bytes
         return added_bytes + ENTRY_OVERHEAD_BYTES
