@@ -37,7 +37,7 @@ def schema():
 
 
 @pytest.fixture
-def opened(mortal, schema):
+def opened(mortal, proxy, schema):
     """Opens the test's store once more, as another process would, and closes it at the end."""
     with ExitStack() as stack:
 

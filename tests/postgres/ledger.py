@@ -16,10 +16,11 @@ from conduitstore.errors import (
     ConduitStoreError,
     ConflictError,
     LaggedError,
+    LockedError,
     UnavailableError,
 )
 
-MAY_HAPPEN = (ConflictError, UnavailableError)
+MAY_HAPPEN = (ConflictError, LockedError, UnavailableError)
 """What a writer may get while servers die and networks fail: run it again."""
 
 
