@@ -6,6 +6,7 @@ import time
 
 import psycopg
 
+import conduitstore
 from conduitstore.engine import postgres
 
 _NUMBERS = itertools.count()
@@ -104,21 +105,35 @@ class EmptiedSchema:
     def __init__(self, dsn):
         self.dsn = dsn
         self.settings = {"schema": f"test_{os.getpid()}_emptied", "flush_every_ms": None}
+        self._first_rows = None
 
     def __enter__(self):
         return self
 
     def empty(self):
         """Make it a new store, but that trees there were are there, without entries."""
+        if self._first_rows is None:
+            with conduitstore.open(self.dsn, **self.settings):
+                pass
+            with self._connect() as connection:
+                self._first_rows = [
+                    (table, *row)
+                    for table in self._tables(connection)
+                    for row in connection.execute(f"SELECT k, v FROM {table}")
+                ]
         with self._connect() as connection:
-            found = connection.execute(
-                "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                "WHERE n.nspname = %s AND c.relname ~ '^t_[0-9]+$'",
-                [self.settings["schema"]],
-            ).fetchall()
-            if found:
-                deletes = "".join(f"DELETE FROM {name};" for (name,) in found)
-                connection.execute(deletes + self.RESET)
+            deletes = "".join(f"DELETE FROM {table};" for table in self._tables(connection))
+            connection.execute(deletes + self.RESET)
+            for table, *row in self._first_rows:
+                connection.execute(f"INSERT INTO {table} VALUES (%s, %s)", row)
+
+    def _tables(self, connection):
+        found = connection.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname ~ '^t_[0-9]+$'",
+            [self.settings["schema"]],
+        )
+        return [name for (name,) in found]
 
     def _connect(self):
         options = f"-c search_path={self.settings['schema']} -c synchronous_commit=off"

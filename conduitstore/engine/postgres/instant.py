@@ -11,13 +11,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
+
+from conduitstore.engine.rows import backwards
+from conduitstore.kv import Item
 
 from . import sql
 from .connections import Pool, Row, Session, Statement
 
 FIRST_ROWS = 512
 LATER_ROWS = 4_096
+Ends = tuple[Iterator[Item], Iterator[Item]]
 
 
 class Instant:
@@ -62,7 +67,7 @@ class Source(Protocol):
 class Bounds:
     """A half-open range of one tree's keys, and how many of its entries are wanted at most."""
 
-    __slots__ = ("hi", "limit", "lo", "number", "values")
+    __slots__ = ("first_rows", "hi", "limit", "lo", "number", "values")
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Bounds:
         self.lo = lo or None
         self.hi = hi
         self.limit = limit
+        self.first_rows = min(FIRST_ROWS, FIRST_ROWS if limit is None else limit)
         self.values = values
 
     @property
@@ -94,19 +100,36 @@ class Bounds:
         )
         return query, [*(bound for bound in (lo, hi) if bound is not None), rows_max]
 
-    def first_rows(self) -> int:
-        """How many entries the first page has at most."""
-        return FIRST_ROWS if self.limit is None else min(self.limit, FIRST_ROWS)
+    def first(self, *, reverse: bool) -> Statement:
+        """Asks for the first page."""
+        return self.statement(self.lo, self.hi, self.first_rows, reverse=reverse)
 
     def is_whole(self, page: list[Row], rows_max: int) -> bool:
-        """Whether a page has all there is up to the far end: neither rows nor bytes cut it."""
+        """Whether nothing follows a page: neither rows nor bytes cut it."""
+        if len(page) == self.limit:
+            return True
         return len(page) < rows_max and not (
             self.values and sum(len(row[1]) for row in page) >= sql.PAGE_BYTES
         )
 
 
+class Page:
+    """A range that was read whole."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def near(self) -> Iterator[Row]:
+        """From the end it was read from."""
+        return iter(self._rows)
+
+    def far(self) -> Iterator[Row]:
+        """From the other end."""
+        return reversed(self._rows)
+
+
 class Walk:
-    """One range at one moment; ``near`` and ``far`` walk it from either end, each once."""
+    """One range at one moment, a page at a time, behind the first one from the end it begins at."""
 
     def __init__(
         self,
@@ -125,15 +148,18 @@ class Walk:
 
     def near(self) -> Iterator[Row]:
         """From the end that ``reverse`` says."""
-        return self._pages(reverse=self._reverse, first=self._first)
+        pages = self._pages(reverse=self._reverse, first=self._first)
+        return islice(pages, self._bounds.limit)
 
     def far(self) -> Iterator[Row]:
-        """From the other end."""
+        """From the other end, of as many as ``near`` gives."""
+        if self._bounds.limit is not None:
+            return backwards(self.near())
         return self._pages(reverse=not self._reverse, first=None)
 
     def _pages(self, *, reverse: bool, first: list[Row] | None) -> Iterator[Row]:
         bounds = self._bounds
-        lo, hi, rows_max = bounds.lo, bounds.hi, bounds.first_rows()
+        lo, hi, rows_max = bounds.lo, bounds.hi, bounds.first_rows
         while not bounds.is_empty:
             page, first = first, None
             if page is None:

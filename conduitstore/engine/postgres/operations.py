@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from psycopg.types.numeric import Int8
 
 from conduitstore.engine.stream import End
-from conduitstore.engine.transfer import export_stream, import_stream
+from conduitstore.engine.transfer import export_stream, import_stream, sequence_behind
 from conduitstore.errors import InvalidArgumentError, LockedError, UnavailableError
 from conduitstore.operations import (
     BackupReport,
@@ -126,6 +126,7 @@ class PostgresOperations:
             assert isinstance(tx, Transaction)
             tx.count = max(to.visible_count, tx.count)
             tx.writing.drawn = max(to.drawn_count, tx.writing.drawn)
+            tx.writing.jump(sequence_behind(to, tx.writing.base.sequence))
 
         db.ceiling.reach(to.drawn_count + COUNT_STEP)
         db.transaction(run)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from conduitstore import kv
@@ -24,8 +22,7 @@ from conduitstore.kv import (
 
 from . import sql
 from .catalog import Catalog
-from .connections import Row
-from .instant import Bounds, Instant, Walk
+from .instant import Bounds, Ends, Instant, Page, Walk
 
 if TYPE_CHECKING:
     from .database import Store
@@ -85,13 +82,8 @@ class FrozenTree(FrozenSurface):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Cursor:
-        near, far = self._walk(lo, hi, limit, reverse=reverse, values=True)
-        left = check_limit(limit)
-        return Cursor(
-            cast("Iterator[Item]", near),
-            cast("Iterator[Item]", far),
-            sys.maxsize if left is None else left,
-        )
+        found = self._walk(lo, hi, limit, reverse=reverse, values=True)
+        return Cursor(*cast("Ends", (found.near(), found.far())))
 
     def keys(
         self,
@@ -102,8 +94,8 @@ class FrozenTree(FrozenSurface):
         start: bytes | None = None,
     ) -> Iterator[bytes]:
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
-        near, _ = self._walk(lo, hi, limit, reverse=reverse, values=False)
-        return (row[0] for row in islice(near, limit))
+        found = self._walk(lo, hi, limit, reverse=reverse, values=False)
+        return (row[0] for row in found.near())
 
     def _walk(
         self,
@@ -113,19 +105,17 @@ class FrozenTree(FrozenSurface):
         *,
         reverse: bool,
         values: bool,
-    ) -> tuple[Iterator[Row], Iterator[Row]]:
+    ) -> Page | Walk:
         instant, number = self._read()
         check_bound(lo)
         check_bound(hi)
         bounds = Bounds(number or 0, lo, hi, check_limit(limit), values=values)
         if number is None or bounds.is_empty:
-            return iter(()), iter(())
-        rows_max = bounds.first_rows()
-        page = instant.rows(*bounds.statement(bounds.lo, hi, rows_max, reverse=reverse))
-        if bounds.is_whole(page, rows_max):
-            return iter(page), reversed(page)
-        walk = Walk(bounds, lambda: instant, reverse=reverse, first=page)
-        return walk.near(), walk.far()
+            return Page([])
+        page = instant.rows(*bounds.first(reverse=reverse))
+        if bounds.is_whole(page, bounds.first_rows):
+            return Page(page)
+        return Walk(bounds, lambda: instant, reverse=reverse, first=page)
 
 
 class Snapshot(FrozenTree):

@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from conduitstore import kv
 from conduitstore.engine.reading import NestedReadTransaction, as_transaction
-from conduitstore.engine.rows import Cursor
+from conduitstore.engine.rows import Cursor, backwards
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import WriteSurface, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
@@ -35,9 +35,10 @@ from conduitstore.kv import (
 )
 
 from . import sql
+from .connections import Row
 from .draft import Draft, merged
 from .faults import DROPPED
-from .instant import Bounds, Walk
+from .instant import FIRST_ROWS, Bounds, Ends, Page, Walk
 
 if TYPE_CHECKING:
     from .database import Store
@@ -106,29 +107,39 @@ class DraftTree(WriteSurface):
         draft = self._draft()
         check_bound(lo)
         check_bound(hi)
-        left = check_limit(limit)
-        near, far = self._committed(draft, Bounds(draft.number or 0, lo, hi, left), reverse=reverse)
-        if draft.over.entries:
-            over = draft.over.hold()
-            near = merged(near, over, lo, hi, reverse=reverse)
-            far = merged(far, over, lo, hi, reverse=not reverse)
-        return Cursor(near, far, sys.maxsize if left is None else left)
+        limit = check_limit(limit)
+        bounds = Bounds(draft.number or 0, lo, hi, limit)
+        if not draft.over.entries:
+            base = self._committed(draft, bounds, reverse)
+            return Cursor(*cast("Ends", (base.near(), base.far())))
+        if limit is not None:  # Of what is committed, as many may be hidden as were written to.
+            bounds.limit, bounds.first_rows = None, min(limit + len(draft.over.entries), FIRST_ROWS)
+        base, over = self._committed(draft, bounds, reverse), draft.over.hold()
+
+        def walk(base: Iterator[Row], *, reverse: bool) -> Iterator[Item]:
+            return merged(cast("Iterator[Item]", base), over, lo, hi, reverse=reverse)
+
+        near = walk(base.near(), reverse=reverse)
+        if limit is None:
+            return Cursor(near, walk(base.far(), reverse=not reverse))
+        again = walk(base.near(), reverse=reverse)
+        return Cursor(islice(near, limit), backwards(islice(again, limit)))
 
     def _committed(
-        self, draft: Draft, bounds: Bounds, *, reverse: bool
-    ) -> tuple[Iterator[Item], Iterator[Item]]:
-        if draft.number is None or bounds.is_empty:
-            return iter(()), iter(())
-        rows_max = bounds.first_rows()
-        asked = bounds.statement(bounds.lo, bounds.hi, rows_max, reverse=reverse)
-        page = self._tx.writing.rows(*asked)
+        self,
+        draft: Draft,
+        bounds: Bounds,
+        reverse: bool,  # noqa: FBT001 - as in range
+    ) -> Page | Walk:
+        if draft.number is None or bounds.is_empty or not bounds.first_rows:
+            return Page([])
+        page = self._tx.writing.rows(*bounds.first(reverse=reverse))
         draft.learn(page)
-        if bounds.is_whole(page, rows_max):
-            return cast("Iterator[Item]", iter(page)), cast("Iterator[Item]", reversed(page))
-        walk = self._tx.writing.follow(
-            Walk(bounds, self._tx.writing.source, reverse=reverse, first=page, learn=draft.learn)
-        )
-        return cast("Iterator[Item]", walk.near()), cast("Iterator[Item]", walk.far())
+        if bounds.is_whole(page, bounds.first_rows):
+            return Page(page)
+        source = self._tx.writing.source
+        walk = Walk(bounds, source, reverse=reverse, first=page, learn=draft.learn)
+        return self._tx.writing.follow(walk)
 
     def __len__(self) -> int:
         draft = self._draft()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from conduitstore import kv
@@ -25,7 +23,7 @@ from conduitstore.kv import (
 from . import sql
 from .connections import Row, Statement
 from .faults import DROPPED, MissingTableError
-from .instant import Bounds, Instant, Walk
+from .instant import Bounds, Ends, Instant, Page, Walk
 
 if TYPE_CHECKING:
     from .database import Store
@@ -126,13 +124,8 @@ class LiveTree(LiveSurface):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Cursor:
-        near, far = self._walk(lo, hi, limit, reverse=reverse, values=True)
-        left = check_limit(limit)
-        return Cursor(
-            cast("Iterator[Item]", near),
-            cast("Iterator[Item]", far),
-            sys.maxsize if left is None else left,
-        )
+        found = self._walk(lo, hi, limit, reverse=reverse, values=True)
+        return Cursor(*cast("Ends", (found.near(), found.far())))
 
     def keys(
         self,
@@ -143,8 +136,8 @@ class LiveTree(LiveSurface):
         start: bytes | None = None,
     ) -> Iterator[bytes]:
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
-        near, _ = self._walk(lo, hi, limit, reverse=reverse, values=False)
-        return (row[0] for row in islice(near, limit))
+        found = self._walk(lo, hi, limit, reverse=reverse, values=False)
+        return (row[0] for row in found.near())
 
     def _walk(
         self,
@@ -154,15 +147,18 @@ class LiveTree(LiveSurface):
         *,
         reverse: bool,
         values: bool,
-    ) -> tuple[Iterator[Row], Iterator[Row]]:
+    ) -> Page | Walk:
         number = self.number()
         check_bound(lo)
         check_bound(hi)
         bounds = Bounds(number or 0, lo, hi, check_limit(limit), values=values)
         if number is None or bounds.is_empty:
-            return iter(()), iter(())
-        rows_max = bounds.first_rows()
-        asked = bounds.statement(bounds.lo, hi, rows_max, reverse=reverse)
+            return Page([])
+        asked = bounds.first(reverse=reverse)
+        if bounds.limit == bounds.first_rows:
+            page = self._ask(number, asked)
+            if bounds.is_whole(page, bounds.first_rows):
+                return Page(page)
         try:
             instant, (there, page) = Instant.begin(
                 self._db.pool, [(sql.table(number).is_there, ()), asked]
@@ -171,10 +167,9 @@ class LiveTree(LiveSurface):
             raise self._gone() from None
         if not there[0][0]:
             raise self._gone()
-        if bounds.is_whole(page, rows_max):
-            return iter(page), reversed(page)
-        walk = Walk(bounds, lambda: instant, reverse=reverse, first=page)
-        return walk.near(), walk.far()
+        if bounds.is_whole(page, bounds.first_rows):
+            return Page(page)
+        return Walk(bounds, lambda: instant, reverse=reverse, first=page)
 
     def _end(self, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> Item | None:
         """The first or last entry between the bounds."""
@@ -184,8 +179,7 @@ class LiveTree(LiveSurface):
         bounds = Bounds(number or 0, lo, hi, 1)
         if number is None or bounds.is_empty:
             return None
-        asked = bounds.statement(bounds.lo, hi, 1, reverse=reverse)
-        page = cast("list[Item]", self._ask(number, asked))
+        page = cast("list[Item]", self._ask(number, bounds.first(reverse=reverse)))
         return page[0] if page else None
 
     def first(self) -> Item | None:

@@ -200,7 +200,7 @@ class Writer:
         writing = tx.writing
         try:
             happened = events_of(tx)
-            if not (happened or tx.created or tx.dropped or tx.count != writing.base.count):
+            if not (happened or writing.changes(tx)):
                 writing.roll_back()
                 return 0
         except ConnectionLostError:
@@ -213,17 +213,17 @@ class Writer:
 
     def _commit(self, tx: Transaction, events: Events) -> int:
         db, writing = self._db, tx.writing
-        sequence = writing.base.sequence + 1
-        try:
-            writing.commit(tx, events, db.settings, db.holder)
-        except ConnectionLostError as error:
-            writing.lose()
-            if not self._did_happen(writing, error):
-                raise
-        self._know(tx, sequence)
-        db.delivery.committed(writing.base.sequence, sequence, events)
+        with db.delivery.lock:  # The listener would read what is here in hand.
+            try:
+                writing.commit(tx, events, db.settings, db.holder)
+            except ConnectionLostError as error:
+                writing.lose()
+                if not self._did_happen(writing, error):
+                    raise
+            self._know(tx, writing.sequence)
+            db.delivery.committed(writing.base.sequence, writing.sequence, events)
         db.after_commit(is_heard=writing.is_heard)
-        return sequence
+        return writing.sequence
 
     def _know(self, tx: Transaction, sequence: int) -> None:
         self.committed = sequence

@@ -70,6 +70,7 @@ class Writing:
         self.drawn = max(base.drawn, base.count)
         self._reserved = self.drawn + COUNTS_RESERVED
         self.epoch = base.epoch
+        self.previous, self.sequence = base.sequence, base.sequence + 1
         self.token = secrets.token_bytes(16)
         self.is_heard = False
 
@@ -103,6 +104,10 @@ class Writing:
             self.rows(sql.SET_DRAWN, [Int8(self._reserved)])
         self.drawn += 1
         return self.drawn
+
+    def jump(self, sequence: int) -> None:
+        """Let its commit be this one, and the first of a history that has nothing before."""
+        self.previous, self.sequence = -1, sequence
 
     # The end ------------------------------------------------------------------------------------
     def roll_back(self) -> None:
@@ -146,6 +151,11 @@ class Writing:
         """The trees that are new with its commit, and their numbers."""
         return {name: self.base.trees + at for at, name in enumerate(tx.created, 1)}
 
+    def changes(self, tx: Transaction) -> bool:
+        """Whether its commit changes anything but entries."""
+        is_changed = tx.created or tx.dropped or tx.count != self.base.count
+        return bool(is_changed or self.previous != self.base.sequence)
+
     def lose(self) -> None:
         """Its connection is gone."""
         self._pool.discard(self._session)
@@ -162,11 +172,11 @@ class Writing:
     def _statements_of_commit(
         self, tx: Transaction, events: Events, made: dict[str, int]
     ) -> Iterator[Statement]:
-        base, sequence = self.base, self.base.sequence + 1
+        base, sequence = self.base, self.sequence
         changes_trees = made or tx.dropped is not None
         numbers = (
             sequence,
-            base.sequence,
+            self.previous,
             tx.count,
             sequence if changes_trees else base.catalog,
             base.trees + len(made),
@@ -176,7 +186,7 @@ class Writing:
             yield sql.TOUCH_ROW, [Int8(sequence)]
 
     def _statements_of_trimming(self, settings: Settings) -> Iterator[Statement]:
-        sequence = self.base.sequence + 1
+        sequence = self.sequence
         if sequence % min(TRIM_EVERY, settings.history_keep_total) == 0:
             yield trimming(sequence, settings)
 
