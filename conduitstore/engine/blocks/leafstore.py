@@ -78,8 +78,8 @@ class LeafStore(Guard):
         self._directory = files.directory(name) or files.make_directory(name)
         _check_leaves(self._directory)
         self._lock_file = lock_directory(self._directory)
-        super().__init__()
         try:
+            super().__init__()
             self._open()
         except BaseException:
             self._lock_file.close()

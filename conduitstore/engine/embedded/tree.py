@@ -197,6 +197,9 @@ class LiveTree(RootReads, LiveSurface):
     def remove(self, key: bytes) -> bytes | None:
         return self._put(check_key(key), None)
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        self._put(check_key(key), value if value is None else check_value(value))
+
     def _put(self, key: bytes, value: bytes | None) -> bytes | None:
         """One write as one commit, without the machinery of a transaction."""
         db = self._db

@@ -48,7 +48,8 @@ class Background:
 
     def _run(self) -> None:
         while True:
-            self._nudged.wait(self._every_s)
+            if not self._is_stopping:
+                self._nudged.wait(self._every_s)
             self._nudged.clear()
             was_asked, self._is_asked = self._is_asked, False
             if self._is_stopping and not was_asked:

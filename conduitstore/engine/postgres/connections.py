@@ -98,10 +98,19 @@ class Session:
         if first is not None:
             raise first
 
-    def script(self, text: str) -> None:
-        """Run many statements without parameters as one transaction."""
+    def script(self, text: bytes) -> list[list[Row]]:
+        """Run statements without parameters in one round trip; gives the rows of each.
+
+        As one message, and not as a pipeline, whose end keeps the server from noticing that a
+        transaction does nothing.
+        """
         with self._asking():
-            self.connection.execute(text.encode(), prepare=False)
+            cursor = self.connection.execute(text, prepare=False)
+            found = []
+            while True:
+                found.append(cursor.fetchall() if cursor.description is not None else [])
+                if not cursor.nextset():
+                    return found
 
     def end(self, last: bytes = b"") -> None:
         """End the transaction, after ``last``, without waiting for the answer."""

@@ -42,6 +42,10 @@ _BY_CODE: dict[str, Callable[[str], ConduitStoreError]] = {
         f"primary ({text})"
     ),
     "25P02": lambda text: SerializationError(f"the transaction had already failed ({text})"),
+    "25P03": lambda text: UnavailableError(
+        f"the transaction did nothing in the database for longer than idle_timeout_ms, and was "
+        f"ended ({text})"
+    ),
     "40001": lambda text: SerializationError(f"another transaction changed what it read ({text})"),
     "40P01": lambda text: SerializationError(f"it and another waited for each other ({text})"),
     "42P01": lambda text: MissingTableError(f"{DROPPED} ({text})"),

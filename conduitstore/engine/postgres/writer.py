@@ -143,7 +143,7 @@ class Writer:
             session = self._db.pool.take()
             was_used, session.is_used = session.is_used, True
             try:
-                rows = session.run(self._beginning())
+                rows = session.script(self._beginning())
                 return session, Base(*rows[3][0])
             except BaseException as error:
                 self._db.pool.give_back(session)
@@ -158,16 +158,16 @@ class Writer:
             # At a row, whoever waited for another's commit has to begin again behind it.
             time.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 - no secret
 
-    def _beginning(self) -> list[Statement]:
-        settings = self._db.settings
-        timeouts = [f"{settings.lock_timeout_ms}ms", f"{settings.idle_timeout_ms}ms"]
-        return [
-            (sql.BEGIN_SERIALIZABLE if self._locks_row else sql.BEGIN_WRITING, ()),
-            (sql.SET_WRITING, timeouts),
-            (sql.LOCK_ROW, ()) if self._locks_row else (sql.LOCK, [Int8(self._lock_key)]),
-            (sql.NEWEST_TO_WRITE, ()),
-            (sql.RESERVE_COUNTS, [Int8(COUNTS_RESERVED)]),
-        ]
+    def _beginning(self) -> bytes:
+        timeouts = self._db.settings.lock_timeout_ms, self._db.settings.idle_timeout_ms
+        statements = (
+            sql.BEGIN_SERIALIZABLE if self._locks_row else sql.BEGIN_WRITING,
+            sql.SET_WRITING % timeouts,
+            sql.LOCK_ROW if self._locks_row else sql.LOCK % self._lock_key,
+            sql.NEWEST_TO_WRITE,
+            sql.RESERVE_COUNTS % COUNTS_RESERVED,
+        )
+        return b";".join(statements)
 
     def _who_writes(self, error: LockedError) -> LockedError:
         key = self._lock_key % (1 << 64)
