@@ -2,8 +2,8 @@
 
     with cluster() as nodes:
         db = conduitstore.open(nodes.dsn, durability="commit")
-        nodes.fail_over()      # the primary is killed, the standby that has most takes over
-        nodes.join()           # a new standby takes the place of what was lost
+        lost = nodes.fail_over()    # the primary is killed, the standby that has most takes over
+        nodes.join(port=lost.port)  # a new standby takes the place of what was lost
 
 A durable commit is acknowledged when any one standby has it, so it survives the loss of one node.
 """
@@ -42,11 +42,11 @@ class Cluster:
         login = f"{USER}:{quote(self.primary.password)}"
         return f"postgresql://{login}@{hosts}/postgres?target_session_attrs=read-write"
 
-    def join(self) -> Server:
-        """Add a standby, made of a copy of the primary."""
+    def join(self, *, port: int = 0) -> Server:
+        """Add a standby, a copy of the primary; it may take the port of one that is lost."""
         self._named += 1
         name = f"node{self._named}"
-        made = standby_of(self.primary, name=name, settings=self._settings)
+        made = standby_of(self.primary, name=name, port=port, settings=self._settings)
         self.standbys[name] = self._stack.enter_context(made)
         self._set_quorum()
         return self.standbys[name]

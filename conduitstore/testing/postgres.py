@@ -243,10 +243,12 @@ def standby_of(
     directory: Path | None = None,
     *,
     name: str = "standby",
+    port: int = 0,
     settings: Mapping[str, str] = {},
 ) -> Iterator[Server]:
     """Copy a running server and run the copy as its standby; ``name`` is its application_name.
 
+    ``port`` is the one to listen on; 0: any.
     It follows by itself from then on. Its password and, but for ``settings``, its configuration are
     those of the primary.
     """
@@ -256,11 +258,12 @@ def standby_of(
         server.run("pg_basebackup", "-d", primary.dsn, "-D", str(server.data_directory), *copying)
         (server.data_directory / "standby.signal").touch()
         server.follow(primary, name)
+        server.port = port
         yield from _run(stack, server, settings)
 
 
 def _run(stack: ExitStack, server: Server, settings: Mapping[str, str]) -> Iterator[Server]:
-    server.port = _free_port()
+    server.port = server.port or _free_port()
     server.configure(settings)
     stack.callback(server.stop, "immediate")
     server.start()

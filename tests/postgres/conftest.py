@@ -1,6 +1,8 @@
 """Servers of a test's own, to be killed, and stores on them."""
 
 import itertools
+import os
+import random
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -62,3 +64,8 @@ def proxy(mortal):
     """A network between the server and whoever opens ``mortal.dsn_over(proxy.port)``."""
     with Proxy(mortal.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def chance():
+    return random.Random(os.environ.get("CRASH_SEED", "1"))

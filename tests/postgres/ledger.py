@@ -1,19 +1,15 @@
 """Writers, readers and listeners of one store, and what they were told: held against the store.
 
 Each writer's rows are numbered by what the store itself says comes next, so a gap, a row that came
-twice or half a commit can be told from the rows alone. What was acknowledged, drawn and given out is
+twice or half a commit shows in the rows alone. What was acknowledged, drawn and given out is
 remembered here, beside the store.
 """
 
 import threading
 from collections import Counter
-from contextlib import contextmanager, suppress
-
-from patience import eventually
+from contextlib import suppress
 
 from conduitstore.errors import (
-    ClosedError,
-    ConduitStoreError,
     ConflictError,
     LaggedError,
     LockedError,
@@ -190,46 +186,7 @@ class Listener:
 
     def check(self, view):
         """Everything told of is there, in order, once; everything is told of, or it lagged."""
-        there = {int.from_bytes(key) for key in view.open_tree("count_writer").keys()}
+        there = {int.from_bytes(key) for key, _ in view.open_tree("count_writer")}
         assert self.told == sorted(set(self.told)), "told out of order, or twice"
         assert set(self.told) <= there, "told of a commit that is lost"
         assert self.lagged_total or set(self.told) == there, "somebody was not told"
-
-
-@contextmanager
-def at_work(*workers):
-    """Threads that do ``until(stop)``; what one of them raises is raised at the end."""
-    stop, failed = threading.Event(), []
-
-    def run(worker):
-        try:
-            worker.until(stop)
-        except ClosedError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - told at the end
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(worker,), daemon=True) for worker in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "a call never returned"
-    if failed:
-        raise failed[0]
-
-
-def recovers(db):
-    """Wait until a store works again by itself."""
-
-    def works():
-        with suppress(ConduitStoreError):
-            db.transaction(lambda tx: tx.open_tree("recovered").insert(b"k", b"v"))
-            return True
-        return False
-
-    eventually(works)
