@@ -60,6 +60,9 @@ class Session:
             with translating(lambda: self.is_lost):
                 self._take_answer_of_end()
                 yield
+        except ConnectionLostError:  # The server may have said so before the connection ended.
+            self.close()
+            raise
         except Exception:
             raise
         except BaseException:  # An interrupt: where it came in the exchange, nobody knows.
@@ -141,6 +144,9 @@ class Session:
         if any(answer.status in FAILED for answer in answers):
             self.close()
             raise psycopg.OperationalError("the end of the last transaction failed")
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection; the server rolls back what it had begun."""
@@ -257,10 +263,10 @@ class Pool:
 
     def discard(self, session: Session) -> None:
         """Take back a session that nobody shall use again."""
-        session.close()
         self._forget(session)
 
     def _forget(self, session: Session) -> None:
+        session.close()
         with self._lock:
             self._sessions.discard(session)
             self._total -= 1
