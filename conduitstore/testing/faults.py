@@ -251,9 +251,19 @@ class _Run:
             assert self._read(db) == content(self.oracle), "a step that succeeded is not there"
         self.heal()
         with suppress(PoisonedError):  # A sync nobody waited for may have failed.
+            if outcome == "store full":
+                self._go_on(db)
             db.close()
             self._durable = self.oracle.sequence
         return self._ended([content(self.oracle)], outcome)
+
+    def _go_on(self, db: Database) -> None:
+        """There is space again: what is committed now is no worse for what was cut short before."""
+        _commit_healed(db)
+        self.oracle.run([_commit_healed])
+        disk = copy.deepcopy(self.disk)
+        disk.kill()
+        self._reopened(disk, [content(self.oracle)])
 
     def _read(self, db: Database) -> Content:
         """What the store holds, by a disk that reads."""
@@ -304,6 +314,10 @@ class _Run:
         db = open_on(disk, self.settings)
         assert content(db) == kept
         db.close()
+
+
+def _commit_healed(db: Database) -> None:
+    db.transaction(lambda tx: tx.insert(b"healed", b"1"), durability="commit")
 
 
 def _evict_and_kill(disk: SimulatedDisk) -> None:
