@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -168,6 +168,8 @@ class Pool:
         self._total = 0
         self._is_closed = False
         self.trips_total = 0
+        self.greet: Callable[[Session], None] = lambda _: None
+        """Called with each new session, before anybody gets it."""
 
     # Lending out --------------------------------------------------------------------------------
     def take(self) -> Session:
@@ -211,6 +213,11 @@ class Pool:
     def _grown(self) -> Session:
         try:
             session = Session(self, self.connect())
+            try:
+                self.greet(session)
+            except BaseException:
+                session.close()
+                raise
         except BaseException:
             with self._lock:
                 self._total -= 1
