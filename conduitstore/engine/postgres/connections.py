@@ -97,8 +97,12 @@ class Session:
                     first = error
         except psycopg.Error as error:
             raise first or error from None
-        if first is not None:
-            raise first
+        else:
+            if first is not None:
+                raise first
+        finally:
+            # An error that its own frame holds would keep callers' snapshots from ending.
+            first = None
 
     def script(self, text: bytes) -> list[list[Row]]:
         """Run statements without parameters in one round trip; gives the rows of each.
@@ -143,9 +147,6 @@ class Session:
         if any(answer.status in FAILED for answer in answers):
             self.close()
             raise psycopg.OperationalError("the end of the last transaction failed")
-
-    def __del__(self) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection; the server rolls back what it had begun."""
