@@ -13,7 +13,8 @@ from typing import Any
 from . import index
 from .blob import entries_of
 from .cache import Cache
-from .forest import DEFAULT_TREE_ID, Forest, Hold
+from .forest import DEFAULT_TREE_ID, Forest
+from .frozen import Hold
 from .items import Slice, Slices, slices_of
 from .leaf import Leaf, stored_values
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,40 +23,14 @@ from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache, Contents
 from .edits import insert_into, remove_from, separator
+from .frozen import Frozen, Hold
 from .index import Root
 from .leaf import Leaf, payload_bytes
 from .wal import Op
 
 DEFAULT_TREE_ID = 0
-
-
-class Hold:
-    """Kept by whoever looks at a frozen tree, or all trees: no leaf of them changes meanwhile.
-
-    It also keeps the store open.
-    """
-
-    __slots__ = ("__weakref__", "cache", "frozen_at", "store")
-
-    def __init__(self, store: object, cache: Cache) -> None:
-        self.store = store
-        self.cache = cache
-        self.frozen_at = 0
-
-
 EVERY_TREE = -(1 << 63)
 """Stands for all tree ids where holds are kept."""
-
-
-@dataclass(slots=True)
-class Frozen:
-    """A whole state that will not change: what snapshots and checkpoints hold."""
-
-    roots: dict[int, Root]
-    ids: dict[str, int]
-    count: int
-    sequence: int
-    next_tree_id: int
 
 
 class Forest:

@@ -16,7 +16,7 @@ from operator import length_hint
 
 from conduitstore.kv import Item
 
-from .forest import Hold
+from .frozen import Hold
 from .index import Root, first_leaf, last_leaf, walk
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]

@@ -13,7 +13,7 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
-from .forest import Hold
+from .frozen import Hold
 from .index import Node, Root
 from .items import Items, items_of, keys_of
 
