@@ -14,12 +14,7 @@ from typing import Any
 from setuptools import setup
 
 MODULES = [
-    "conduitstore/checks.py",
-    "conduitstore/codec/keys.py",
-    "conduitstore/codec/values.py",
-    "conduitstore/engine/embedded/blob.py",
     "conduitstore/engine/embedded/cache.py",
-    "conduitstore/engine/embedded/counters.py",
     "conduitstore/engine/embedded/draft.py",
     "conduitstore/engine/embedded/edits.py",
     "conduitstore/engine/embedded/files.py",

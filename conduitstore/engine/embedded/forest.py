@@ -267,8 +267,7 @@ class Forest:
         if type(leaf.entries) is dict:
             leaf.entries = BlobEntries(leaf.entries)
         blob = Blob(self.cache, value, size_bytes=len(value))
-        stored: Any = blob
-        return blob.memory_bytes + insert_into(leaf, key, stored)
+        return blob.memory_bytes + insert_into(leaf, key, blob)
 
     def leaf_of(
         self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None
