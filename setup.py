@@ -1,8 +1,7 @@
 """The compiled build: ``CONDUITSTORE_COMPILE=1 pip install .`` has mypyc make C of some modules.
 
 Everything else that a build needs to know is in pyproject.toml. Without the variable nothing is
-compiled and no compiler is needed. The sources of what is compiled are installed too: tracebacks show
-their lines.
+compiled and no compiler is needed.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 from setuptools import setup
 
 MODULES = [
+    "conduitstore/engine/embedded/batches.py",
     "conduitstore/engine/embedded/cache.py",
     "conduitstore/engine/embedded/draft.py",
     "conduitstore/engine/embedded/edits.py",
@@ -22,6 +22,7 @@ MODULES = [
     "conduitstore/engine/embedded/format.py",
     "conduitstore/engine/embedded/index.py",
     "conduitstore/engine/embedded/leaf.py",
+    "conduitstore/engine/embedded/page.py",
     "conduitstore/engine/embedded/wal.py",
 ]
 MYPYC = "mypy[mypyc]>=1.13"

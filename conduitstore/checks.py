@@ -80,7 +80,11 @@ def check_tree_name(name: str) -> str:
     return name
 
 
+NEXT_BYTE = [bytes([number]) for number in range(1, 256)]
+"""The one above each byte but the last."""
+
+
 def prefix_end(prefix: bytes) -> bytes | None:
     """The smallest key above every key that begins with ``prefix``; None when there is none."""
     stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    return stem[:-1] + NEXT_BYTE[stem[-1]] if stem else None

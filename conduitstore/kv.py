@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, Self, TypeVar
 
 from .checks import IDS_MAX as IDS_MAX
@@ -163,7 +164,7 @@ class Tree(Protocol):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Items:
-        """Entries with ``lo <= key < hi``; ``limit`` counts items from both ends together."""
+        """Entries with ``lo <= key < hi``; with a ``limit``, only so many, the first ones."""
 
     def scan_prefix(
         self,
@@ -364,4 +365,10 @@ class Database(Keyspace, Operations, Protocol):
 
 def name_of(tree: Tree | str) -> str:
     """The name of a tree given by handle or by name."""
+    if type(tree) is str:
+        return _checked(tree)
     return check_tree_name(tree if isinstance(tree, str) else tree.name)
+
+
+_checked = lru_cache(1_024)(check_tree_name)
+"""Of names that batches give again and again."""

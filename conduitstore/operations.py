@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 BEGINNING, END = "the beginning", "the end"
 OnRead = Callable[[int], object]
 """Called with how many bytes were read since the last call; what it raises ends the reading."""
-
+OnEntries = Callable[[int], object]
+"""Called with how many entries were done since the last call; what it raises ends the work."""
 
 RecoveryMode = Literal["strict", "prefix", "salvage"]
 """How much a recovery may lose: nothing that was durable; what is behind a damage; any of it."""
@@ -198,16 +199,36 @@ class Operations(Protocol):
         constant memory.
         """
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
         """Take in an exported stream; gives how many entries it had.
 
         Only an empty store takes one. The entries arrive in many commits, so readers see them come;
-        the count and the ids go on from where the exported store's stood. An error leaves the store
+        the count and the ids go on from where the exported store's stood. The sequence goes on
+        2**32 above that of both stores, so that a subscriber of the exported one, who stopped
+        there, gets ``LaggedError`` here and not another history. An error leaves the store
         empty again; a process that dies leaves a part, marked by a tree of its own: a store with
         that mark is opened by no part, and the next ``import_`` begins by emptying it.
 
+        With ``over`` the store may hold anything: afterwards it holds what the stream does and
+        nothing else, the count and the ids above both. Only what differs is written; it is marked
+        meanwhile, then read back and compared. An error or a death leaves the mark and a part, from
+        which the next one goes on, also with another stream.
+
+        Args:
+            stream: what :meth:`export` gave.
+            over: see above.
+            on_entries: told how many more entries were taken from the stream and, with ``over``,
+                again of those read back.
+
         Raises:
             InvalidArgumentError: the store is not empty.
+            ConflictError: read back, it was not what was written: somebody else writes to it.
             CorruptedError: the stream is cut or damaged; says at which byte.
             UnsupportedFormatError: it is no such stream, or a newer release's.
         """

@@ -121,15 +121,22 @@ class EmbeddedHarness:
         return embedded.open("store", files=self.disk, read_only=True, leaf_entries_max=4)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(MemoryHarness, id="memory"),
-        pytest.param(EmbeddedHarness, id="embedded"),
-    ]
-)
+ENGINES = [
+    pytest.param(MemoryHarness, id="memory"),
+    pytest.param(EmbeddedHarness, id="embedded"),
+]
+
+
+@pytest.fixture(params=ENGINES)
 def harness_class(request):
     """The engine under test."""
     return request.param
+
+
+@pytest.fixture(params=ENGINES)
+def other_harness(request):
+    """Each engine in turn, to meet the one under test."""
+    return request.param()
 
 
 @pytest.fixture

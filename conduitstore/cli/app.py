@@ -13,6 +13,7 @@ from .backup import backup, restore
 from .build_capi import build_capi
 from .check import check, verify
 from .compact import compact
+from .copy import copy
 from .delete_room import delete_room
 from .demo import demo
 from .gc import gc
@@ -50,7 +51,7 @@ def app() -> None:
 
 COMMANDS = (
     *(demo, import_, page, trees, scan, stats),
-    *(check, verify, recover, backup, restore, compact, export, import_stream),
+    *(check, verify, recover, backup, restore, compact, copy, export, import_stream),
     *(migrate, rebuild, gc, delete_room, purge_media),
     build_capi,
 )

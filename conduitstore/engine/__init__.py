@@ -8,9 +8,10 @@ from typing import Any
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import Batch, Database
 
+from .copying import Copied, copy
 from .memory import MemoryDatabase
 
-__all__ = ["Batch", "open"]
+__all__ = ["Batch", "Copied", "copy", "open"]
 
 MEMORY = ":memory:"
 

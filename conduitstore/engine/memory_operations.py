@@ -11,6 +11,7 @@ from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     RecoveryReport,
     Stats,
@@ -18,7 +19,7 @@ from conduitstore.operations import (
 )
 
 from .stream import End
-from .transfer import export_stream, import_stream
+from .transfer import export_stream, import_stream, sequence_behind
 
 if TYPE_CHECKING:
     from .memory import MemoryDatabase
@@ -53,14 +54,20 @@ class MemoryOperations:
         db = self._db
         return export_stream(db, lambda: (db.drawn_count, db.next_id), compression_level)
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
-        return import_stream(self._db, stream, self._advance)
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
+        return import_stream(self._db, stream, self._advance, over=over, on_entries=on_entries)
 
     def _advance(self, to: End) -> None:
         db = self._db
         with db.writer, db.lock:
             db.check()
-            db.sequence += to.visible_count > db.visible_count
+            db.sequence = sequence_behind(to, db.sequence)
             db.visible_count = max(to.visible_count, db.visible_count)
             db.drawn_count = max(to.drawn_count, db.drawn_count)
             db.next_id = max(to.next_id, db.next_id)

@@ -8,10 +8,9 @@
 from __future__ import annotations
 
 import heapq
-import sys
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 
 from sortedcontainers import SortedDict
 
@@ -56,18 +55,15 @@ NOTHING = Held(SortedDict())
 class Cursor(Iterator[Item]):
     """See :class:`conduitstore.kv.Items`: two walks of the same entries, from either end."""
 
-    def __init__(self, near: Iterator[Item], far: Iterator[Item], limit: int) -> None:
+    def __init__(self, near: Iterator[Item], far: Iterator[Item]) -> None:
         self._ends = [near, far]
         self._last_keys: list[bytes | None] = [None, None]
-        self._left = limit
 
     def _take(self, end: int) -> Item | None:
-        item = next(self._ends[end], None) if self._left else None
+        item = next(self._ends[end], None)
         if item is None or item[0] == self._last_keys[1 - end]:
-            self._left = 0
             self._ends = [iter(()), iter(())]  # Lets go of the entries.
             return None
-        self._left -= 1
         self._last_keys[end] = item[0]
         return item
 
@@ -82,9 +78,9 @@ class Cursor(Iterator[Item]):
 
     def __reversed__(self) -> Cursor:
         near, far = self._ends
-        rest = Cursor(far, near, self._left)
+        rest = Cursor(far, near)
         rest._last_keys = self._last_keys[::-1]
-        self._left = 0
+        self._ends = [iter(()), iter(())]
         return rest
 
 
@@ -109,7 +105,14 @@ def cursor(
 ) -> Cursor:
     """Walk the entries between ``bounds`` of ``base`` as changed by what is written ``over`` it."""
     lo, hi = map(check_bound, bounds)
-    check_limit(limit)
+    limit = check_limit(limit)
     near = _walk(base, over, lo, hi, reverse=reverse)
-    far = _walk(base, over, lo, hi, reverse=not reverse)
-    return Cursor(near, far, sys.maxsize if limit is None else limit)
+    if limit is None:
+        return Cursor(near, _walk(base, over, lo, hi, reverse=not reverse))
+    whole = _walk(base, over, lo, hi, reverse=reverse)
+    return Cursor(islice(near, limit), _backwards(islice(whole, limit)))
+
+
+def _backwards(items: Iterator[Item]) -> Iterator[Item]:
+    """Reads them all when the first is asked for."""
+    yield from reversed(list(items))

@@ -23,7 +23,7 @@ from zlib import crc32
 
 import zstandard
 
-from conduitstore.kv import KEY_BYTES_MAX, VALUE_BYTES_MAX, Item, Keyspace
+from conduitstore.kv import KEY_BYTES_MAX, VALUE_BYTES_MAX, Item, Keyspace, Snapshot
 
 from .checksum import extend
 
@@ -58,23 +58,22 @@ class End(NamedTuple):
     visible_count: int
     drawn_count: int
     next_id: int
+    sequence: int
     checksum: int  # of the content, as ``Database.checksum``
 
 
-END = struct.Struct(">QQQQI")
-assert END.size == 36
+END = struct.Struct(">QQQQQI")
+assert END.size == 44
 
 
-def encode_stream(view: Keyspace, drawn: int, next_id: int, level: int) -> Iterator[bytes]:
+def encode_stream(view: Snapshot, drawn: int, next_id: int, level: int) -> Iterator[bytes]:
     """The whole stream of what ``view`` shows; the numbers are those of :class:`End`."""
     head = STREAM_HEADER.pack(STREAM_MAGIC, STREAM_VERSION)
     crc = crc32(head)
     yield head + CRC.pack(crc)
     compressor = zstandard.ZstdCompressor(level=level) if level else None
     content = Content()
-    for kind, payload in chain(
-        _content(view, content), _end(content, view.current_count(), drawn, next_id)
-    ):
+    for kind, payload in chain(_content(view, content), _end(content, view, drawn, next_id)):
         flags = 0
         if compressor is not None and kind == ChunkKind.ENTRIES:
             packed = compressor.compress(payload)
@@ -134,7 +133,8 @@ def _runs(items: Iterator[Item]) -> Iterator[list[bytes]]:
         yield fields
 
 
-def _end(content: Content, count: int, drawn: int, next_id: int) -> Chunks:
+def _end(content: Content, view: Snapshot, drawn: int, next_id: int) -> Chunks:
     # A generator, so that the content is summed before this asks for the sum.
-    end = End(content.entries_total, count, drawn, next_id, content.checksum)
+    total, count = content.entries_total, view.current_count()
+    end = End(total, count, drawn, next_id, view.sequence, content.checksum)
     yield ChunkKind.END, END.pack(*end)

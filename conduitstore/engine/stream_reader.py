@@ -88,8 +88,8 @@ class StreamReader:
         found = self._content
         if (end.entries_total, end.checksum) != (found.entries_total, found.checksum):
             raise self._damage(offset, "what came is not what the end of the stream says came")
-        if not end.visible_count <= end.drawn_count <= POSITION_MAX >= end.next_id:
-            raise self._damage(offset, "counts or ids that no store can have reached")
+        if end.visible_count > end.drawn_count or max(end[1:5]) > POSITION_MAX:
+            raise self._damage(offset, "counts, ids or commits that no store can have reached")
         if self._bytes.up_to(1):
             raise self._damage(self._bytes.offset - 1, "something follows the end")
         return end

@@ -220,13 +220,12 @@ class LiveSurface(ReadSurface):
         only_durable: bool = False,
     ) -> Subscriber: ...
 
+    @abstractmethod
     def _commit(self, write: Callable[[Tree], T]) -> T:
-        name = self.name
-        return self._store.transaction(lambda tx: write(tx.open_tree(name)))
+        """One transaction; refused where the tree was dropped, or a transaction runs."""
 
-    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        with self._store.snapshot() as view:
-            return view.open_tree(self.name).get_many(keys)
+    @abstractmethod
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]: ...
 
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         return self._commit(lambda tree: tree.insert(key, value))
@@ -283,7 +282,8 @@ def refuse_write() -> NoReturn:
 
 
 def _given(bound: bytes) -> bytes:
-    if check_bound(bound) is None:
+    if type(bound) is not bytes:
+        check_bound(bound)
         raise InvalidArgumentError("a key or prefix must be bytes; b'' comes before every key")
     return bound
 
@@ -292,10 +292,10 @@ def prefix_bounds(
     prefix: bytes, start: bytes | None, *, reverse: bool
 ) -> tuple[bytes | None, bytes | None]:
     """The half-open range under ``prefix``, cut at ``start``, which is inclusive either way."""
-    check_bound(start)
     lo, hi = _given(prefix), prefix_end(prefix)
     if start is None:
         return lo, hi
+    check_bound(start)
     if not reverse:
         return max(lo, start), hi
     end = start + b"\0"

@@ -1,5 +1,6 @@
 """The leaf store by itself: runs written whole, read through a bounded cache, replaced at once."""
 
+import os
 import random
 import threading
 
@@ -220,3 +221,46 @@ def test_settings_that_are_none_are_refused(tmp_path):
         with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
             LeafStore(tmp_path / "leaves", **settings)
     assert not (tmp_path / "leaves").exists()
+
+
+def test_a_damaged_manifest_is_named_and_locks_nobody_out(disk):
+    with open_on(disk) as store:
+        store.write("numbers", entries(9))
+    directory = disk.directory("leaves")
+    (name,) = [name for name in directory.names() if name.startswith("manifest")]
+    inode = directory._inode(name)
+    inode.cached[100] ^= 1
+    with pytest.raises(CorruptedError, match=name):
+        open_on(disk)
+    inode.cached[100] ^= 1
+    with open_on(disk) as store:
+        assert list(store.run("numbers")) == entries(9)
+
+
+def test_what_a_crash_left_half_made_is_taken_away(disk):
+    with open_on(disk) as store:
+        store.write("numbers", entries(9))
+    directory = disk.directory("leaves")
+    directory.create("manifest-0000ffff.new").append(b"half of a manif")
+    with open_on(disk) as store:
+        assert list(store.run("numbers")) == entries(9)
+        assert not [name for name in directory.names() if name.endswith(".new")]
+
+
+def test_a_forked_child_can_do_nothing_with_it(tmp_path):
+    with LeafStore(tmp_path / "leaves") as store:
+        run = store.write("numbers", entries(9))
+        child = os.fork()
+        if child == 0:
+            refused = 0
+            for call in (lambda: run.get(b"a"), store.names, lambda: store.write("a", entries(1))):
+                try:
+                    call()
+                except LockedError:
+                    refused += 1
+            store.close()
+            os._exit(0 if refused == 3 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(LockedError):
+            LeafStore(tmp_path / "leaves")
+        assert list(run) == entries(9)

@@ -323,3 +323,15 @@ def test_nothing_is_written_anew_after_a_close():
         with Log("log", files=disk) as log:
             assert log.file_bytes < 200
             assert len(list(log.records())) == 3
+
+
+@pytest.mark.parametrize("size", [0, 10, 64])
+def test_a_first_file_that_was_being_made_is_no_damage(disk, size):
+    directory = disk.make_directory("log")
+    directory.create("log-00000001").append(b"\0" * size)
+    log = open_on(disk)
+    assert list(log.records()) == []
+    assert "log-00000001" not in directory.names()
+    assert log.append(b"1") == 1
+    log.close()
+    assert list(open_on(disk).records()) == [(1, b"1")]

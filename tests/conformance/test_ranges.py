@@ -110,10 +110,9 @@ def test_both_ends_meet_once(read):
         for _ in range(200):
             lo, hi = dice.choice(BOUNDS), dice.choice(BOUNDS)
             reverse, limit = dice.random() < 0.5, dice.choice(LIMITS)
-            wanted = deque(expected(lo, hi, reverse=reverse))
-            left = len(wanted) if limit is None else min(limit, len(wanted))
+            wanted = deque(expected(lo, hi, reverse=reverse, limit=limit))
             items = tree.range(lo, hi, reverse=reverse, limit=limit)
-            for _ in range(left):
+            for _ in range(len(wanted)):
                 if dice.random() < 0.5:
                     assert next(items) == wanted.popleft()
                 else:
@@ -141,11 +140,18 @@ def test_reversed_gives_what_is_left_from_the_far_end(read):
     read(check)
 
 
-def test_reversed_keeps_the_limit(read):
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("limit", [3, 20, 1_000])
+def test_reversed_keeps_the_limit(read, limit, reverse):
+    """A limit says which entries there are, so both ends are those of the same page."""
+
     def check(tree):
-        items = tree.range(limit=3)
-        next(items)
-        assert list(reversed(items)) == expected(reverse=True, limit=2)
+        wanted = expected(limit=limit, reverse=reverse)
+        items = tree.range(limit=limit, reverse=reverse)
+        assert next(items) == wanted[0]
+        rest = reversed(items)
+        assert rest.next_back() == wanted[1]
+        assert list(reversed(rest)) == wanted[2:]
 
     read(check)
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from conduitstore.errors import ClosedError
+from conduitstore.errors import ClosedError, InvalidArgumentError
 
 
 @pytest.fixture(autouse=True)
@@ -250,3 +250,31 @@ def test_closing_beside_writers_ends_them_with_an_error(db, tree):
 
     with pytest.raises(ClosedError):
         together(write, close)
+
+
+def test_a_transactions_handles_are_its_threads_alone(db):
+    refused = []
+
+    def use(tx, tree):
+        for call in (
+            lambda: tx.get(b"a"),
+            lambda: tx.insert(b"a", b"1"),
+            lambda: tx.open_tree("t"),
+            tx.next_count,
+            lambda: tree.get(b"a"),
+            lambda: tree.insert(b"a", b"1"),
+        ):
+            try:
+                call()
+            except InvalidArgumentError as error:
+                refused.append(str(error))
+
+    def run(tx):
+        other = threading.Thread(target=use, args=(tx, tx.open_tree("t")))
+        other.start()
+        other.join(20)
+        tx.insert(b"a", b"mine")
+
+    db.transaction(run)
+    assert refused == ["a transaction belongs to the thread that runs it"] * 6
+    assert (list(db), list(db.open_tree("t"))) == ([(b"a", b"mine")], [])

@@ -7,6 +7,7 @@ import pytest
 from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded.blob import Blob, BlobEntries, entries_of
 from conduitstore.engine.embedded.format import HEADER_BYTES, FrameKind, decode_header, frames
+from conduitstore.engine.embedded.segment import BUFFER_BYTES
 from conduitstore.errors import CorruptedError
 from conduitstore.kv import Insert
 from conduitstore.testing.disk import SimulatedDisk
@@ -205,3 +206,34 @@ def test_entries_with_blobs_copy_without_reading():
     assert type(entries_of({b"a": b"1"})) is dict
     assert entries.get(b"a") == entries[b"a"] == b"1"
     assert entries.get(b"c") is None
+
+
+def test_two_readers_of_a_blob_see_the_same_object(disk):
+    """The second one comes while the first is reading."""
+    with open_on(disk) as db:
+        db.insert(b"k", b"value" * 2_000)
+    db, others = open_on(disk), []
+    assert db.contains_key(b"k")
+
+    def meanwhile(operation, _name):
+        disk.fail_reads = lambda _operation, _name: None
+        assert operation == "read"
+        others.append(db.get(b"k"))
+
+    disk.fail_reads = meanwhile
+    assert db.get(b"k") is others[0]
+    assert db.get(b"k") == b"value" * 2_000
+    assert db.forest.cache.resident_bytes < 15_000, "it is counted once"
+
+
+def test_more_than_a_buffer_of_blobs_goes_into_one_segment(disk):
+    chance = random.Random(3)
+    values = {bytes([number]): chance.randbytes(300_000) for number in range(9)}
+    with open_on(disk, segment_bytes_target=1 << 30) as db:
+        for key, value in values.items():
+            db.insert(key, value)
+    (segment,) = [n for n in disk.directory("store").names() if n.startswith("segment")]
+    assert disk.directory("store").open(segment).size() > 2 * BUFFER_BYTES
+    with open_on(disk) as db:
+        assert dict(iter(db)) == values
+        assert list(db.verify()) == []

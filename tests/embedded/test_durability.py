@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from conduitstore.engine import embedded
-from conduitstore.errors import InvalidArgumentError
+from conduitstore.engine import Batch, embedded
+from conduitstore.engine.embedded import database
+from conduitstore.errors import InvalidArgumentError, PoisonedError
 from conduitstore.testing.disk import SimulatedDisk
 
 
@@ -229,3 +230,46 @@ def test_a_bound_below_the_length_of_an_empty_log_stops_nobody(bound):
             db.insert(bytes([number]), b"value")
         assert len(db) == 5
         assert db.log.is_empty or db.log.commits_bytes < bound
+
+
+def test_a_turn_of_the_background_thread_writes_what_none_holds_in_memory(disk):
+    db = open_on(disk, durability="none")
+    db.insert(b"a", b"1")
+    db.keep_up()
+    db.insert(b"b", b"2")
+    disk.kill()
+    assert list(open_on(disk)) == [(b"a", b"1")]
+
+
+def test_a_batch_waits_for_a_checkpoint_that_lags_as_well(disk):
+    db = open_on(disk, checkpoint_log_bytes=2_000)
+    db.insert(b"a", b"1")
+    db.is_behind = True
+    db.apply_batch(Batch().insert("__default__", b"b", b"2"))
+    assert not db.is_behind
+    assert db.generation.sequence == 1, "the checkpoint came first"
+    assert [key for key, _ in db] == [b"a", b"b"]
+
+
+def test_a_commit_that_no_frame_can_hold_is_refused_whole(disk, monkeypatch):
+    monkeypatch.setattr(database, "FRAME_PAYLOAD_BYTES_MAX", 500)
+    db = open_on(disk)
+    with pytest.raises(InvalidArgumentError, match="make several"):
+        db.transaction(lambda tx: [tx.insert(bytes([n]), b"x" * 40) for n in range(20)])
+    assert list(db) == []
+    db.insert(b"a", b"goes on")
+    disk.kill()
+    assert list(open_on(disk)) == [(b"a", b"goes on")]
+
+
+def test_a_write_that_takes_nothing_fails_and_latches(disk):
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+    disk.append_bytes_max = 0
+    with pytest.raises(OSError, match="took nothing"):
+        db.insert(b"b", b"2")
+    disk.append_bytes_max = None
+    with pytest.raises(PoisonedError):
+        db.insert(b"c", b"3")
+    disk.kill()
+    assert list(open_on(disk)) == [(b"a", b"1")]

@@ -73,7 +73,9 @@ def test_random_commits_with_nothing_in_memory(disk):
 
 @pytest.fixture
 def db():
-    with embedded.open("store", files=SimulatedDisk(), flush_every_ms=None) as db:
+    with embedded.open(
+        "store", files=SimulatedDisk(), flush_every_ms=None, leaf_entries_max=16
+    ) as db:
         for number in range(100):
             db.insert(bytes([number]), b"old")
         yield db
@@ -90,44 +92,73 @@ def page(tree):
     return tree.range(b"\x05", limit=3)
 
 
-def in_transaction(db):
-    return db.transaction(page)
+def walk(tree):
+    return tree.range(b"\x05")
 
 
-def in_failed_transaction(db):
-    kept = []
-
-    def run(tx):
-        kept.append(page(tx))
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        db.transaction(run)
-    return kept[0]
+def here(look):
+    return look
 
 
-def in_closed_snapshot(db):
-    with db.snapshot() as view:
-        return page(view)
+def in_transaction(look):
+    return lambda db: db.transaction(look)
 
 
-WAYS = [page, in_transaction, in_failed_transaction, in_closed_snapshot]
+def in_failed_transaction(look):
+    def run(db):
+        kept = []
+
+        def fail(tx):
+            kept.append(look(tx))
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            db.transaction(fail)
+        return kept[0]
+
+    return run
 
 
-@pytest.mark.parametrize("look", WAYS)
-def test_a_leaf_is_copied_only_while_somebody_still_walks_it(db, look):
+def in_closed_snapshot(look):
+    def run(db):
+        with db.snapshot() as view:
+            return look(view)
+
+    return run
+
+
+WAYS = [here, in_transaction, in_failed_transaction, in_closed_snapshot]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_leaf_is_copied_only_while_somebody_still_walks_it(db, way):
+    look = way(walk)
     assert not is_copied(db)
-    assert len(list(look(db))) == 3
+    assert len(list(look(db))) == 95
     assert not is_copied(db)
     items = look(db)
     rest = reversed(look(db))
     assert is_copied(db)
     db.clear()
-    assert [key for key, _ in items] == [b"\x05", b"\x06", b"\x07"]
-    assert len(list(rest)) == 3
+    assert [key for key, _ in items] == [bytes([number]) for number in range(5, 100)]
+    assert len(list(rest)) == 95
     del items, rest
     db.insert(b"\x05", b"newer")
     assert not is_copied(db)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_leaf_is_copied_for_a_page(db, way):
+    """It has all of its entries when it is made, and nothing needs to be kept for it."""
+    look = way(page)
+    items, back = look(db), look(db)
+    rest = reversed(look(db))
+    assert not is_copied(db)
+    db.clear()
+    wanted = [(bytes([number]), b"old") for number in (5, 6, 7)]
+    assert list(items) == wanted
+    assert back.next_back() == wanted[2]
+    assert list(rest) == wanted[::-1]
 
 
 def test_a_leaf_is_copied_only_while_somebody_has_a_snapshot(db):
@@ -157,9 +188,9 @@ def test_many_looks_at_once_keep_each_its_own_state(db):
         assert view.get(b"n") == bytes([number])
 
 
-@pytest.mark.parametrize("look", WAYS)
-def test_a_checkpoint_copies_what_changes_behind_its_back(db, look):
-    items = look(db)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_checkpoint_copies_what_changes_behind_its_back(db, way):
+    items = way(walk)(db)
     db.checkpoint()
     del items
     assert is_copied(db), "what lies in a segment never changes"

@@ -61,3 +61,45 @@ def test_a_lost_header_is_known_and_another_stores_is_refused(disk):
         behind(disk, 0)
     second.cached[:] = kept
     assert behind(disk, 0) == list(range(1, 10))
+
+
+def told(subscriber):
+    found = []
+    while (event := subscriber.next(timeout=0)) is not None:
+        found.append(event.key)
+    return found
+
+
+def test_what_is_committed_while_the_log_is_read_is_told_once(disk):
+    db = embedded.open("store", files=disk, flush_every_ms=None)
+    db.insert(b"a", b"")
+    began = db.sequence
+
+    def meanwhile(operation, _name):
+        if operation == "list":
+            disk.fail_reads = lambda _operation, _name: None
+            db.insert(b"b", b"")
+
+    disk.fail_reads = meanwhile
+    subscriber = db.watch_prefix(b"", since=began - 1)
+    assert (told(subscriber), subscriber.sequence) == ([b"a", b"b"], began + 1)
+
+
+def test_a_log_that_a_checkpoint_takes_away_while_it_is_looked_for(disk):
+    db = embedded.open("store", files=disk, flush_every_ms=None, log_keep_bytes=0)
+    began = db.sequence
+    db.insert(b"a", b"")
+
+    def meanwhile(operation, name):
+        if operation == "open" and name.startswith("log"):
+            disk.fail_reads = lambda _operation, _name: None
+            for key in (b"b", b"c", b"d"):
+                db.insert(key, b"")
+                db.checkpoint()
+
+    disk.fail_reads = meanwhile
+    with pytest.raises(LaggedError):
+        db.watch_prefix(b"", since=began)
+    subscriber = db.watch_prefix(b"", since=db.sequence)
+    db.insert(b"e", b"")
+    assert told(subscriber) == [b"e"]

@@ -48,8 +48,7 @@ def forest_of():
 
 def write(forest, key, value):
     ops = [DEFAULT_TREE_ID, key, value]
-    forest.prepare(ops)
-    forest.apply(ops, 0, forest.sequence + 1)
+    forest.apply(ops, forest.prepare(ops), 0, forest.sequence + 1)
 
 
 def entries(root, forest):
@@ -102,3 +101,33 @@ def test_an_index_built_at_once_finds_every_key(keys):
     check(root)
     assert all(key in index.find(root, key).entries for key in ordered)
     assert [leaf for _, leaf in index.leaves(root) if leaf.keys] == [leaf for _, leaf in leaves]
+
+
+def test_small_leaves_join_their_neighbours_in_a_deep_tree():
+    forest = Forest(Cache(1 << 20), leaf_entries_max=8, leaf_bytes_max=4_000, blob_bytes_min=99)
+    keys = [number.to_bytes(2) for number in range(1000)]
+    for key in keys:
+        write(forest, key, key)
+    for at, key in enumerate(keys):
+        if at % 8:
+            write(forest, key, None)
+    root = forest.roots[DEFAULT_TREE_ID]
+    assert check(root, leaf_max=8) >= 3
+    assert len(list(index.leaves(root))) < 64, "of 125"
+    assert entries(root, forest) == [(key, key) for key in keys[::8]]
+
+
+def test_leaves_that_are_large_together_stay_apart():
+    forest = Forest(Cache(1 << 20), leaf_entries_max=8, leaf_bytes_max=200, blob_bytes_min=99)
+    keys = [number.to_bytes(2) for number in range(40)]
+    for key in keys:
+        write(forest, key, key * 30)
+    before = len(list(index.leaves(forest.roots[DEFAULT_TREE_ID])))
+    for key in keys[1::3]:
+        write(forest, key, None)
+    for key in keys[2::3]:
+        write(forest, key, None)
+    root = forest.roots[DEFAULT_TREE_ID]
+    check(root, leaf_max=8)
+    assert len(list(index.leaves(root))) == before, "two of them would be more than half full"
+    assert entries(root, forest) == [(key, key * 30) for key in keys[::3]]

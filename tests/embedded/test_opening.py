@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
 from conduitstore.errors import (
+    ClosedError,
     CorruptedError,
     InvalidArgumentError,
     LockedError,
@@ -220,3 +222,77 @@ def test_hot_reads_copy_nothing(tmp_path):
         assert db.get(b"a") is db.get(b"a")
         db.checkpoint()
         assert db.get(b"a") is db.get(b"a")
+
+
+def test_what_an_open_would_find_can_be_asked_first(tmp_path):
+    path = tmp_path / "s"
+    for missing in (path, tmp_path):
+        with pytest.raises(InvalidArgumentError, match="no store"):
+            embedded.survey(missing, recover="strict")
+    assert list(tmp_path.iterdir()) == [tmp_path / names.LOCK]
+    db = embedded.open(path, flush_every_ms=None)
+    db.insert(b"a", b"1")
+    with pytest.raises(LockedError):
+        embedded.survey(path, recover="strict")
+    db.abandon()
+    before = contents(path)
+    for how in ("strict", "prefix", "salvage"):
+        report = embedded.survey(path, recover=how)
+        assert (report.was_unclean, report.commits_replayed, report.sequence) == (True, 1, 1)
+    after = contents(path)
+    assert {n: d for n, d in after.items() if n != names.LOCK} == {
+        n: d for n, d in before.items() if n != names.LOCK
+    }
+    with embedded.open(path) as db:
+        assert db.get(b"a") == b"1"
+
+
+def test_where_there_is_no_store_nothing_is_verified_or_repaired(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="no store"):
+        list(embedded.verify(tmp_path))
+    with pytest.raises(InvalidArgumentError, match="no store"):
+        embedded.repair(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_is_not_supported_is_told_and_makes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": 1}.get)
+    with pytest.raises(UnsupportedFormatError, match="free-threaded"):
+        embedded.open(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_who_cannot_be_closed_at_exit_says_so_and_loses_nothing(tmp_path):
+    """Without space for the last checkpoint, the log has what was committed."""
+    code = f"""
+        import errno, os
+        from conduitstore.engine import embedded
+        from conduitstore.engine.embedded.files import OsDirectory
+        db = embedded.open({str(tmp_path / "s")!r}, flush_every_ms=60_000)
+        db.insert(b"a", b"1")
+        create = OsDirectory.create
+        def full(self, name):
+            if name.startswith("segment"):
+                raise OSError(errno.ENOSPC, "full")
+            return create(self, name)
+        OsDirectory.create = full
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "could not be closed at exit: no space" in done.stderr
+    with embedded.open(tmp_path / "s") as db:
+        assert db.get(b"a") == b"1"
+        assert db.was_recovered
+
+
+def test_a_store_left_as_if_its_process_had_been_killed(tmp_path):
+    db = embedded.open(tmp_path / "s", flush_every_ms=60_000)
+    db.insert(b"a", b"1")
+    db.abandon()
+    with pytest.raises(ClosedError):
+        db.get(b"a")
+    with embedded.open(tmp_path / "s") as db:
+        assert db.was_recovered
+        assert db.get(b"a") == b"1"

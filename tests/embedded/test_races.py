@@ -167,7 +167,7 @@ def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
 
 @pytest.mark.parametrize(
     ("freezing", "freeze"),
-    [("freeze_for", lambda db: db.snapshot()), ("freeze_tree", lambda db: list(db.range()))],
+    [("freeze_for", lambda db: db.snapshot()), ("freeze_tree", len), ("page", list)],
 )
 def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(
     disk, monkeypatch, freezing, freeze

@@ -12,12 +12,15 @@ import pytest
 import conduitstore
 from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded import names
+from conduitstore.engine.embedded.manifest import Manifest
 from conduitstore.errors import (
     ClosedError,
     CorruptedError,
     InvalidArgumentError,
+    LockedError,
     UnsupportedFormatError,
 )
+from conduitstore.testing import MemoryDatabase
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -67,6 +70,24 @@ def test_it_sees_what_was_committed_and_moves_when_asked(disk):
     with pytest.raises(ClosedError):
         absent.get(b"x")
     db.close()
+
+
+def test_it_follows_a_writer_that_takes_in_another_store(disk):
+    """Its sequence goes up by far, and no log leads there."""
+    source = embedded.open("source", files=disk, flush_every_ms=None)
+    for number in range(20):
+        source.insert(bytes([number]), b"1")
+    db = write_on(disk)
+    reader = read_on(disk)
+    db.import_(source.export())
+    db.insert(b"x", b"2")
+    assert reader.refresh() == db.sequence > 1 << 32
+    assert content(reader) == content(db)
+    disk.kill()
+    assert content(reader) == content(db)
+    with write_on(disk) as db:
+        assert reader.refresh() == db.sequence
+        assert list(db.verify()) == []
 
 
 def test_iterators_made_between_refreshes_stay(disk):
@@ -283,3 +304,95 @@ def test_each_state_beside_a_real_writer_is_a_prefix_and_new_enough(tmp_path):
             assert db.sequence == newest
             assert content(db) == content(reader)
         reader.close()
+
+
+def test_a_tree_that_went_before_a_checkpoint_goes_with_a_refresh(disk):
+    db = write_on(disk)
+    db.open_tree("t").insert(b"a", b"1")
+    reader = read_on(disk)
+    handle = reader.open_tree("t")
+    assert list(handle) == [(b"a", b"1")]
+    db.drop_tree("t")
+    db.checkpoint()
+    reader.refresh()
+    assert reader.tree_names() == ["__default__"]
+    with pytest.raises(InvalidArgumentError, match="dropped"):
+        handle.get(b"a")
+    db.close()
+
+
+@pytest.mark.parametrize("moves", [1, 500])
+def test_a_manifest_that_is_replaced_before_it_is_opened(disk, monkeypatch, moves):
+    """The reader goes on in the next one; where that goes on for ever it says so, and may retry."""
+    db = write_on(disk)
+    db.insert(b"a", b"1")
+    reader = read_on(disk)
+    db.insert(b"a", b"2")
+    db.checkpoint()
+    monkeypatch.setattr(Manifest, "is_long", lambda *_: True)
+    left = [moves]
+
+    def meanwhile(operation, name):
+        if operation == "open" and name.startswith("manifest") and left[0]:
+            before = left[0]
+            left[0] = 0
+            for _ in range(2):  # The one before is kept as well.
+                db.insert(b"a", b"%d" % before)
+                db.checkpoint()
+            left[0] = before - 1
+
+    disk.fail_reads = meanwhile
+    if moves == 1:
+        assert reader.refresh() == db.sequence
+    else:
+        with pytest.raises(FileNotFoundError):
+            reader.refresh()
+        assert 0 < left[0] < moves
+        left[0] = 0
+        assert reader.refresh() == db.sequence
+    assert list(reader) == list(db)
+    reader.refresh()
+    db.close()
+
+
+def test_what_an_operator_may_ask_of_it(disk):
+    db = write_on(disk)
+    for number in range(20):
+        db.open_tree("t").insert(bytes([number]), b"value")
+    db.transaction(lambda tx: tx.next_count())
+    db.generate_id()
+    db.checkpoint()
+    reader = read_on(disk)
+    stats, its = reader.stats(), db.stats()
+    assert (stats.trees["t"].entries_total, stats.count) == (20, 1)
+    assert stats.size_on_disk_bytes == its.size_on_disk_bytes
+    copy = MemoryDatabase()
+    copy.import_(reader.export())
+    assert copy.checksum() == reader.checksum() == db.checksum()
+    assert copy.generate_id() > 0, "the writer may have given out more than a reader can know"
+    last = db.generate_id()
+    db.close()
+    reader.refresh()
+    copy = MemoryDatabase()
+    copy.import_(reader.export())
+    assert copy.generate_id() == last + 1, "a clean close left the exact number"
+
+
+def test_a_forked_child_can_do_nothing_with_it(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
+    reader = embedded.open(tmp_path / "s", read_only=True)
+    child = os.fork()
+    if child == 0:
+        try:
+            reader.get(b"a")
+        except LockedError:
+            reader.close()
+            try:
+                reader.refresh()
+            except LockedError:
+                os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert reader.get(b"a") == b"1"
+    reader.close()

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import index, manifest
+from conduitstore.engine.embedded import compaction, index, manifest
 from conduitstore.engine.embedded.manifest import REWRITE_BYTES_MIN
 from conduitstore.engine.embedded.segment import Segment
 from conduitstore.errors import ClosedError, StoreFullError
@@ -283,3 +283,22 @@ def test_a_waiting_writer_hears_that_the_store_was_closed(disk):
     db._let_go()
     writer.join(5)
     assert raised
+
+
+@pytest.mark.parametrize("target_bytes", [16 << 20, 6_000])
+def test_small_segments_do_not_pile_up(disk, target_bytes):
+    """Each is whole, and an open file: so many are written into one, or some where all are much."""
+    db = open_on(disk, segment_bytes_target=target_bytes, log_keep_bytes=0)
+    values = {f"tree {n}": random.Random(n).randbytes(100) for n in range(120)}
+    for name, value in values.items():
+        db.open_tree(name).insert(b"key", value)
+        db.checkpoint()
+        found = [n for n in disk.directory("store").names() if n.startswith("segment")]
+        assert len(found) <= 2 * compaction.SMALL_SEGMENTS_MAX + 2
+    assert list(db.verify()) == []
+    db.close()
+    with open_on(disk) as db:
+        for number in range(120):
+            assert db.open_tree(f"tree {number}").get(b"key") == random.Random(number).randbytes(
+                100
+            )

@@ -227,3 +227,12 @@ def test_the_registry_closes_one_tree_or_all():
     assert other.next(0) == B
     subscribers.close()
     assert list(other) == []
+
+
+def test_the_registry_passes_over_whom_a_callback_let_go_of():
+    subscribers = Subscribers()
+    one, kept = added(subscribers, "t"), [added(subscribers, "t")]
+    last = added(subscribers, "t")
+    one.on_ready(kept.clear)
+    subscribers.publish("t", [A], 1)
+    assert (kept, one.next(0), last.next(0)) == ([], A, A)

@@ -225,8 +225,7 @@ class LeafStore(Guard):
             return
         with self.writer_lock:
             self.refuse(_closed)
-            if self._checkpointer.manifest is not None:
-                self._checkpointer.manifest.close()
+            self._checkpointer.close()
             self._lock_file.close()
 
     def on_fork(self) -> None:

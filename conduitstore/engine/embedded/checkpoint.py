@@ -152,6 +152,11 @@ class Checkpointer:
         """Those that are kept, for one of two generations; ask while no checkpoint runs."""
         return self._needed
 
+    def close(self) -> None:
+        """Close the manifest; not before the first generation is published."""
+        assert self.manifest is not None
+        self.manifest.close()
+
     # Step 1 -------------------------------------------------------------------------------------
     def _victims(self, leaves: Leaves, *, is_thorough: bool) -> set[int]:
         """The numbers of the segments that this checkpoint rewrites."""

@@ -77,7 +77,7 @@ def _small(live: Mapping[Segment, int], budget_bytes: int, target_bytes: int) ->
 def runs_of_small(
     leaves: Iterable[tuple[bytes, Leaf]], *, entries_max: int, bytes_max: int
 ) -> Iterator[list[tuple[bytes, Leaf]]]:
-    """The leaves in order, in groups: each of more than one is small enough to be one leaf."""
+    """The leaves, one at least, in order and in groups: each of several is small enough for one."""
     run: list[tuple[bytes, Leaf]] = []
     entries = size_bytes = 0
     for low, leaf in leaves:
@@ -87,5 +87,4 @@ def runs_of_small(
             yield run
             run, entries, size_bytes = [], leaf.entries_total, leaf.size_bytes
         run.append((low, leaf))
-    if run:
-        yield run
+    yield run

@@ -43,13 +43,13 @@ from conduitstore.kv import (
     check_tree_name,
 )
 
+from .batches import ops_of
 from .config import Settings
 from .counters import Counters
-from .forest import DEFAULT_TREE_ID, Forest
+from .forest import DEFAULT_TREE_ID, Forest, Place
 from .format import FRAME_PAYLOAD_BYTES_MAX
 from .guard import Guard, Refusal
 from .history import events_of
-from .index import find
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
@@ -168,40 +168,23 @@ class Database(StoreOperations, LiveTree, Guard):
         chosen = durability or self.settings.durability
         with self.writer_lock:
             self.check_writable()
-            ops = self._ops_of(batch)
+            ops = ops_of(batch, self.forest)
             sequence = self.commit(ops, self.forest.count, chosen) if ops else self.forest.sequence
         if ops is None:
             self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
         elif ops:
             self.settle(sequence, chosen)
 
-    def _ops_of(self, batch: Batch) -> list[Any] | None:
-        """What a commit of ``batch`` has to write; None where trees have to be made for it."""
-        forest = self.forest
-        ids, roots = forest.ids, forest.roots
-        last: dict[tuple[int, bytes], bytes | None] = {}
-
-        def is_there(tree_id: int, key: bytes) -> bool:
-            return key in forest.entries(find(roots[tree_id], key))
-
-        for name, key, value in batch.writes:
-            tree_id = ids.get(name)
-            if tree_id is None:
-                return None
-            # The removal of what is not there is no event, so it takes no place among them.
-            if value is not None or (tree_id, key) in last or is_there(tree_id, key):
-                last[tree_id, key] = value
-        ops: list[Any] = []
-        for (tree_id, key), value in last.items():
-            if value is not None or is_there(tree_id, key):
-                ops += tree_id, key, value
-        return ops
-
     def commit(self, ops: list[Any], count: int, durability: Durability) -> int:
         """Steps 2 to 5 for whoever holds the writer lock; gives the commit's sequence."""
+        return self.commit_prepared(ops, self.forest.prepare(ops), count, durability)
+
+    def commit_prepared(
+        self, ops: list[Any], places: list[Place], count: int, durability: Durability
+    ) -> int:
+        """Steps 3 to 5, where the leaves that will change are at hand."""
         forest, log = self.forest, self.log
         sequence = forest.sequence + 1
-        forest.prepare(ops)
         payload = self._pack([sequence, log.durable, count, *ops])
         if len(payload) > FRAME_PAYLOAD_BYTES_MAX:
             raise InvalidArgumentError(f"a commit cannot have {len(payload)} bytes: make several")
@@ -209,7 +192,7 @@ class Database(StoreOperations, LiveTree, Guard):
         try:
             log.append(sequence, payload, hold=durability == "none")
             is_torn = True
-            forest.apply(ops, count, sequence)
+            forest.apply(ops, places, count, sequence)
             if self.subscribers.watched:
                 self._notify(ops)
         except StoreFullError:
@@ -265,17 +248,17 @@ class Database(StoreOperations, LiveTree, Guard):
             log_bytes / settings.checkpoint_log_bytes, dirty_bytes / settings.dirty_bytes_max
         )
 
-    @abstractmethod
     def wait_for_checkpoint(self) -> None:
         """Let the checkpoint that lags catch up, before the writer lock is taken.
 
         Raises:
             StoreFullError: there is no space for one: nothing was written.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def on_long_log(self) -> None:
         """The log has reached its bound: have a checkpoint made."""
+        raise NotImplementedError
 
     # Durability -------------------------------------------------------------------------------
     def sync(self, sequence: int) -> None:
@@ -374,9 +357,9 @@ class Database(StoreOperations, LiveTree, Guard):
             subscriber.sequence = since
         subscriber.reached(self.log.durable)
 
-    @abstractmethod
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         """Sequence and operations of each commit behind ``since``; see :mod:`.history`."""
+        raise NotImplementedError
 
     @abstractmethod
     def refresh(self) -> int: ...

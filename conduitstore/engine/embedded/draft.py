@@ -82,8 +82,7 @@ class Writes(dict[bytes, bytes | None]):
         ops: list[Any] = []
         for key in self._changed:
             ops += DEFAULT_TREE_ID, key, stored.get(key)
-        ordered.prepare(ops)
-        ordered.apply(ops, 0, 0)
+        ordered.apply(ops, ordered.prepare(ops), 0, 0)
 
 
 def _merging(below: Slices, above: Slices) -> Slices:

@@ -14,14 +14,11 @@ _stored: Callable[[Any, bytes], Any] = dict.get  # of BlobEntries too: their get
 
 def insert_into(leaf: Leaf, key: bytes, value: bytes | Blob) -> int:
     """Set one entry in place; gives how much more memory the leaf takes now."""
-    keys = leaf.keys
-    entries: dict[bytes, Any] | None = leaf.entries
-    assert keys is not None
-    assert entries is not None
+    entries: Any = leaf.entries
     old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
     entries[key] = value  # Before the key: a point reader looks only here.
     if old is None:
-        insort(keys, key)
+        insort(leaf.keys, key)  # type: ignore[arg-type]  # a leaf that changes is in memory
         added_bytes = len(key) + len(value)
         leaf.size_bytes += added_bytes
         return added_bytes + ENTRY_OVERHEAD_BYTES

@@ -221,6 +221,7 @@ class OsDirectory:
             file.append(holder.encode())
         except OSError as error:
             if error.errno not in FULL_ERRORS:  # The lock holds, whether it says by whom or not.
+                file.close()
                 raise
         return file
 

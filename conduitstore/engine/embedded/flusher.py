@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from conduitstore.errors import ConduitStoreError, StoreFullError
+from conduitstore.errors import ClosedError, ConduitStoreError, StoreFullError
 
 if TYPE_CHECKING:
     from .lifecycle import Store
@@ -50,6 +50,8 @@ class Flusher:
                 self._db.keep_up()
             except StoreFullError as error:
                 log.warning("%s: %s; will try again", self._db.path, error)
+            except ClosedError:  # Somebody whom this turn told of a commit closed the store.
+                return
             except (ConduitStoreError, OSError) as error:
                 log.error(  # noqa: TRY400 - what failed is raised to the next caller, trace and all
                     "%s: background work ends: %s", self._db.path, error

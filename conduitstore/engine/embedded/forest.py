@@ -21,14 +21,19 @@ from conduitstore.kv import DEFAULT_TREE
 
 from . import index
 from .blob import Blob, BlobEntries, entries_of
-from .cache import Cache, Contents
+from .cache import Cache
 from .edits import insert_into, remove_from, separator
 from .frozen import Frozen, Hold
 from .index import Root
 from .leaf import Leaf, payload_bytes
+from .page import Page, page_of
 from .wal import Op
 
 DEFAULT_TREE_ID = 0
+Place = tuple[Any, Any, Any, Any]
+"""Of a prepared write: root, leaf, and its keys and entries. Those are kept because even of a dirty
+leaf they may leave memory meanwhile: a checkpoint may clean it, and the cache drop it."""
+NO_PLACE: Place = (None, None, None, None)
 EVERY_TREE = -(1 << 63)
 """Stands for all tree ids where holds are kept."""
 
@@ -56,8 +61,6 @@ class Forest:
         self._checkpointed_at = 0
         self.dirty_bytes = 0
         """Memory of leaves and blobs that changed since the last checkpoint froze."""
-        self._pinned: dict[Leaf, Contents] = {}
-        self._places: list[tuple[Root, Leaf] | None] = []  # of each prepared write
         self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
 
     # Freezing -------------------------------------------------------------------------------
@@ -71,7 +74,8 @@ class Forest:
     def freeze_for(self, store: object) -> tuple[Frozen, Hold]:
         """The same for as long as the hold is kept."""
         with self.lock:
-            self._check_whole()
+            if self._is_torn:
+                self._check_whole()
             return self._frozen(), self._hold(EVERY_TREE, store)
 
     def freeze_tree(self, tree_id: int, store: object) -> tuple[Root, Hold]:
@@ -80,6 +84,20 @@ class Forest:
             if self._is_torn:
                 self._check_whole()
             return self.roots[tree_id], self._hold(tree_id, store)
+
+    def page(
+        self,
+        tree_id: int,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        """A page of one tree at this instant, for which nothing has to be kept frozen."""
+        with self.lock:
+            if self._is_torn:
+                self._check_whole()
+            return page_of(self.roots[tree_id], lo, hi, limit, reverse)
 
     def _frozen(self) -> Frozen:
         self._clock += 1
@@ -139,33 +157,28 @@ class Forest:
             self.count, self.sequence = other.count, other.sequence
 
     # Changing -------------------------------------------------------------------------------
-    def prepare(self, ops: list[Any]) -> None:
-        """Do all the reading that applying ``ops`` needs, so that it needs none.
-
-        Dirty leaves are pinned too: a checkpoint may clean one, and the cache drop it, meanwhile.
-        """
-        roots, pinned, places = self.roots, self._pinned, self._places
-        pinned.clear()
-        places.clear()
+    def prepare(self, ops: list[Any]) -> list[Place]:
+        """Do all the reading that applying ``ops`` needs, so that it needs none."""
+        roots, places = self.roots, []
         each = iter(ops)
         for tree_id, key, _ in zip(each, each, each, strict=True):
             root = roots.get(tree_id)
-            if type(key) is bytes and root is not None:
-                leaf = index.find(root, key)
-                keys, entries = leaf.keys, leaf.entries
-                if keys is None or entries is None:
-                    keys, entries = self.cache.contents(leaf)
-                pinned[leaf] = keys, entries
-                places.append((root, leaf))
-            else:
-                places.append(None)
+            if root is None or type(key) is not bytes:
+                places.append(NO_PLACE)
+                continue
+            leaf = index.find(root, key)
+            keys, entries = leaf.keys, leaf.entries
+            if keys is None or entries is None:
+                keys, entries = self.cache.contents(leaf)
+            places.append((root, leaf, keys, entries))
+        return places
 
-    def apply(self, ops: list[Any], count: int, sequence: int) -> None:
+    def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
             try:
                 each = iter(ops)
-                for place, tree_id, key, value in zip(self._places, each, each, each, strict=True):
+                for place, tree_id, key, value in zip(places, each, each, each, strict=True):
                     if type(key) is bytes:
                         self._put(tree_id, key, value, place)
                     else:
@@ -177,8 +190,6 @@ class Forest:
             except BaseException:
                 self._is_torn = True
                 raise
-        self._pinned.clear()  # What of it is still needed is dirty now, or in the cache.
-        self._places.clear()
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
@@ -187,29 +198,28 @@ class Forest:
             self.roots[tree_id] = Leaf([], {}, epoch=self._clock)
             self.ids = {**self.ids, operand: tree_id}  # Frozen states share the old one.
             self.next_tree_id = max(self.next_tree_id, tree_id + 1)
-        elif op == Op.DROP:
+        else:
+            assert op == Op.DROP
             del self.roots[tree_id]
             self._holds.pop(tree_id, None)
             self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
-        else:
-            raise ValueError(f"no operation on a tree has number {op}")
 
-    def _put(
-        self, tree_id: int, key: bytes, value: bytes | None, place: tuple[Root, Leaf] | None
-    ) -> None:
+    def _put(self, tree_id: int, key: bytes, value: bytes | None, place: Place) -> None:
         root = self.roots[tree_id]
-        # The place is an old one where a write before this gave the tree another root.
-        leaf = place[1] if place is not None and place[0] is root else index.find(root, key)
-        copied = leaf.epoch <= self._frozen_at or (
-            len(self._holds) > 0 and self._is_held(tree_id, leaf.epoch)
+        prepared_root, leaf, keys, entries = place
+        if prepared_root is not root:  # A write before this one gave the tree another.
+            leaf = index.find(root, key)
+        epoch = leaf.epoch
+        copied = epoch <= self._frozen_at or (
+            len(self._holds) > 0 and self._is_held(tree_id, epoch)
         )
         if copied:
-            if leaf.epoch <= self._checkpointed_at:
+            if epoch <= self._checkpointed_at:
                 self.dirty_bytes += leaf.memory_bytes
             leaf.touched = False  # A reader's touch is meant for its copy.
-            keys, entries = leaf.keys, leaf.entries
-            if keys is None or entries is None:
-                keys, entries = self._pinned[leaf]
+            if leaf.keys is not None and leaf.entries is not None:
+                keys, entries = leaf.keys, leaf.entries
+            # Else it is the prepared one: a leaf that this commit made is in memory.
             leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
         if value is None:
             added_bytes = remove_from(leaf, key)
@@ -222,7 +232,12 @@ class Forest:
         else:
             added_bytes = self._insert_blob(leaf, key, value)
         self.dirty_bytes += added_bytes
-        if copied or value is None or self._is_full(leaf):
+        if (
+            copied
+            or value is None
+            or leaf.size_bytes > self.leaf_bytes_max
+            or len(leaf.keys) > self.leaf_entries_max
+        ):
             self.roots[tree_id] = self._reshaped(
                 root, leaf, key, shrunk=value is None, copied=copied
             )

@@ -75,12 +75,10 @@ def last_leaf(root: Root, hi: bytes | None) -> tuple[Leaf, bytes | None]:
 def splice(root: Root, key: bytes, parts: Parts) -> Root:
     """A root in which ``parts`` stand in the place of the leaf that holds ``key``.
 
-    No parts: the leaf goes. The tree grows a level where the root overflows and loses those that
-    have become a single child.
+    No parts: the leaf, which is not the only one, goes. The tree grows a level where the root
+    overflows and loses those that have become a single child.
     """
     tops = _splice(root, key, parts)
-    if not tops:
-        return Leaf([], {})
     while len(tops) > 1:
         tops = _grouped(tops)
     node: Any = tops[0][1]

@@ -4,12 +4,13 @@
 one leaf's keys at a time. The first use of the far end stops that: from then on either end takes
 single entries out of the range that is left, which is simple and fast enough for what is rare.
 
-Most ranges are pages that one leaf in memory answers: those are cut at once, see ``items_of``.
+Most ranges are none of these, but pages that are read at once: see :mod:`.page`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from operator import length_hint
@@ -17,7 +18,7 @@ from operator import length_hint
 from conduitstore.kv import Item
 
 from .frozen import Hold
-from .index import Root, first_leaf, last_leaf, walk
+from .index import Root, walk
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]
 """Some keys in walking order, the caller's to change, and a dict with at least their values."""
@@ -35,7 +36,7 @@ class Items(chain[Item]):
         cls, slices: Slices, lo: bytes | None, hi: bytes | None, limit: int | None, *, reverse: bool
     ) -> Items:
         """Iterate ``[lo, hi)`` of a state that no longer changes."""
-        left = _Range(slices, lo, hi, limit, reverse, [])
+        left = _Range(slices, lo, hi, limit, reverse)
         items: Items = cls.from_iterable(left.near_end())  # type: ignore[assignment]
         items._range = left
         return items
@@ -55,7 +56,7 @@ class Items(chain[Item]):
 
 
 class _Range:
-    """What is left of a range: bounds and limit shrink as entries are taken."""
+    """What is left of a range: its bounds close in, and its limit goes down, as it is walked."""
 
     __slots__ = ("_iterator", "_keys", "_settled", "hi", "limit", "lo", "reverse", "slices")
 
@@ -66,24 +67,19 @@ class _Range:
         hi: bytes | None,
         limit: int | None,
         reverse: bool,  # noqa: FBT001
-        keys: list[bytes],
     ) -> None:
         self.slices = slices
         self.lo = lo
         self.hi = hi
         self.limit = limit
         self.reverse = reverse
-        self._keys = keys  # those of the near end's leaf, in walking order
-        self._iterator = iter(keys)
+        self._keys: list[bytes] = []  # those of the near end's leaf, in walking order
+        self._iterator = iter(self._keys)
         self._settled = False
 
-    def only_leaf(self, entries: dict[bytes, bytes]) -> Iterator[Item]:
-        """The near end where its first leaf has all of the range."""
-        return zip(self._iterator, map(entries.__getitem__, self._keys), strict=False)
-
     def __iter__(self) -> Iterator[Item]:
-        """What follows when that has ended: nothing, unless the far end was asked for."""
-        while self._settled and (item := self.take(reverse=self.reverse)) is not None:
+        """What is left of a range of which the far end was asked for."""
+        while (item := self.take(reverse=self.reverse)) is not None:
             yield item
 
     def near_end(self) -> Iterator[Iterator[Item]]:
@@ -126,13 +122,24 @@ class _Range:
 
     def settle(self) -> None:
         """Stop the near end's zip where it stands, so that both ends share one range."""
-        if self.is_settled():
-            return
-        self._settled = True
-        keys = self._keys
-        if keys:
-            del keys[len(keys) - length_hint(self._iterator) :]
-            self._taken(keys)
+        if not self.is_settled():
+            self._settled = True
+            keys = self._keys
+            if keys:
+                del keys[len(keys) - length_hint(self._iterator) :]
+                self._taken(keys)
+        if self.limit:
+            self._end_at_limit()
+
+    def _end_at_limit(self) -> None:
+        """Put a bound where the limit was."""
+        keys = keys_in(self.slices, self.lo, self.hi, self.limit, reverse=self.reverse)
+        for last in deque(keys, maxlen=1):
+            if self.reverse:
+                self.lo = last
+            else:
+                self.hi = last + b"\0"
+        self.limit = None
 
     def take(self, *, reverse: bool) -> Item | None:
         """Take one entry from one end."""
@@ -146,70 +153,7 @@ class _Range:
             self.hi = keys[0]
         else:
             self.lo = keys[0] + b"\0"
-        if self.limit is not None:
-            self.limit -= 1
         return keys[0], entries[keys[0]]
-
-
-def items_of(
-    root: Root,
-    hold: Hold,
-    lo: bytes | None,
-    hi: bytes | None,
-    limit: int | None,
-    reverse: bool,  # noqa: FBT001
-) -> Items:
-    """Iterate ``[lo, hi)`` of one root."""
-    found = _in_one_leaf(root, lo, hi, limit, reverse)
-    if found is None:
-        return Items.over(slices_of(root, hold), lo, hi, limit, reverse=reverse)
-    keys, entries = found
-    left = _Range(slices_of(root, hold), lo, hi, limit, reverse, keys)
-    items = Items(left.only_leaf(entries), left)
-    items._range = left  # noqa: SLF001 - its own module
-    return items
-
-
-def _in_one_leaf(
-    root: Root,
-    lo: bytes | None,
-    hi: bytes | None,
-    limit: int | None,
-    reverse: bool,  # noqa: FBT001
-) -> Slice | None:
-    """The whole range, if its first leaf is in memory and no other has to be asked."""
-    leaf, end_of_leaf = last_leaf(root, hi) if reverse else first_leaf(root, lo)
-    keys, entries = leaf.keys, leaf.entries
-    if keys is None or entries is None:
-        return None
-    leaf.touched = True
-    begin = bisect_left(keys, lo) if lo is not None else 0
-    end = bisect_left(keys, hi) if hi is not None else len(keys)
-    if limit is not None and end - begin >= limit:
-        begin, end = (end - limit, end) if reverse else (begin, begin + limit)
-    elif end_of_leaf is not None and (
-        (lo is None or lo < end_of_leaf) if reverse else (hi is None or hi > end_of_leaf)
-    ):
-        return None
-    part = keys[begin:end]
-    if reverse:
-        part.reverse()
-    return part, entries
-
-
-def keys_of(
-    root: Root,
-    hold: Hold,
-    lo: bytes | None,
-    hi: bytes | None,
-    limit: int | None,
-    reverse: bool,  # noqa: FBT001
-) -> Iterator[bytes]:
-    """Only the keys of ``[lo, hi)`` of one root: no blob is read for them."""
-    found = _in_one_leaf(root, lo, hi, limit, reverse)
-    if found is None:
-        return keys_in(slices_of(root, hold), lo, hi, limit, reverse=reverse)
-    return iter(found[0])
 
 
 def keys_in(

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from conduitstore.kv import KEY_BYTES_MAX
 
 from .claims import Claim
-from .manifest import LeafRow
 
 END = b"\xff" * (KEY_BYTES_MAX + 1)
 """Above every key."""
@@ -33,13 +32,6 @@ class FoundLeaf(NamedTuple):
     entries_total: int
     payload_bytes: int
     blobs: tuple[tuple[int, int], ...]  # segment number, and bytes of frames there
-
-    @property
-    def row(self) -> LeafRow:
-        """As a manifest names it."""
-        flat = (number for blob in self.blobs for number in blob)
-        place = (self.number, self.offset, self.frame_bytes)
-        return (*place, self.entries_total, self.payload_bytes, *flat)
 
     def is_meant_by(self, claim: Claim) -> bool:
         """Whether a manifest means this leaf."""

@@ -124,6 +124,8 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
     if flags & COMPRESSED:
         payload = decompressed(payload)
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
+    if type(shared) is not bytes:
+        raise ValueError("keys that are not bytes")
     keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes), 1)]
     stored = _uncolumn(values, len(keys))
     if not set(map(type, stored)) <= BYTES_ONLY:

@@ -170,6 +170,25 @@ class Store(Database):
             raise
         return frozen, merged, victims
 
+    def leap(self, sequence: int, count: int) -> None:
+        """Go on behind a sequence far above, with that count; needs both locks.
+
+        No log fills the gap, so what is before it is published first: behind a crash there is
+        either no gap, or nothing but what follows it.
+
+        Raises:
+            StoreFullError: no space; the store has to be opened again, and is as it was.
+        """
+        with self.latching():
+            self.log.rotate(self.next_number(), sequence)
+            with self.forest.lock:
+                self.forest.sequence, self.forest.count = sequence, count
+            try:
+                self._publish(self.forest.freeze_dirty(), is_clean=False)
+            except StoreFullError as error:
+                self.latch(error, is_torn=False)
+                raise
+
     @property
     def _is_published(self) -> bool:
         """Whether every leaf is in a segment, with an empty log: merged ones may still not be."""
@@ -257,20 +276,25 @@ class Store(Database):
             self.check_handle()  # Closing inside a transaction would wait for itself.
         if self._flusher is not None:
             self._flusher.stop()
-        with self.checkpoint_lock, self.writer_lock:
-            if self._lock_file is None:
-                return
+        try:
+            with self.checkpoint_lock, self.writer_lock:
+                if self._lock_file is not None:
+                    self._close()
+        finally:
+            self.subscribers.close()  # Without the locks: a callback may close the store as well.
+
+    def _close(self) -> None:
+        try:
+            if not self.is_latched:
+                with self.latching():
+                    self._finish()
+                    self._no_writes = closed  # Whatever interrupts what is left to do.
+        finally:
             try:
-                if not self.is_latched:
-                    with self.latching():
-                        self._finish()
-                        self._no_writes = closed  # Whatever interrupts what is left to do.
+                if self.settings.temporary:
+                    self._remove()
             finally:
-                try:
-                    if self.settings.temporary:
-                        self._remove()
-                finally:
-                    self._let_go()
+                self._let_go()
 
     def commits_since(self, since: int, upto: int) -> list[tuple[int, list[Any]]]:
         return commits_since(self.directory, self.store_id, since, upto)
@@ -284,6 +308,7 @@ class Store(Database):
         if self._flusher is not None:
             self._flusher.stop()
         self._let_go()
+        self.subscribers.close()
 
     def on_fork(self) -> None:
         super().on_fork()
@@ -308,10 +333,8 @@ class Store(Database):
 
     def _let_go(self) -> None:
         self.refuse(closed)
-        self.subscribers.close()
         self.log.close()
-        if self.checkpointer.manifest is not None:
-            self.checkpointer.manifest.close()
+        self.checkpointer.close()
         if self._lock_file is not None:
             self._lock_file.close()
         self._lock_file = None
@@ -325,8 +348,7 @@ def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
         _check_new(replayed.found, settings)
         return Store(replayed, settings, filesystem)
     except BaseException:
-        if replayed.found.lock is not None:
-            replayed.found.lock.close()
+        replayed.close()
         raise
 
 

@@ -11,7 +11,7 @@ Frames are msgpack, compressed where that makes them shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
 import msgpack
@@ -260,8 +260,8 @@ class Manifest:
         return self.size_bytes * min(rows_total, self._rows_total) // max(self._rows_total, 1)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        assert self._file is not None
+        self._file.close()
 
 
 def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation]:
@@ -285,7 +285,9 @@ def read_manifest(directory: Directory, number: int) -> tuple[Header, Generation
     end = found[-1].end if found else HEADER_BYTES
     if any(frames_behind(data, end, header.seed)):
         raise CorruptedError(name, end, "a frame is damaged that was whole once")
-    generation = _fold(name, found)
+    generation: Generation | None = None
+    for frame in found:
+        generation = _followed(name, generation, frame)
     if generation is None:
         raise CorruptedError(name, HEADER_BYTES, "no whole generation stands at its beginning")
     return header, generation.unsure() if end < len(data) else generation
@@ -299,22 +301,17 @@ def generations(directory: Directory, number: int) -> Iterator[Generation]:
     file.close()
     generation: Generation | None = None
     for frame in frames(data, decode_header(data, name, KIND).seed):
-        generation = _fold(name, [frame], generation)
-        if generation is not None:
-            yield generation
+        generation = _followed(name, generation, frame)
+        yield generation
 
 
-def _fold(
-    name: str, found: Iterable[Frame], generation: Generation | None = None
-) -> Generation | None:
-    for frame in found:
-        try:
-            generation = _follow(generation, frame.kind, unpacked(frame))
-        except MemoryError:  # Not the bytes' fault: it must not look like damage.
-            raise
-        except Exception as error:  # Whatever hostile bytes make the decoders raise.
-            raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
-    return generation
+def _followed(name: str, generation: Generation | None, frame: Frame) -> Generation:
+    try:
+        return _follow(generation, frame.kind, unpacked(frame))
+    except MemoryError:  # Not the bytes' fault: it must not look like damage.
+        raise
+    except Exception as error:  # Whatever hostile bytes make the decoders raise.
+        raise CorruptedError(name, frame.offset, f"not a manifest frame: {error}") from error
 
 
 def _follow(generation: Generation | None, kind: int, payload: bytes) -> Generation:

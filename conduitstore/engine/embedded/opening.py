@@ -74,8 +74,7 @@ def survey(filesystem: FileSystem, path: str, settings: Settings) -> RecoveryRep
     if filesystem.directory(path) is None:
         raise nothing
     found = open_directory(filesystem, path, settings)
-    if found.found.lock is not None:
-        found.found.lock.close()
+    found.close()
     if found.found.is_new:
         raise nothing
     return recovery.report(found)

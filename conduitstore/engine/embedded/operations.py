@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from conduitstore.engine.stream import End
-from conduitstore.engine.transfer import export_stream, import_stream
+from conduitstore.engine.transfer import export_stream, import_stream, sequence_behind
 from conduitstore.operations import (
     BackupReport,
     ByteSource,
     Damage,
+    OnEntries,
     OnRead,
     RecoveryReport,
     Stats,
@@ -65,10 +66,16 @@ class StoreOperations:
         keeper = self._store.checkpointer
         return keeper.live_bytes, keeper.written_bytes
 
-    def import_(self, stream: ByteSource | Iterable[bytes]) -> int:
+    def import_(
+        self,
+        stream: ByteSource | Iterable[bytes],
+        *,
+        over: bool = False,
+        on_entries: OnEntries | None = None,
+    ) -> int:
         self._store.check_handle()
         self._store.check_writable()
-        return import_stream(self._store, stream, self._advance)
+        return import_stream(self._store, stream, self._advance, over=over, on_entries=on_entries)
 
     def backup(
         self, path: str | os.PathLike[str], *, on_read: OnRead | None = None
@@ -85,12 +92,9 @@ class StoreOperations:
         return verify(capture.subject(db, on_read))
 
     def _advance(self, to: End) -> None:
-        """Go on from the end of an imported store's counts and ids."""
+        """Go on from the end of an imported store's counts and ids, in a history of its own."""
         db = self._store
-        with db.writer_lock:
+        with db.checkpoint_lock, db.writer_lock:
             db.check_writable()
             db.counters.advance(to.drawn_count, to.next_id)
-            if to.visible_count <= db.forest.count:
-                return
-            sequence = db.commit([], to.visible_count, db.settings.durability)
-        db.settle(sequence, db.settings.durability)
+            db.leap(sequence_behind(to, db.forest.sequence), max(to.visible_count, db.forest.count))

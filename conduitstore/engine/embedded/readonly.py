@@ -58,32 +58,31 @@ class ReadOnlyStore(Database):
     def refresh(self) -> int:
         self.check_handle()
         with self._refresh_lock:
-            for attempt in range(ATTEMPTS_MAX):
-                newest = self._newest_manifest()
+            newest, is_behind, attempts = self._newest_manifest(), True, 0
+            while is_behind:
                 try:
                     self._catch_up(newest)
-                    break
+                    is_behind = False
                 except (CorruptedError, FileNotFoundError):
                     self._manifest = None  # What was applied so far stands, but begin anew.
-                    if self._newest_manifest() == newest or attempt == ATTEMPTS_MAX - 1:
+                    before, newest, attempts = newest, self._newest_manifest(), attempts + 1
+                    if newest == before or attempts == ATTEMPTS_MAX:
                         raise
             self._find_absent()
         return self.sequence
 
     def _newest_manifest(self) -> tuple[int, int]:
         """Number and length of the manifest that counts: they change with whatever it says."""
-        for _ in range(ATTEMPTS_MAX):
-            number = recovery.newest_manifest(self.directory.names())
-            if not number:
-                break
-            try:
-                file = self.directory.open(names.numbered(names.MANIFEST, number))
-            except FileNotFoundError:  # The writer began a new one just now.
-                continue
-            size = file.size()
-            file.close()
-            return number, size
-        raise InvalidArgumentError(f"there is no store at {self.directory.path}")
+        number = recovery.newest_manifest(self.directory.names())
+        if not number:
+            raise InvalidArgumentError(f"there is no store at {self.directory.path}")
+        try:
+            file = self.directory.open(names.numbered(names.MANIFEST, number))
+        except FileNotFoundError:  # The writer began a new one just now.
+            return number, -1
+        size = file.size()
+        file.close()
+        return number, size
 
     def _catch_up(self, newest: tuple[int, int]) -> None:
         # What was handed out may be walked for as long as anybody likes.
@@ -105,15 +104,6 @@ class ReadOnlyStore(Database):
         self.generation = replace(found.generation, leaves={})
 
     def compact(self) -> NoReturn:
-        raise read_only()
-
-    def wait_for_checkpoint(self) -> NoReturn:
-        raise read_only()
-
-    def on_long_log(self) -> NoReturn:
-        raise read_only()
-
-    def commits_since(self, since: int, upto: int) -> NoReturn:  # noqa: ARG002 - as above
         raise read_only()
 
     def _find_absent(self) -> None:

@@ -79,6 +79,11 @@ class Replayed:
     cuts: tuple[Cut, ...] = ()
     loss: Loss | None = None
 
+    def close(self) -> None:
+        """Let go of the directory that was opened for writing."""
+        assert self.found.lock is not None
+        self.found.lock.close()
+
 
 def strict(directory: Directory, lock: File | None, settings: Settings) -> Replayed:
     """Steps 3 and 4.

@@ -130,8 +130,7 @@ def _apply(
     forest: Forest, name: str, offset: int, ops: list[Any], count: int, sequence: int
 ) -> None:
     try:
-        forest.prepare(ops)
-        forest.apply(ops, count, sequence)
+        forest.apply(ops, forest.prepare(ops), count, sequence)
     except ConduitStoreError:
         raise
     except MemoryError:  # Not the bytes' fault: it must not look like damage.

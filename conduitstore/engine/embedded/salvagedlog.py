@@ -62,8 +62,8 @@ class SalvagedLog:
             self.newest = max(self.newest, sequence)
             taken = [field for op in operations(ops) for field in self._taken(sequence, *op)]
             self.applied_total += bool(taken)
-            forest.prepare(taken)
-            forest.apply(taken, max(count, forest.count), max(sequence, forest.sequence))
+            places = forest.prepare(taken)
+            forest.apply(taken, places, max(count, forest.count), max(sequence, forest.sequence))
 
     def _commits(self) -> Iterator[tuple[int, int, list[Any]]]:
         """Sequence, count and operations of every record that verifies."""

@@ -124,8 +124,6 @@ def _found_leaf(number: int, offset: int, frame_bytes: int, frame: Frame) -> Fou
         if type(value) is bytes:
             payload_bytes += len(value)
             continue
-        if type(value) is not list or list(map(type, value)) != [int] * 4 or min(value) < 0:
-            raise ValueError("a value that is neither bytes nor a reference")
         blobs[value[0]] += value[2]
         payload_bytes += BLOB_REFERENCE_BYTES
     return FoundLeaf(

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NO_TREE_ID = -1
-"""Stands for every tree that the snapshot does not have: its root is an empty leaf."""
+"""Stands for every tree that the snapshot does not have."""
+NO_ENTRIES = Leaf([], {})
+"""The root of that tree in all snapshots."""
 
 
 class Snapshot(FrozenTree):
     """See :class:`conduitstore.kv.Snapshot`."""
 
     def __init__(self, db: Database, frozen: Frozen, hold: Hold) -> None:
-        frozen.roots[NO_TREE_ID] = Leaf([], {})
+        frozen.roots[NO_TREE_ID] = NO_ENTRIES
         super().__init__(db, DEFAULT_TREE, DEFAULT_TREE_ID, frozen.roots, hold)
         self._frozen = frozen
 

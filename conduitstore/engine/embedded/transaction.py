@@ -36,8 +36,9 @@ from . import index
 from .draft import Writes
 from .frozen import Hold
 from .index import Root
-from .items import Items, Slices, items_of, keys_in, keys_of, slices_of
+from .items import Items, Slices, keys_in, slices_of
 from .leaf import Leaf
+from .page import page_of
 from .tree import DROPPED
 from .wal import Op
 
@@ -113,13 +114,14 @@ class DraftTree(WriteSurface):
         *,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> Items:
+    ) -> kv.Items:
         self._tx.check(self)
         check_bound(lo)
         check_bound(hi)
-        check_limit(limit)
-        if not self._writes:
-            return items_of(*self._held(), lo, hi, limit, reverse)
+        limit = check_limit(limit)
+        page = None if self._writes else page_of(self._root, lo, hi, limit, reverse)
+        if page is not None:
+            return page
         return Items.over(self._slices(), lo, hi, limit, reverse=reverse)
 
     def keys(
@@ -132,9 +134,10 @@ class DraftTree(WriteSurface):
     ) -> Iterator[bytes]:
         self._tx.check(self)
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
-        check_limit(limit)
-        if not self._writes:
-            return keys_of(*self._held(), lo, hi, limit, reverse)
+        limit = check_limit(limit)
+        page = None if self._writes else page_of(self._root, lo, hi, limit, reverse)
+        if page is not None:
+            return page.only_keys()
         return keys_in(self._slices(), lo, hi, limit, reverse=reverse)
 
     def _slices(self) -> Slices:
@@ -174,12 +177,15 @@ class DraftTree(WriteSurface):
         self._tx.db.watch(self._name, self.tree_id, subscriber, since)
         return subscriber
 
-    def ops(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def ops(self) -> list[Any]:
         """What a commit has to write: not the removal of what was never there."""
         tree_id = self.tree_id
-        for key, value in self._writes.items():
-            if value is not None or self._has_committed(key):
-                yield tree_id, key, value
+        return [
+            part
+            for key, value in self._writes.items()
+            if value is not None or self._has_committed(key)
+            for part in (tree_id, key, value)
+        ]
 
 
 class Transaction(DraftTree):
@@ -208,8 +214,7 @@ class Transaction(DraftTree):
             raise ClosedError("the transaction is over, and its handles with it")
         if threading.get_ident() != self._thread:
             raise InvalidArgumentError("a transaction belongs to the thread that runs it")
-        if tree is not None and self._trees.get(tree.name) is not tree:
-            raise InvalidArgumentError(DROPPED)
+        raise InvalidArgumentError(DROPPED)
 
     # Trees ------------------------------------------------------------------------------------
     def start_draft(self, name: str) -> tuple[int, Root]:
@@ -306,6 +311,5 @@ class Transaction(DraftTree):
         for name in self._created:
             ops += self._trees[name].tree_id, Op.CREATE, name
         for tree in self._trees.values():
-            for op in tree.ops():
-                ops += op
+            ops += tree.ops()
         return ops, self._count

@@ -13,9 +13,11 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
+from .forest import NO_PLACE
 from .frozen import Hold
 from .index import Node, Root
-from .items import Items, items_of, keys_of
+from .items import Items, keys_in, slices_of
+from .page import LIMIT_MAX, Page, page_of
 
 if TYPE_CHECKING:
     from .database import Database
@@ -43,6 +45,16 @@ class RootReads(ReadSurface):
         """The root as it is now, not to change while the hold is kept."""
         raise NotImplementedError
 
+    def _page(
+        self,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        """A range as it is now, where that is a page."""
+        raise NotImplementedError
+
     def _missing(self) -> Exception:
         """Why there is no root."""
         raise NotImplementedError
@@ -51,9 +63,6 @@ class RootReads(ReadSurface):
         """One value, without taking a lock."""
         if self._db.guarded:
             self._db.check_handle()
-        return self._get(key)
-
-    def _get(self, key: bytes) -> bytes | None:
         try:
             node = self._roots[self.tree_id]
             while type(node) is Node:
@@ -79,14 +88,17 @@ class RootReads(ReadSurface):
         *,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> Items:
+    ) -> kv.Items:
         if type(lo) is not bytes:
             check_bound(lo)
         if type(hi) is not bytes:
             check_bound(hi)
-        if limit is not None:
-            check_limit(limit)
-        return items_of(*self._held(), lo, hi, limit, reverse)
+        if limit is not None and not (type(limit) is int and 0 <= limit <= LIMIT_MAX):
+            limit = check_limit(limit)
+        page = self._page(lo, hi, limit, reverse)
+        if page is not None:
+            return page
+        return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
 
     def keys(
         self,
@@ -97,8 +109,11 @@ class RootReads(ReadSurface):
         start: bytes | None = None,
     ) -> Iterator[bytes]:
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
-        check_limit(limit)
-        return keys_of(*self._held(), lo, hi, limit, reverse)
+        limit = check_limit(limit)
+        page = self._page(lo, hi, limit, reverse)
+        if page is not None:
+            return page.only_keys()
+        return keys_in(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
 
     def contains_key(self, key: bytes) -> bool:
         if self._db.guarded:
@@ -136,6 +151,21 @@ class LiveTree(RootReads, LiveSurface):
             db.check_handle()
         try:
             return db.forest.freeze_tree(self.tree_id, db)
+        except KeyError:
+            raise self._missing() from None
+
+    def _page(
+        self,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        db = self._db
+        if db.guarded:
+            db.check_handle()
+        try:
+            return db.forest.page(self.tree_id, lo, hi, limit, reverse)
         except KeyError:
             raise self._missing() from None
 
@@ -177,12 +207,14 @@ class LiveTree(RootReads, LiveSurface):
             db.wait_for_checkpoint()
         with db.writer_lock:
             db.check_writable()
-            old = self._get(key)
+            forest, ops = db.forest, [self.tree_id, key, value]
+            places = forest.prepare(ops)
+            if places[0] is NO_PLACE:
+                raise self._missing()
+            old: bytes | None = places[0][-1].get(key)
             if value is None and old is None:
                 return None
-            sequence = db.commit(
-                [self.tree_id, key, value], db.forest.count, db.settings.durability
-            )
+            sequence = db.commit_prepared(ops, places, forest.count, db.settings.durability)
         db.settle(sequence, db.settings.durability)
         return old
 
@@ -217,7 +249,10 @@ class FrozenTree(RootReads, FrozenSurface):
     def __init__(
         self, db: Database, name: str, tree_id: int, roots: dict[int, Root], hold: Hold
     ) -> None:
-        super().__init__(db, name, tree_id, roots)
+        self._db = db
+        self._name = name
+        self.tree_id = tree_id
+        self._roots = roots
         self._hold = hold
 
     def _missing(self) -> Exception:
@@ -230,3 +265,18 @@ class FrozenTree(RootReads, FrozenSurface):
             return self._roots[self.tree_id], self._hold
         except KeyError:
             raise self._missing() from None
+
+    def _page(
+        self,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        if self._db.guarded:
+            self._db.check_handle()
+        try:
+            root = self._roots[self.tree_id]
+        except KeyError:
+            raise self._missing() from None
+        return page_of(root, lo, hi, limit, reverse)

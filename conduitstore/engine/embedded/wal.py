@@ -108,7 +108,7 @@ class WriteAheadLog:
     @property
     def commits_bytes(self) -> int:
         """The same without what a file has before its first commit."""
-        return self.size_bytes - HEADER_BYTES
+        return self._file.size_bytes + self._held_bytes - HEADER_BYTES
 
     @property
     def file_bytes(self) -> int:
@@ -148,10 +148,12 @@ class WriteAheadLog:
             self._held_bytes = 0
         self.written = self.appended
 
-    def rotate(self, number: int) -> None:
-        """Go on in a new file."""
+    def rotate(self, number: int, sequence: int = 0) -> None:
+        """Go on in a new file; behind ``sequence``, if that is above the newest."""
         self.write_held()
-        self._file = LogFile(self._directory, self._store_id, number, self.appended + 1)
+        sequence = max(sequence, self.appended)
+        self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
+        self.appended = self.written = sequence
         with self._files_lock:
             self._unsynced = (*self._unsynced, self._file)
 
@@ -176,7 +178,7 @@ class WriteAheadLog:
             finally:
                 if True in taken:
                     self._sync_lock.release()
-                    self._tell_waiters()
+                    self._tell()
             if not taken[0]:
                 told = threading.Lock()
                 told.acquire()
@@ -203,12 +205,13 @@ class WriteAheadLog:
             self.failure = error
             raise
 
-    def _tell_waiters(self) -> None:
+    def _tell(self) -> None:
         """A sync has ended, this way or that.
 
-        Two threads may tell at once, but neither statement calls anything, so that the interpreter
-        lets nobody in between: no waiter is missed, and none told twice.
+        Two threads may tell at once, but neither statement behind the first calls anything, so that
+        the interpreter lets nobody in between: no waiter is missed, and none told twice.
         """
+        self._on_durable(self.durable)  # Without the lock: a callback may close the store.
         self._syncs_ended_total += 1
         waiters, self._waiters = self._waiters, []
         self._served_total = len(waiters)
@@ -221,7 +224,7 @@ class WriteAheadLog:
             with self._sync_lock:
                 self._sync()
         finally:
-            self._tell_waiters()
+            self._tell()
 
     def _sync(self) -> None:
         written = self.written  # Before the files: each file up to it is then among them.
@@ -238,7 +241,6 @@ class WriteAheadLog:
         for file in files[:-1]:
             file.close()
         self.durable = written
-        self._on_durable(written)
 
     def close(self) -> None:
         """Close the files; nothing is written or synced."""
