@@ -26,7 +26,8 @@ from .edits import insert_into, remove_from, separator
 from .frozen import Frozen, Hold
 from .index import Root
 from .leaf import Leaf, payload_bytes
-from .page import Page, page_of
+from .page import page_of
+from .pageitems import Page
 from .wal import Op
 
 DEFAULT_TREE_ID = 0

@@ -17,7 +17,8 @@ from .forest import NO_PLACE
 from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
-from .page import LIMIT_MAX, Page, page_of
+from .page import LIMIT_MAX, page_of
+from .pageitems import Page
 
 if TYPE_CHECKING:
     from .database import Database
