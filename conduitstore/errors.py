@@ -4,6 +4,7 @@
     ├── InvalidArgumentError      fix the call: nothing was changed
     ├── LockedError               wait, or stop the other process
     ├── ConflictError             run the transaction again
+    ├── UnavailableError          wait until the server answers, then call again
     ├── StoreFullError            free some space: that commit failed whole, reads go on
     ├── LaggedError               a subscriber was too slow: read the tree again
     ├── CorruptedError            restore or repair; names the file and the offset
@@ -30,6 +31,7 @@ __all__ = [
     "LockedError",
     "PoisonedError",
     "StoreFullError",
+    "UnavailableError",
     "UnsupportedFormatError",
 ]
 
@@ -60,6 +62,19 @@ class LockedError(ConduitStoreError):
 
 class ConflictError(ConduitStoreError):
     """A transaction lost against another one too often; run it again."""
+
+
+class UnavailableError(ConduitStoreError):
+    """The database server is gone, full of connections or too slow; the store is as it was.
+
+    Attributes:
+        is_commit_unknown: whether the connection was lost amid a commit, and nobody could be asked
+            since whether that happened: look before you write the same again.
+    """
+
+    def __init__(self, text: str, *, is_commit_unknown: bool = False) -> None:
+        super().__init__(text)
+        self.is_commit_unknown = is_commit_unknown
 
 
 class StoreFullError(ConduitStoreError):

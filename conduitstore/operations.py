@@ -122,6 +122,8 @@ class RecoveryReport:
     """Commits that were made, as far as anything still tells of them, and are not kept."""
     damages: tuple[Damage, ...] = ()
     """What could not be read."""
+    mended: tuple[Damage, ...] = ()
+    """What did not read, and was made again from a second copy: nothing of it is lost."""
     set_aside: tuple[str, ...] = ()
     """Files that were kept under other names, for whoever wants to look; they may be deleted."""
     trees: Mapping[str, int] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class RecoveryReport:
 
     def __bool__(self) -> bool:
         did_something = self.was_unclean or self.was_backup or self.commits_replayed > 0
-        return did_something or self.mode != "strict" or bool(self.cuts)
+        return did_something or self.mode != "strict" or bool(self.cuts or self.mended)
 
     def __str__(self) -> str:
         if not self:
@@ -141,6 +143,7 @@ class RecoveryReport:
             "; ".join(how) or "closed with commits left in the log",
             f"{self.commits_replayed} commits replayed from the log, up to commit {self.sequence}",
             *map(str, self.cuts),
+            *(f"mended: {damage}" for damage in self.mended),
             *self._lost(),
             f"counts go on above {self.count}, ids from {self.next_id}",
         ]

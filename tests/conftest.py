@@ -7,11 +7,14 @@ import os
 import sys
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from stores import EmptiedSchema, PostgresHarness
 
+import conduitstore
 from conduitstore.engine import embedded
 from conduitstore.engine.merge import MergeOperators
 from conduitstore.errors import ConduitStoreError
@@ -45,6 +48,8 @@ class MemoryHarness:
     """Ends of a store's life, for an engine that has none: only the chosen operators go."""
 
     is_persistent = False
+    keeps_in_process = True
+    counts_jump = False
 
     def open(self, **_settings):
         return MemoryDatabase()
@@ -75,6 +80,8 @@ class EmbeddedHarness:
     """A store on a simulated disk, with leaves so small that splits and merges are common."""
 
     is_persistent = True
+    keeps_in_process = True
+    counts_jump = True
 
     def __init__(self):
         self.disk = SimulatedDisk()
@@ -124,19 +131,37 @@ class EmbeddedHarness:
 ENGINES = [
     pytest.param(MemoryHarness, id="memory"),
     pytest.param(EmbeddedHarness, id="embedded"),
+    pytest.param(PostgresHarness, id="postgres"),
 ]
+
+
+def harnesses_of(request):
+    """Makes harnesses of the engine that ``request`` names; theirs goes with the test."""
+    if request.param is not PostgresHarness:
+        yield request.param
+        return
+    dsn, made = request.getfixturevalue("postgres_server").dsn, []
+
+    def make():
+        made.append(PostgresHarness(dsn))
+        return made[-1]
+
+    yield make
+    for harness in made:
+        harness.dispose()
 
 
 @pytest.fixture(params=ENGINES)
 def harness_class(request):
     """The engine under test."""
-    return request.param
+    yield from harnesses_of(request)
 
 
 @pytest.fixture(params=ENGINES)
 def other_harness(request):
     """Each engine in turn, to meet the one under test."""
-    return request.param()
+    for make in harnesses_of(request):
+        yield make()
 
 
 @pytest.fixture
@@ -165,6 +190,26 @@ def postgres_server():
     else:
         with postgres.running() as server:
             yield server
+
+
+@pytest.fixture(scope="session")
+def emptied_schema(postgres_server):
+    """A schema that tests of parts use one after the other."""
+    with EmptiedSchema(postgres_server.dsn) as schema:
+        yield schema
+
+
+@pytest.fixture(params=["memory", "embedded", "postgres"])
+def open_store(request, tmp_path):
+    """Opens the store of this test, with all parts, on each engine in turn."""
+    path, settings = ":memory:", {}
+    if request.param == "embedded":
+        path = tmp_path / "store"
+    elif request.param == "postgres":
+        schema = request.getfixturevalue("emptied_schema")
+        schema.empty()
+        path, settings = schema.dsn, schema.settings
+    return partial(conduitstore.open, path, **settings)
 
 
 @pytest.fixture

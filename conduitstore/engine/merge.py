@@ -32,6 +32,11 @@ class MergeOperators:
         """Drop the choice with its tree."""
         self._chosen.pop(tree, None)
 
+    def forget_name(self, tree: str, tx: Keyspace) -> None:
+        """Delete the stored name with its tree, in the same transaction."""
+        if MERGE_OPERATORS in tx.tree_names():
+            tx.open_tree(MERGE_OPERATORS).remove(tree.encode())
+
     def take(self, tree: str, tx: Keyspace) -> MergeOperator:
         """The operator of ``tree``; the first merge stores its name, later ones compare it."""
         if tree not in self._chosen:

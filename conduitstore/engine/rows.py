@@ -11,10 +11,13 @@ import heapq
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
+from typing import TypeVar
 
 from sortedcontainers import SortedDict
 
 from conduitstore.kv import Item, check_bound, check_limit
+
+T = TypeVar("T")
 
 
 class Held:
@@ -110,9 +113,9 @@ def cursor(
     if limit is None:
         return Cursor(near, _walk(base, over, lo, hi, reverse=not reverse))
     whole = _walk(base, over, lo, hi, reverse=reverse)
-    return Cursor(islice(near, limit), _backwards(islice(whole, limit)))
+    return Cursor(islice(near, limit), backwards(islice(whole, limit)))
 
 
-def _backwards(items: Iterator[Item]) -> Iterator[Item]:
+def backwards(items: Iterator[T]) -> Iterator[T]:
     """Reads them all when the first is asked for."""
     yield from reversed(list(items))

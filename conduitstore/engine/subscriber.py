@@ -87,6 +87,17 @@ class Subscriber:
         with self._changed:
             self._past.extend(self._wanted(events, sequence))
 
+    def lose(self, sequence: int) -> None:
+        """What happened up to this commit cannot be told any more: what is queued goes with it."""
+        with self._changed:
+            if self._closed:
+                return
+            self._missed_total += max(1, len(self._events))
+            self._missed_upto = sequence
+            self._events.clear()
+            self._changed.notify_all()
+        self._wake()
+
     def reached(self, sequence: int) -> None:
         """Every commit up to this one is durable."""
         with self._changed:
@@ -240,6 +251,13 @@ class Subscribers:
             subscriber = ref()
             if subscriber is not None and subscriber.only_durable:
                 subscriber.reached(sequence)
+
+    def lose(self, sequence: int) -> None:
+        """Nobody can be told what happened up to this commit."""
+        for ref in [ref for refs in tuple(self.watched.values()) for ref in refs]:
+            subscriber = ref()
+            if subscriber is not None:
+                subscriber.lose(sequence)
 
     def close(self, tree: str | None = None) -> None:
         """End the subscriptions of one tree, or of all."""

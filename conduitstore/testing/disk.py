@@ -207,8 +207,12 @@ class SimulatedDirectory:
         inode.locked_in = self._disk.life
         file = SimulatedFile(self._disk, name, inode)
         file.holds_lock = True
-        file.truncate(0)
-        file.append(holder.encode())
+        try:
+            file.truncate(0)
+            file.append(holder.encode())
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def remove(self) -> None:
@@ -271,6 +275,9 @@ class SimulatedFile:
         if self.holds_lock and self._inode.locked_in == self._life:
             self._inode.locked_in = -1
             self.holds_lock = False
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _never(_operation: str, _name: str) -> OSError | None:

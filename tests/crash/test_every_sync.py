@@ -54,9 +54,13 @@ def the_log_alone():
     test_blocks.crashes(test_blocks.write_records, test_blocks.check_records)
 
 
+def a_repair():
+    test_repair.test_every_call_of_a_repair(test_repair.repair, -9, is_closed=True)
+
+
 PROBES = {
     small_life: ("counters", "database", "wal"),
-    test_repair.test_every_call_of_a_repair: ("repair",),
+    a_repair: ("repair",),
     test_backup.test_every_call_of_a_restore: ("backup",),
     test_backup.test_every_call_of_backups_that_repeat: ("backup",),
     the_log_alone: ("log",),

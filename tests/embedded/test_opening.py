@@ -211,9 +211,34 @@ def test_a_missing_segment_is_named(tmp_path):
     with embedded.open(tmp_path / "s") as db:
         db.insert(b"a", b"1")
     (segment,) = (tmp_path / "s").glob("segment-*")
+    for _ in range(2):  # So that no second copy is left.
+        embedded.open(tmp_path / "s", log_keep_bytes=0).close()
     segment.unlink()
-    with pytest.raises(CorruptedError, match=f"{segment.name} is damaged at byte 0.*missing"):
+    missing = f"{segment.name} is damaged at byte 0.*missing"
+    with pytest.raises(CorruptedError, match=missing + ".*from a backup.*salvage"):
         embedded.open(tmp_path / "s")
+    with pytest.raises(CorruptedError, match=missing):
+        embedded.survey(tmp_path / "s", recover="strict")
+    with pytest.raises(CorruptedError, match=missing):
+        embedded.open(tmp_path / "s", read_only=True)
+
+
+def test_a_missing_segment_that_has_a_second_copy_is_made_again(tmp_path):
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
+    (segment,) = (tmp_path / "s").glob("segment-*")
+    segment.unlink()
+    with pytest.raises(CorruptedError, match="missing"):
+        embedded.survey(tmp_path / "s", recover="strict")
+    assert not segment.exists(), "a survey changes nothing"
+    with embedded.open(tmp_path / "s") as db:
+        assert list(db) == [(b"a", b"1")]
+        (damage,) = db.recovery_report.mended
+        assert damage.file == segment.name
+        assert f"mended: {damage}" in str(db.recovery_report)
+    with embedded.open(tmp_path / "s") as db:
+        assert not db.recovery_report
+        assert list(db.verify()) == []
 
 
 def test_hot_reads_copy_nothing(tmp_path):

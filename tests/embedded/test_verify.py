@@ -6,6 +6,7 @@ import pytest
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import index, names, pieces
+from conduitstore.engine.embedded.format import FrameKind, decode_header, encode_frame
 from conduitstore.errors import CorruptedError, InvalidArgumentError, LockedError
 from conduitstore.testing.disk import SimulatedCrash, SimulatedDisk
 
@@ -198,6 +199,12 @@ def test_swapped_leaves_are_noticed(disk, closed):
     assert size == other
     data = inode_of(disk, segment).cached
     data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
+    assert {d.reason for d in damages(disk)} == {"no whole frame"}, "each is tied to its place"
+    seed = decode_header(bytes(data[:64]), segment, b"S").seed
+    for at in (a, b):  # As if somebody had made them for these places.
+        data[at : at + size] = encode_frame(
+            seed, at, FrameKind.LEAF, bytes(data[at + 16 : at + size]), data[at + 9]
+        )
     assert {d.reason for d in damages(disk)} == {"it holds keys of another range"}
 
 
@@ -276,8 +283,12 @@ def test_the_newest_leaves_are_mended_from_the_generation_before(disk, closed):
 def test_a_damaged_header_costs_nothing(disk, closed):
     segment = files_of(disk, names.SEGMENT)[0]
     damage(disk, segment, 30)
-    with pytest.raises(CorruptedError):
-        open_on(copy.deepcopy(disk))
+    with open_on(copy.deepcopy(disk)) as db:
+        assert content(db) == closed
+        assert {d.file for d in db.recovery_report.mended} == {segment}
+        assert "mended: segment" in str(db.recovery_report)
+    with pytest.raises(CorruptedError, match=f"{segment} is damaged at byte 0"):
+        open_on(disk, read_only=True)
     assert {r.source for r in embedded.repair("store", files=disk)} == {"the segment itself"}
     with open_on(disk) as db:
         assert content(db) == closed

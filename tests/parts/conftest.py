@@ -2,13 +2,10 @@
 
 import pytest
 
-import conduitstore
 
-
-@pytest.fixture(params=["memory", "embedded"])
-def store(request, tmp_path):
-    path = ":memory:" if request.param == "memory" else tmp_path / "store"
-    with conduitstore.open(path) as store:
+@pytest.fixture
+def store(open_store):
+    with open_store() as store:
         yield store
 
 

@@ -10,6 +10,7 @@ from damaged import SETTINGS, Lived, bytes_of, flipped, open_on, replaced
 from conduitstore.engine.embedded import counters, names
 from conduitstore.errors import CorruptedError, UnsupportedFormatError
 from conduitstore.testing.crash import content
+from conduitstore.testing.report import tally
 
 SEEDS = range(60 * int(os.environ.get("CRASH_SEEDS", "1")))
 TREES = ("t", "u", "v", "__default__")
@@ -78,8 +79,9 @@ class Life(Lived):
 
 def damaged(disk, chance):
     """One to five damages; and whether something is missing that nothing else tells of."""
-    is_cut = False
-    for _ in range(chance.choice((1, 1, 1, 2, 5))):
+    is_cut, total = False, chance.choice((1, 1, 1, 2, 5))
+    tally("damaged lives", total)
+    for _ in range(total):
         name = chance.choice([n for n in disk.directory("store").names() if names.parse(n)])
         data = bytes_of(disk, name)
         at = chance.randrange(len(data) or 1)

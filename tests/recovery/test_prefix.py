@@ -195,8 +195,8 @@ def test_a_leaf_that_the_log_needs_is_made_of_the_generation_before():
     with open_on(disk, recover="prefix") as db:
         assert content(db) == LIVED.states[NEWEST]
         assert db.recovery_report.commits_lost == 0
-        assert SEGMENT in str(db.recovery_report)
-        assert list(db.verify()) == []
+        assert {damage.file for damage in db.recovery_report.mended} == {SEGMENT}
+        assert [damage for damage in db.verify() if damage.tree is not None] == []
 
 
 def test_a_missing_log_is_a_damage():

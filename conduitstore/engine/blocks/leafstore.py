@@ -26,7 +26,6 @@ from conduitstore.engine.embedded.config import Settings
 from conduitstore.engine.embedded.files import Directory, FileSystem, Os, path_of
 from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
 from conduitstore.engine.embedded.frozen import Frozen, Hold
-from conduitstore.engine.embedded.guard import Guard
 from conduitstore.engine.embedded.index import Root
 from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
 from conduitstore.engine.embedded.manifest import Ceilings, Generation
@@ -37,6 +36,7 @@ from conduitstore.engine.embedded.recovery import (
     read_directory,
 )
 from conduitstore.engine.embedded.tree import FrozenTree
+from conduitstore.engine.guard import Guard
 from conduitstore.errors import ClosedError, InvalidArgumentError, UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE, Item, check_key, check_tree_name, check_value
 
@@ -79,8 +79,8 @@ class LeafStore(Guard):
         self._directory = files.directory(name) or files.make_directory(name)
         _check_leaves(self._directory)
         self._lock_file = lock_directory(self._directory)
-        super().__init__()
         try:
+            super().__init__()
             self._open()
         except BaseException:
             self._lock_file.close()

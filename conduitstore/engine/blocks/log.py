@@ -27,10 +27,10 @@ from conduitstore.engine.embedded.format import (
     decode_header,
     frames,
 )
-from conduitstore.engine.embedded.guard import Guard
 from conduitstore.engine.embedded.recovery import last_number_of, lock_directory
 from conduitstore.engine.embedded.replay import Replay, commit_of
 from conduitstore.engine.embedded.wal import KIND, WriteAheadLog
+from conduitstore.engine.guard import Guard
 from conduitstore.engine.subscriber import check_since
 from conduitstore.errors import (
     ClosedError,
@@ -69,8 +69,8 @@ class Log(Guard):
         self._directory = files.directory(name) or files.make_directory(name)
         _check_log(self._directory)
         self._lock_file = lock_directory(self._directory)
-        super().__init__()
         try:
+            super().__init__()
             self._log = self._opened()
         except BaseException:
             self._lock_file.close()
@@ -289,13 +289,14 @@ class _Position:
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
 
-    def prepare(self, ops: list[Any]) -> None:
+    def prepare(self, ops: list[Any]) -> list[Any]:
         """Refuse a commit that is no record."""
         tree_id, key, record = ops
         if (tree_id, key) != (0, KEY) or record is None:
             raise ValueError("not a record")
+        return []
 
-    def apply(self, _ops: list[Any], _count: int, sequence: int) -> None:
+    def apply(self, _ops: list[Any], _places: list[Any], _count: int, sequence: int) -> None:
         self.sequence = sequence
 
 

@@ -54,7 +54,14 @@ def open(
     name, checked = path_of(path), Settings.of(settings)
     if checked.read_only:
         return open_read_only(files or Os(), name, checked)
-    return open_store(files or Os(), name, checked)
+    made: list[Store] = []
+    try:
+        open_store(files or Os(), name, checked, made)
+        return made[0]
+    except BaseException:
+        for store in made:
+            store.abandon()
+        raise
 
 
 def restore(
@@ -78,7 +85,9 @@ def restore(
     _check_build()
     files, name = files or Os(), path_of(path)
     report = _restore(files, path_of(source), name, on_read or ignore)
-    open_store(files, name, Settings(flush_every_ms=None)).close()
+    made: list[Store] = []
+    open_store(files, name, Settings(flush_every_ms=None), made)
+    made[0].close()
     return report
 
 
@@ -131,10 +140,11 @@ def survey(
 ) -> RecoveryReport:
     """What :func:`open` with this ``recover`` would report of a store that nobody has open.
 
-    Nothing is changed. Its ``mode`` is ``strict`` where the store can be opened without a loss.
+    Nothing is changed, so what an open would mend first is damage here: :func:`repair` it before.
+    Its ``mode`` is ``strict`` where the store can be opened without a loss.
 
     Raises:
-        CorruptedError: it would refuse.
+        CorruptedError: it would refuse, or begin with a repair.
         InvalidArgumentError: there is no store.
         LockedError: somebody has it open.
     """

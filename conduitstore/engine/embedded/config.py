@@ -52,8 +52,9 @@ class Settings:
     """Look, without a lock and without changing anything, also beside a process that writes."""
 
     recover: RecoveryMode = "strict"
-    """What to do with damage that no crash explains. ``strict``: refuse to open. ``prefix``: keep
-    history up to where the log is damaged, or the newest manifest that still leads there.
+    """What to do with damage that no crash explains, once what has a second copy is mended.
+    ``strict``: refuse to open. ``prefix``: keep history up to where the log is damaged, or the
+    newest manifest that still leads there.
     ``salvage``: read every byte, and keep whatever verifies. A store that is whole is opened as by
     ``strict``; of another, counts, ids and sequences go on far above all that there were, and the
     damaged files are kept under names that end in ``.damaged``: delete them when nobody wants to

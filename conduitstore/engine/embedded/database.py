@@ -28,9 +28,11 @@ import msgpack
 
 from conduitstore import kv
 from conduitstore.engine.checksum import checksum
+from conduitstore.engine.guard import Guard, Refusal
 from conduitstore.engine.merge import MERGE_OPERATORS, MergeOperators
 from conduitstore.engine.reading import read
 from conduitstore.engine.subscriber import Subscriber, Subscribers, check_since
+from conduitstore.engine.waiting import DurableWaiters
 from conduitstore.errors import InvalidArgumentError, PoisonedError, StoreFullError
 from conduitstore.kv import (
     DEFAULT_TREE,
@@ -48,13 +50,11 @@ from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest, Place
 from .format import FRAME_PAYLOAD_BYTES_MAX
-from .guard import Guard, Refusal
 from .history import events_of
 from .operations import StoreOperations
 from .snapshot import Snapshot
 from .transaction import Transaction
 from .tree import LiveTree
-from .waiting import DurableWaiters
 from .wal import Op, WriteAheadLog
 
 T = TypeVar("T")

@@ -212,18 +212,16 @@ class OsDirectory:
 
     def lock(self, name: str, holder: str) -> OsFile:
         file = OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        if not file.try_lock() or not file.is_at(self._join(name)):
-            found = file.read_at(0, 200).decode(errors="replace").strip()
-            file.close()
-            raise LockedError(f"{self.path} is open for writing by {found or 'another process'}")
         try:
-            file.truncate(0)
-            file.append(holder.encode())
-        except OSError as error:
-            if error.errno not in FULL_ERRORS:  # The lock holds, whether it says by whom or not.
-                file.close()
-                raise
-        return file
+            if file.try_lock() and file.is_at(self._join(name)):
+                _sign(file, holder)
+                return file
+            found = file.read_at(0, 200).decode(errors="replace").strip()
+        except BaseException:  # An interrupt's trace would keep it, and the lock with it.
+            file.close()
+            raise
+        file.close()
+        raise LockedError(f"{self.path} is open for writing by {found or 'another process'}")
 
     def remove(self) -> None:
         try:
@@ -231,6 +229,16 @@ class OsDirectory:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def _sign(file: File, holder: str) -> None:
+    """Say in a lock file who has it; the lock holds, whether there is space for that or not."""
+    try:
+        file.truncate(0)
+        file.append(holder.encode())
+    except OSError as error:
+        if error.errno not in FULL_ERRORS:
+            raise
 
 
 class Os:

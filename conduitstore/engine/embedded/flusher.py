@@ -27,6 +27,9 @@ class Flusher:
         self._nudged = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="conduitstore-flusher", daemon=True)
+
+    def start(self) -> None:
+        """Begin; whoever is interrupted amid this can still :meth:`stop` it."""
         self._thread.start()
 
     def nudge(self) -> None:
@@ -34,10 +37,10 @@ class Flusher:
         self._nudged.set()
 
     def stop(self) -> None:
-        """Return once the thread has ended."""
+        """Return once the thread has ended, or will without having looked at the store."""
         self._stopping = True
         self._nudged.set()
-        if self._thread is not threading.current_thread():
+        if self._thread is not threading.current_thread() and self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:

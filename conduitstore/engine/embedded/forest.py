@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from functools import partial
 from typing import Any
 
 from conduitstore.errors import PoisonedError
@@ -25,7 +24,7 @@ from .cache import Cache
 from .edits import insert_into, remove_from, separator
 from .frozen import Frozen, Hold
 from .index import Root
-from .leaf import Leaf, payload_bytes
+from .leaf import Leaf, payload_bytes, stored_values
 from .page import page_of
 from .pageitems import Page
 from .wal import Op
@@ -289,8 +288,10 @@ class Forest:
         self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None
     ) -> Leaf:
         """A new dirty leaf of entries among those; their size, where it is known."""
-        stored = dict(zip(keys, map(partial(dict.__getitem__, entries), keys), strict=True))
-        chosen = entries_of(stored)
+        if type(entries) is dict:
+            chosen = dict(zip(keys, map(entries.__getitem__, keys), strict=True))
+        else:
+            chosen = entries_of(dict(zip(keys, stored_values(keys, entries), strict=True)))
         size_bytes = payload_bytes(chosen) if size_bytes is None else size_bytes
         return Leaf(keys, chosen, size_bytes=size_bytes, epoch=self._clock)
 

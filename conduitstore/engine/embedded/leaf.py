@@ -62,10 +62,11 @@ class Leaf:
     @property
     def entries_total(self) -> int:
         """How many entries it has, loaded or not."""
-        if self.location is not None:
-            return self.location.entries_total
-        assert self.keys is not None
-        return len(self.keys)
+        keys = self.keys  # Looked at first: what is not loaded has a location by then, for good.
+        if keys is not None:
+            return len(keys)
+        assert self.location is not None
+        return self.location.entries_total
 
     @property
     def memory_bytes(self) -> int:
@@ -126,11 +127,12 @@ def decode_leaf(payload: bytes, flags: int) -> tuple[int, int, list[bytes], list
     tree_id, generation, shared, suffixes, values = msgpack.unpackb(payload)
     if type(shared) is not bytes:
         raise ValueError("keys that are not bytes")
-    keys = [shared + suffix for suffix in _uncolumn(_summed(suffixes), 1)]
-    stored = _uncolumn(values, len(keys))
-    if not set(map(type, stored)) <= BYTES_ONLY:
-        _check_references(stored)
-    return tree_id, generation, keys, stored
+    keys = _keys(shared, suffixes)
+    if _is_joined(values):
+        return tree_id, generation, keys, _uncolumn(values, len(keys))
+    if not set(map(type, values)) <= BYTES_ONLY:
+        _check_references(values)
+    return tree_id, generation, keys, values
 
 
 def _check_references(stored: list[Any]) -> None:
@@ -171,16 +173,23 @@ def _rising(column: Sequence[Any]) -> Sequence[Any]:
     return [length, head, total] if is_even else [length, steps]
 
 
+def _keys(shared: bytes, column: list[Any]) -> list[bytes]:
+    """The keys that begin with ``shared`` and end as the column says."""
+    if len(column) != 3 or type(column[0]) is not int:
+        return [shared + suffix for suffix in _uncolumn(_summed(column), 1)]
+    length, head, total = column
+    if not 0 < 2 * length == len(head) <= 2 * NUMBER_BYTES_MAX or not 2 < total <= SUFFIXES_MAX:
+        raise ValueError("a column of equal steps that is none")
+    first, step = int.from_bytes(shared + head[:length]), int.from_bytes(head[length:])
+    key_bytes = len(shared) + length
+    return [number.to_bytes(key_bytes) for number in range(first, first + step * total, step)]
+
+
 def _summed(column: list[Any]) -> list[Any]:
     """The opposite: each step adds to every number the sum of twice as many before it.
 
     No sum is above the last number, so none runs over into its neighbour's bytes.
     """
-    if len(column) == 3 and type(column[0]) is int:
-        length, head, total = column
-        if not 0 < 2 * length == len(head) <= 2 * NUMBER_BYTES_MAX or not 2 < total <= SUFFIXES_MAX:
-            raise ValueError("a column of equal steps that is none")
-        column = [length, head + head[length:] * (total - 2)]
     if not _is_joined(column) or not 0 < column[0] <= NUMBER_BYTES_MAX:
         return column
     length, joined = column

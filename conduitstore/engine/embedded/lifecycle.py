@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count as counting
 from typing import Any
 
+from conduitstore.engine.guard import closed
 from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFullError
 
 from . import names, recovery
@@ -22,7 +23,6 @@ from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
 from .frozen import Frozen
-from .guard import closed
 from .history import commits_since
 from .loss import keep_aside, let_go
 from .manifest import FORK_GAP, Ceilings, Generation
@@ -108,8 +108,12 @@ class Store(Database):
         for name in self.directory.names():
             if names.is_leftover(name):
                 self.directory.unlink(name)
-        if settings.flush_every_ms is not None:
-            self._flusher = Flusher(self, settings.flush_every_ms)
+
+    def begin(self) -> None:
+        """Do from now on what a store does by itself: in the background, and at exit."""
+        if self.settings.flush_every_ms is not None:
+            self._flusher = Flusher(self, self.settings.flush_every_ms)
+            self._flusher.start()
         _open_stores.add(self)
 
     # Checkpoints ------------------------------------------------------------------------------
@@ -304,7 +308,7 @@ class Store(Database):
         return self.sequence
 
     def abandon(self) -> None:
-        """Let go without writing anything, as if the process had been killed. For tests."""
+        """Let go without writing anything, as if the process had been killed."""
         if self._flusher is not None:
             self._flusher.stop()
         self._let_go()
@@ -341,14 +345,21 @@ class Store(Database):
         _open_stores.discard(self)
 
 
-def open_store(filesystem: FileSystem, path: str, settings: Settings) -> Store:
-    """Open or create the store in a directory. See :mod:`.recovery` for the order of things."""
+def open_store(filesystem: FileSystem, path: str, settings: Settings, made: list[Store]) -> None:
+    """Open or create the store in a directory. See :mod:`.recovery` for the order of things.
+
+    It is added to ``made``, so that a caller who is interrupted knows what to let go of. Before
+    that the directory is let go of here.
+    """
     replayed = open_directory(filesystem, path, settings)
     try:
         _check_new(replayed.found, settings)
-        return Store(replayed, settings, filesystem)
+        # One call into C: an interrupt comes before it, or finds what it made.
+        made.extend(map(Store, (replayed,), (settings,), (filesystem,)))
+        made[0].begin()
     except BaseException:
-        replayed.close()
+        if not made:
+            replayed.close()
         raise
 
 

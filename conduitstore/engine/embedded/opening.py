@@ -1,15 +1,17 @@
 """Opening for writing: as the directory is, or what is left of it.
 
-- ``strict``: :mod:`.recovery` alone. Damage that no crash explains is refused.
+- ``strict``: :mod:`.recovery`. What that needs of segments and cannot read is made again from a
+  second copy, as :mod:`.repair` does; other damage that no crash explains is refused.
 - ``prefix``: where that refuses, :mod:`.prefix`: history up to the damage.
 - ``salvage``: every byte is read; where one is wrong, :mod:`.salvage`: whatever verifies.
 
-Neither of the last two changes anything before the caller publishes; what is whole they open as
-``strict`` does.
+Neither of the last two changes anything more before the caller publishes; what is whole, or can be
+made so, they open as ``strict`` does.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 
 from conduitstore.errors import (
@@ -20,15 +22,22 @@ from conduitstore.errors import (
 )
 from conduitstore.operations import RecoveryReport
 
-from . import prefix, recovery, salvage
+from . import names, prefix, recovery, salvage
 from .config import Settings
 from .files import Directory, File, FileSystem
 from .recovery import Replayed
-from .remains import Remains
+from .remains import Remains, reason_of
+from .repair import mend
+
+log = logging.getLogger("conduitstore")
 
 
-def open_directory(filesystem: FileSystem, path: str, settings: Settings) -> Replayed:
+def open_directory(
+    filesystem: FileSystem, path: str, settings: Settings, *, mends: bool = True
+) -> Replayed:
     """Lock the directory and read all it holds.
+
+    With ``mends`` a repair may have been published; else nothing is changed.
 
     Raises:
         UnsupportedFormatError: not a store, or a newer release's; untouched.
@@ -41,17 +50,17 @@ def open_directory(filesystem: FileSystem, path: str, settings: Settings) -> Rep
         _gate(directory, is_strict=is_strict)
     lock = recovery.lock_directory(directory)
     try:
-        return read(directory, lock, settings)
+        return read(directory, lock, settings, mends=mends)
     except BaseException:
         lock.close()
         raise
 
 
-def read(directory: Directory, lock: File | None, settings: Settings) -> Replayed:
-    """What a locked directory holds; nothing is changed."""
+def read(directory: Directory, lock: File | None, settings: Settings, *, mends: bool) -> Replayed:
+    """What a locked directory holds."""
     whole: Replayed | None = None
     try:
-        whole = recovery.strict(directory, lock, settings)
+        whole = _strict(directory, lock, settings, mends=mends)
     except (CorruptedError, UnsupportedFormatError) as error:
         if settings.recover == "strict":
             raise
@@ -64,6 +73,41 @@ def read(directory: Directory, lock: File | None, settings: Settings) -> Replaye
     return prefix.read(remains, lock, settings, refusal)
 
 
+def _strict(
+    directory: Directory, lock: File | None, settings: Settings, *, mends: bool
+) -> Replayed:
+    """What is whole, or has been made so.
+
+    Now is the time: the second copy of what the newest checkpoint wrote is the generation before,
+    and this open will publish another.
+    """
+    try:
+        return recovery.strict(directory, lock, settings)
+    except CorruptedError as error:
+        if not mends or not error.file.startswith(names.SEGMENT):
+            raise
+        first = error
+    repairs = mend(directory)
+    try:
+        replayed = recovery.strict(directory, lock, settings)
+    except CorruptedError as error:
+        if not error.file.startswith(names.SEGMENT):
+            raise
+        raise CorruptedError(
+            error.file,
+            error.offset,
+            f"{reason_of(error)}, and the store has no second copy of it: repair it from a "
+            'backup, or open it with recover="salvage"',
+        ) from first
+    replayed.mended = tuple(one.damage for one in repairs if one.source is not None)
+    log.warning(
+        "%s: %d damages were mended from second copies: see recovery_report, and the disk",
+        directory.path,
+        len(replayed.mended),
+    )
+    return replayed
+
+
 def survey(filesystem: FileSystem, path: str, settings: Settings) -> RecoveryReport:
     """What an open would have to mend, and to do without; errors as :func:`open_directory`.
 
@@ -73,7 +117,7 @@ def survey(filesystem: FileSystem, path: str, settings: Settings) -> RecoveryRep
     nothing = InvalidArgumentError(f"there is no store at {path}")
     if filesystem.directory(path) is None:
         raise nothing
-    found = open_directory(filesystem, path, settings)
+    found = open_directory(filesystem, path, settings, mends=False)
     found.close()
     if found.found.is_new:
         raise nothing

@@ -15,6 +15,7 @@ import threading
 from dataclasses import replace
 from typing import NoReturn
 
+from conduitstore.engine.guard import closed
 from conduitstore.errors import CorruptedError, InvalidArgumentError
 from conduitstore.kv import check_tree_name
 from conduitstore.operations import OnRead
@@ -25,7 +26,6 @@ from .compaction import live_bytes
 from .config import Settings
 from .database import Database
 from .files import Directory, FileSystem
-from .guard import closed
 from .leaf import Leaf
 from .replay import Replay
 from .tree import LiveTree

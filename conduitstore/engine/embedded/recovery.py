@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from conduitstore.errors import UnsupportedFormatError
 from conduitstore.kv import DEFAULT_TREE
-from conduitstore.operations import Cut, RecoveryReport
+from conduitstore.operations import Cut, Damage, RecoveryReport
 
 from . import index, names
 from .cache import Cache
@@ -78,6 +78,7 @@ class Replayed:
     forest: Forest
     cuts: tuple[Cut, ...] = ()
     loss: Loss | None = None
+    mended: tuple[Damage, ...] = ()
 
     def close(self) -> None:
         """Let go of the directory that was opened for writing."""
@@ -114,6 +115,7 @@ def report(replayed: Replayed) -> RecoveryReport:
         cuts=replayed.cuts,
         count=drawn,
         next_id=ids,
+        mended=replayed.mended,
     )
     if loss is None:
         return found

@@ -24,7 +24,7 @@ from .blob import encode_blob
 from .claims import Claim, ClaimsByKey, Subject, claims_of
 from .closed import check_store, subject_of
 from .copies import OWN, Copies, Entries, Found, NewBlob, stored_bytes
-from .files import FileSystem
+from .files import Directory, FileSystem
 from .format import FrameKind
 from .leaf import BlobReference, encode_leaf
 from .manifest import LeafRow, LeafRows, Manifest
@@ -78,6 +78,12 @@ def _is_of(damage: Damage, blob: Damage) -> bool:
     begin, end = damage.offset, damage.offset + damage.size_bytes
     is_behind_header = damage.tree is None and begin > 0
     return is_behind_header and damage.file == blob.file and begin <= blob.offset < end
+
+
+def mend(directory: Directory) -> list[Repair]:
+    """Mend what the store itself has copies of; its lock is held."""
+    subject = subject_of(directory, ignore)
+    return _Mending(subject, Copies(subject, None)).run(list(verify(subject)))
 
 
 class _Mending:

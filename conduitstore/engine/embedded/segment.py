@@ -79,7 +79,7 @@ class Segment:
         frame = self.frame(FrameKind.LEAF, offset, location.frame_bytes)
         try:
             _, _, keys, values = decode_leaf(frame.payload, frame.flags)
-            if list in set(map(type, values)):
+            if location.blobs or list in map(type, values):
                 values = _with_blobs(values, location, cache)
         except MemoryError:  # Not the bytes' fault: it must not look like damage.
             raise

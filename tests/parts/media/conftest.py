@@ -2,16 +2,14 @@
 
 import pytest
 
-import conduitstore
 from conduitstore.files import DirectoryFiles, MemoryFiles
 
 
-@pytest.fixture(params=["memory", "embedded"])
-def store(request, tmp_path):
-    path, files = ":memory:", MemoryFiles()
-    if request.param == "embedded":
-        path, files = tmp_path / "store", DirectoryFiles(tmp_path / "media")
-    with conduitstore.open(path, media_files=files) as store:
+@pytest.fixture
+def store(open_store, request, tmp_path):
+    in_memory = "memory" in request.node.callspec.id
+    files = MemoryFiles() if in_memory else DirectoryFiles(tmp_path / "media")
+    with open_store(media_files=files) as store:
         yield store
 
 

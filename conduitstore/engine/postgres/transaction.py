@@ -1,0 +1,301 @@
+"""A transaction: drafts over what the trees hold, and a journal to undo them.
+
+- The writers' lock is held throughout, so what the trees hold cannot change underneath.
+- What was read is remembered: it cannot change, and asking again would be a round trip.
+- The journal keeps, for each write in order, what the draft had before it; a savepoint is a
+  position in it, and the order of events follows it.
+- Nothing is sent before the function has returned: then all of it goes out at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from conduitstore import kv
+from conduitstore.engine.reading import NestedReadTransaction, as_transaction
+from conduitstore.engine.rows import Cursor, backwards
+from conduitstore.engine.subscriber import Subscriber
+from conduitstore.engine.surface import WriteSurface, refuse_write
+from conduitstore.errors import ClosedError, InvalidArgumentError
+from conduitstore.kv import (
+    DEFAULT_TREE,
+    Batch,
+    Durability,
+    Item,
+    MergeOperator,
+    check_bound,
+    check_durability,
+    check_key,
+    check_limit,
+    check_tree_name,
+    check_value,
+)
+
+from . import sql
+from .connections import Row
+from .draft import Draft, merged
+from .faults import DROPPED
+from .instant import FIRST_ROWS, Bounds, Ends, Page, Walk
+
+if TYPE_CHECKING:
+    from .database import Store
+    from .writing import Writing
+
+T = TypeVar("T")
+STRENGTH: dict[Durability, int] = {"none": 0, "interval": 1, "commit": 2}
+Write = tuple[str, bytes, tuple[bytes | None, ...], bytes | None]
+"""Tree, key, what the draft had for it (nothing, or one value or None), and what it got."""
+
+
+class DraftTree(WriteSurface):
+    """A tree of a transaction."""
+
+    name = ""
+
+    def __init__(self, tx: Transaction, name: str) -> None:
+        self._transaction = tx
+        self.name = name
+
+    @property
+    def _tx(self) -> Transaction:
+        return self._transaction
+
+    def _draft(self) -> Draft:
+        self._tx.check()
+        draft = self._tx.drafts.get(self.name)
+        if draft is None:
+            raise InvalidArgumentError(DROPPED)
+        return draft
+
+    # Reading ------------------------------------------------------------------------------------
+    def get(self, key: bytes) -> bytes | None:
+        draft = self._draft()
+        over = draft.over.entries
+        if check_key(key) in over:
+            value: bytes | None = over[key]
+            return value
+        return draft.committed(key)
+
+    def contains_key(self, key: bytes) -> bool:
+        draft = self._draft()
+        over = draft.over.entries
+        if check_key(key) in over:
+            return over[key] is not None
+        return bool(draft.is_there([key]))
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.contains_key(key)
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        draft = self._draft()
+        over = draft.over.entries
+        wanted = [check_key(key) for key in keys]
+        found = draft.committed_many(key for key in wanted if key not in over)
+        return [over[key] if key in over else found.get(key) for key in wanted]
+
+    def range(
+        self,
+        lo: bytes | None = None,
+        hi: bytes | None = None,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Cursor:
+        draft = self._draft()
+        check_bound(lo)
+        check_bound(hi)
+        limit = check_limit(limit)
+        bounds = Bounds(draft.number or 0, lo, hi, limit)
+        if not draft.over.entries:
+            base = self._committed(draft, bounds, reverse)
+            return Cursor(*cast("Ends", (base.near(), base.far())))
+        if limit is not None:  # Of what is committed, as many may be hidden as were written to.
+            bounds.limit, bounds.first_rows = None, min(limit + len(draft.over.entries), FIRST_ROWS)
+        base, over = self._committed(draft, bounds, reverse), draft.over.hold()
+
+        def walk(base: Iterator[Row], *, reverse: bool) -> Iterator[Item]:
+            return merged(cast("Iterator[Item]", base), over, lo, hi, reverse=reverse)
+
+        near = walk(base.near(), reverse=reverse)
+        if limit is None:
+            return Cursor(near, walk(base.far(), reverse=not reverse))
+        again = walk(base.near(), reverse=reverse)
+        return Cursor(islice(near, limit), backwards(islice(again, limit)))
+
+    def _committed(
+        self,
+        draft: Draft,
+        bounds: Bounds,
+        reverse: bool,  # noqa: FBT001 - as in range
+    ) -> Page | Walk:
+        if draft.number is None or bounds.is_empty or not bounds.first_rows:
+            return Page([])
+        page = self._tx.writing.rows(*bounds.first(reverse=reverse))
+        draft.learn(page)
+        if bounds.is_whole(page, bounds.first_rows):
+            return Page(page)
+        source = self._tx.writing.source
+        walk = Walk(bounds, source, reverse=reverse, first=page, learn=draft.learn)
+        return self._tx.writing.follow(walk)
+
+    def __len__(self) -> int:
+        draft = self._draft()
+        if draft.number is None:
+            return sum(value is not None for value in draft.over.entries.values())
+        total = int(self._tx.writing.rows(sql.table(draft.number).total)[0][0])
+        there = draft.is_there(draft.over.entries)
+        return total + sum(
+            (value is not None) - (key in there) for key, value in draft.over.entries.items()
+        )
+
+    # Writing ------------------------------------------------------------------------------------
+    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
+        old = self.get(key)
+        if value is not None or old is not None:
+            self._tx.write(self.name, key, value)
+        return old
+
+    def insert(self, key: bytes, value: bytes) -> bytes | None:
+        return self._write(key, check_value(value))
+
+    def remove(self, key: bytes) -> bytes | None:
+        return self._write(key, None)
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Insert or remove without asking what was there: no round trip."""
+        self._draft()
+        check_key(key)
+        if value is not None:
+            check_value(value)
+        self._tx.write(self.name, key, value)
+
+    def clear(self) -> None:
+        self.remove_prefix(b"")
+
+    def merge(self, key: bytes, operand: bytes) -> bytes | None:
+        # A nested transaction, because an operator that raises must not leave its name behind.
+        return self._tx.transaction(lambda _: super(DraftTree, self).merge(key, operand))
+
+    def merge_operator(self) -> MergeOperator:
+        self._draft()
+        return self._tx.db.operators.take(self.name, self._tx)
+
+    def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
+        self._draft()
+        self._tx.db.operators.choose(self.name, fn, name)
+
+    def watch_prefix(
+        self,
+        prefix: bytes,
+        *,
+        capacity: int = 65_536,
+        since: int | None = None,
+        only_durable: bool = False,
+    ) -> Subscriber:
+        self._draft()
+        subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
+        self._tx.db.delivery.watch(self.name, subscriber, since)
+        return subscriber
+
+
+class Transaction(DraftTree):
+    """See :class:`conduitstore.kv.Transaction`. Lives in the thread that runs it, until it ends."""
+
+    def __init__(self, db: Store, writing: Writing, durability: Durability) -> None:
+        self.db = db
+        self.writing = writing
+        self.durability = durability
+        self.numbers = db.catalog.numbers
+        self.drafts = {DEFAULT_TREE: Draft(writing, 0)}
+        self.writes: list[Write] = []
+        self.created: list[str] = []
+        self.dropped: str | None = None
+        self.count = writing.base.count
+        self.is_over = False
+        self._thread = threading.get_ident()
+        self.name = DEFAULT_TREE
+
+    @property
+    def _tx(self) -> Transaction:
+        return self
+
+    def check(self) -> None:
+        """Whether the transaction's handles may be used here and now."""
+        if self.is_over:
+            raise ClosedError("the transaction is over, and its handles with it")
+        if self._thread != threading.get_ident():
+            raise InvalidArgumentError("a transaction belongs to the thread that runs it")
+
+    def write(self, name: str, key: bytes, value: bytes | None) -> None:
+        """Journal what the draft had for ``key``, then write."""
+        over = self.drafts[name].over
+        before = (over.entries[key],) if key in over.entries else ()
+        self.writes.append((name, key, before, value))
+        over.own()[key] = value
+
+    def _undo(self, writes_total: int, created_total: int, count: int) -> None:
+        while len(self.writes) > writes_total:
+            name, key, before, _ = self.writes.pop()
+            if before:
+                self.drafts[name].over.own()[key] = before[0]
+            else:
+                self.drafts[name].over.own().pop(key, None)
+        while len(self.created) > created_total:
+            self.drafts.pop(self.created.pop(), None)
+        self.count = count
+
+    def transaction(
+        self,
+        fn: Callable[[kv.Transaction], T],
+        *,
+        durability: Durability | None = None,
+        read_only: bool = False,
+    ) -> T:
+        """Run ``fn`` with a savepoint; the commit gets the strongest durability anybody asked."""
+        self.check()
+        wanted = check_durability(durability) or self.durability
+        savepoint = len(self.writes), len(self.created), self.count
+        try:
+            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
+            # Its own handles refuse each write; this is about those of the transaction around it.
+            if read_only and savepoint != (len(self.writes), len(self.created), self.count):
+                refuse_write()
+        except BaseException:
+            self._undo(*savepoint)
+            raise
+        self.durability = max(self.durability, wanted, key=STRENGTH.__getitem__)
+        return result
+
+    def open_tree(self, name: str) -> DraftTree:
+        self.check()
+        if check_tree_name(name) not in self.drafts:
+            number = self.numbers.get(name)
+            if number is None:
+                self.created.append(name)
+            self.drafts[name] = Draft(self.writing, number)
+        return DraftTree(self, name)
+
+    def tree_names(self) -> list[str]:
+        self.check()
+        return sorted([*self.numbers, *self.created])
+
+    def current_count(self) -> int:
+        self.check()
+        return self.count
+
+    def next_count(self) -> int:
+        self.check()
+        self.count = self.writing.draw()
+        return self.count
+
+    def generate_id(self) -> int:
+        self.check()
+        return self.db.ids.take(1)[0]
+
+    def apply_batch(self, batch: Batch) -> None:
+        self.check()
+        for name, key, value in batch.writes:
+            self.open_tree(name).put(key, value)

@@ -1,0 +1,144 @@
+"""Stores on PostgreSQL for tests: each in a schema of its own, with the ends of a store's life."""
+
+import itertools
+import os
+import time
+
+import psycopg
+
+import conduitstore
+from conduitstore.engine import postgres
+
+_NUMBERS = itertools.count()
+OURS = {
+    "flush_every_ms",
+    "durability",
+    "idgen_persist_interval",
+    "history_keep_total",
+    "create_new",
+    "pool_max",
+    "locks_row",
+}
+
+
+class PostgresHarness:
+    """A store in a schema of its own, which :meth:`dispose` deletes."""
+
+    is_persistent = True
+    keeps_in_process = False
+    counts_jump = False
+
+    def __init__(self, dsn, **settings):
+        self.dsn = dsn
+        self.schema = f"test_{os.getpid()}_{next(_NUMBERS)}"
+        self.settings = {"pool_max": 40, **settings}
+        self.opened = []
+
+    def open(self, **settings):
+        """Open with ``settings``, which later openings keep; those of other engines say nothing."""
+        if "log_keep_bytes" in settings:
+            settings["history_keep_total"] = 1 + settings.pop("log_keep_bytes") // 100
+        ours = {name: value for name, value in settings.items() if name in OURS}
+        self.settings |= {"flush_every_ms": None, **ours}
+        return self._open()
+
+    def _open(self, **settings):
+        db = postgres.open(self.dsn, schema=self.schema, **self.settings, **settings)
+        self.opened.append(db)
+        return db
+
+    def reopen(self, db):
+        """Close cleanly and open again."""
+        db.close()
+        return self._open()
+
+    def kill(self, db):
+        """Let the process die: its connections are gone, and the server knows it."""
+        self._drop_connections(db)
+        return self._open()
+
+    def power_loss(self, db, _seed=0):
+        """The same here: what the server makes of it is for the tests that kill servers."""
+        return self.kill(db)
+
+    def _drop_connections(self, db):
+        db.abandon()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            while connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = %s",
+                [f"conduitstore {db.holder}"],
+            ).fetchone():
+                time.sleep(0.001)
+
+    def checkpoint(self, db):
+        """Forget what is old, which is what other engines do at a checkpoint."""
+        db.compact()
+
+    def told_since(self, _db):
+        """A subscriber may always go on from here."""
+        return 0
+
+    def reader(self, _db):
+        """The store once more, open for reading."""
+        return self._open(read_only=True)
+
+    def dispose(self):
+        """Close whatever is open, and delete the schema."""
+        for db in self.opened:
+            db.abandon()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+
+
+class EmptiedSchema:
+    """One schema for many tests: emptying a store takes less time than making its tables anew."""
+
+    RESET = """
+        DELETE FROM commits;
+        INSERT INTO commits SELECT 0, -1, 0, 0, max(id), '', '' FROM trees;
+        UPDATE ceilings SET value = CASE name WHEN 'counts' THEN 65536 ELSE 0 END;
+        UPDATE writer SET sequence = 0;
+        DELETE FROM holders;
+        SELECT setval('drawn', 0);
+    """
+
+    def __init__(self, dsn):
+        self.dsn = dsn
+        self.settings = {"schema": f"test_{os.getpid()}_emptied", "flush_every_ms": None}
+        self._first_rows = None
+
+    def __enter__(self):
+        return self
+
+    def empty(self):
+        """Make it a new store, but that trees there were are there, without entries."""
+        if self._first_rows is None:
+            with conduitstore.open(self.dsn, **self.settings):
+                pass
+            with self._connect() as connection:
+                self._first_rows = [
+                    (table, *row)
+                    for table in self._tables(connection)
+                    for row in connection.execute(f"SELECT k, v FROM {table}")
+                ]
+        with self._connect() as connection:
+            deletes = "".join(f"DELETE FROM {table};" for table in self._tables(connection))
+            connection.execute(deletes + self.RESET)
+            for table, *row in self._first_rows:
+                connection.execute(f"INSERT INTO {table} VALUES (%s, %s)", row)
+
+    def _tables(self, connection):
+        found = connection.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname ~ '^t_[0-9]+$'",
+            [self.settings["schema"]],
+        )
+        return [name for (name,) in found]
+
+    def _connect(self):
+        options = f"-c search_path={self.settings['schema']} -c synchronous_commit=off"
+        return psycopg.connect(self.dsn, autocommit=True, options=options)
+
+    def __exit__(self, *exc):
+        with self._connect() as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {self.settings['schema']} CASCADE")
