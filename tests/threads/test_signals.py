@@ -17,7 +17,7 @@ SETTINGS = {"leaf_entries_max": 4, "flush_every_ms": None}
 
 @pytest.fixture
 def alarm():
-    """Sets when the next interrupt comes; none does behind the test, nor in what a collector calls."""
+    """Sets when an interrupt comes: not behind the test, nor in what a collector calls."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
