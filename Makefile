@@ -41,12 +41,12 @@ compiled: $(FOR_COMPILED)  ## build the engine with mypyc and a C compiler, and 
 	$(COMPILED)/bin/pytest $(SPREAD) --timeout=900 $(OF_COMPILED)
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
-	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} ROT_EVERY=5 ROT_BITS=10000 \
+	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} PARTS_EVERY=5 ROT_EVERY=5 ROT_BITS=10000 \
 	  INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
 	  FAULTS_AT_LEAST=30000 $(BIN)/pytest $(SPREAD) --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
-	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} \
+	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} PARTS_EVERY=1 \
 	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
 	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
@@ -58,7 +58,7 @@ fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
 
 coverage: $(FOR_WORK)  ## which lines and branches of the engines the tests of engines run
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q --timeout=900 $(OF_ENGINES)
+	$(BIN)/coverage run -m pytest -q $(SPREAD) --timeout=900 -k "not postgres" $(OF_ENGINES)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -210,6 +210,12 @@ class Tree(Protocol):
     def remove(self, key: bytes) -> bytes | None:
         """Delete ``key``; gives the value it had."""
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Set ``key``, or delete it where ``value`` is None, without asking what was there.
+
+        In a transaction on a database server that question is a round trip.
+        """
+
     def compare_and_swap(
         self, key: bytes, old: bytes | None, new: bytes | None
     ) -> CompareAndSwapFailure | None:

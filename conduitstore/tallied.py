@@ -52,6 +52,13 @@ class _Tree:
         self._changes[self._tree.name, "removed"] += old is not None
         return old
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self.remove(key)
+        else:
+            self._changes[self._tree.name, "written"] += 1
+            self._tree.put(key, value)
+
     def remove_prefix(self, prefix: bytes) -> int:
         total = self._tree.remove_prefix(prefix)
         self._changes[self._tree.name, "removed"] += total

@@ -233,6 +233,9 @@ class LiveSurface(ReadSurface):
     def remove(self, key: bytes) -> bytes | None:
         return self._commit(lambda tree: tree.remove(key))
 
+    def put(self, key: bytes, value: bytes | None) -> None:
+        self._commit(lambda tree: tree.put(key, value))
+
     def compare_and_swap(
         self, key: bytes, old: bytes | None, new: bytes | None
     ) -> CompareAndSwapFailure | None:
@@ -271,7 +274,7 @@ class FrozenSurface(ReadSurface):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         refuse_write()
 
-    insert = remove = compare_and_swap = update_and_fetch = fetch_and_update = _refuse
+    insert = remove = put = compare_and_swap = update_and_fetch = fetch_and_update = _refuse
     increment = merge = set_merge_operator = pop_min = pop_max = _refuse
     remove_prefix = clear = watch_prefix = _refuse
 

@@ -35,10 +35,10 @@ class AccountData(Part[Near]):
         index_key = _INDEX(_scope(room), user, type)
         count = self._near.globals.draw()
         data_key = _DATA.pack(_scope(room), user, count, type)
-        self._data.insert(data_key, event)
+        self._data.put(data_key, event)
         old_key = self._index.insert(index_key, data_key)
         if old_key is not None:
-            self._data.remove(old_key)
+            self._data.put(old_key, None)
         return count
 
     @atomic
@@ -59,8 +59,8 @@ class AccountData(Part[Near]):
         while (row := next(self._index.keys(start=start, limit=1), None)) is not None:
             room = _INDEX_KEY.unpack(row)[0]
             for index_key, data_key in list(self._index.scan_prefix(_INDEX_KEY.prefix(room, user))):
-                self._index.remove(index_key)
-                self._data.remove(data_key)
+                self._index.put(index_key, None)
+                self._data.put(data_key, None)
                 erased += 1
             start = prefix_end(_INDEX_KEY.prefix(room))
             if start is None:  # What belongs to no room comes last.

@@ -36,7 +36,7 @@ class Appservices(Part[AppservicesNear]):
 
         Source: Conduit, register_appservice.
         """
-        self._rows.insert(_ID.pack(id), pack_text(registration))
+        self._rows.put(_ID.pack(id), pack_text(registration))
 
     @atomic
     def unregister(self, id: AppserviceId) -> bool:

@@ -53,14 +53,14 @@ class Backoff(Part[Near]):
         before = self.failures(server)
         total = 1 if before is None else before.total + 1
         after = Failures(total=total, last_ms=check_u64(now_ms))
-        self._failures.insert(_SERVER(server), pack_record(after))
+        self._failures.put(_SERVER(server), pack_record(after))
         return after
 
     def record_success(self, server: ServerName) -> None:
         """Forget a server's failures. Source: tuwunel, record_success."""
         key = _SERVER(server)
         if self._failures.contains_key(key):  # It rarely is: no commit for nothing.
-            self._failures.remove(key)
+            self._failures.put(key, None)
 
     def failures(self, server: ServerName) -> Failures | None:
         """How sending to a server failed lately; None when it did not."""
@@ -77,7 +77,7 @@ class Backoff(Part[Near]):
         found = [(key, _unpack(value)) for key, value in self._failures]
         old = [key for key, failures in found if failures is None or failures.last_ms < time_ms]
         for key in old:
-            self._failures.remove(key)
+            self._failures.put(key, None)
         return len(old)
 
 

@@ -62,7 +62,7 @@ class DehydratedDevices(Part[DehydratedDevicesNear]):
             raise InvalidArgumentError("this device is in use: a dehydrated one needs an own id")
         self._near.devices.create(user, device, None, display_name)
         value = pack_json({"device_id": device, "device_data": device_data})
-        self._devices.insert(_USER(user), value)
+        self._devices.put(_USER(user), value)
 
     def get(self, user: UserId) -> tuple[DeviceId, JsonObject] | None:
         """The user's dehydrated device and its data.
@@ -90,5 +90,5 @@ class DehydratedDevices(Part[DehydratedDevicesNear]):
         found = self.get(user)
         if found is None or found[0] != device:
             return False
-        self._devices.remove(_USER(user))
+        self._devices.put(_USER(user), None)
         return True

@@ -119,7 +119,7 @@ class Devices(Part[DevicesNear]):
             **{field: checked_text(text) for field, text in known.items() if text is not None},
             "last_seen_ts": now_ms(),
         }
-        self._metadata.insert(_DEVICE.pack(user, device), pack_json(metadata))
+        self._metadata.put(_DEVICE.pack(user, device), pack_json(metadata))
         self.remove_tokens(user, device)
         if token is not None:
             self._give_token(user, device, token, expires_s)
@@ -180,20 +180,20 @@ class Devices(Part[DevicesNear]):
 
     def _take_token(self, user: UserId, device: DeviceId) -> None:
         key = _DEVICE.pack(user, device)
-        self._expiries.remove(key)
+        self._expiries.put(key, None)
         token = self._tokens.remove(key)
         if token is not None:
-            self._owners.remove(_TOKEN(unpack_text("userdeviceid_token", token)))
+            self._owners.put(_TOKEN(unpack_text("userdeviceid_token", token)), None)
 
     def _give_token(
         self, user: UserId, device: DeviceId, token: AccessToken, expires_s: int | None
     ) -> None:
         key = _DEVICE.pack(user, device)
-        self._tokens.insert(key, pack_text(token))
+        self._tokens.put(key, pack_text(token))
         if self._owners.insert(_TOKEN(token), key) is not None:
             raise InvalidArgumentError("this access token belongs to another device")
         if expires_s is not None:
-            self._expiries.insert(key, pack_u64(expires_s))
+            self._expiries.put(key, pack_u64(expires_s))
 
     def _check_exists(self, user: UserId, device: DeviceId) -> None:
         if not self.exists(user, device):
@@ -268,7 +268,7 @@ class Devices(Part[DevicesNear]):
         if not isinstance(metadata, dict):
             raise InvalidArgumentError("a device's metadata is an object")
         value = pack_json(metadata | {"device_id": device})
-        self._metadata.insert(_DEVICE.pack(user, device), value)
+        self._metadata.put(_DEVICE.pack(user, device), value)
         self._list_versions.increment(_USER(user))
 
     @atomic
@@ -281,7 +281,7 @@ class Devices(Part[DevicesNear]):
             metadata = self.metadata(user, device)
             if metadata is not None:
                 value = pack_json(metadata | {"last_seen_ts": check_u64(last_seen_ts)})
-                self._metadata.insert(_DEVICE.pack(user, device), value)
+                self._metadata.put(_DEVICE.pack(user, device), value)
 
     def list_version(self, user: UserId) -> int | None:
         """A number that goes up with each change of the user's devices; None before the first.

@@ -36,7 +36,7 @@ class Filters(Part[Near]):
             key = _FILTER.pack(user, digest[:length])
             if self._filters.get(key) in (None, value):
                 break
-        self._filters.insert(key, value)
+        self._filters.put(key, value)
         return FilterId(digest[:length])
 
     def get(self, user: UserId, filter: FilterId) -> JsonObject | None:

@@ -39,7 +39,7 @@ class Globals(Part[Near]):
     def draw(self) -> Count:
         """:meth:`next_count` for an operation that is inside a transaction already."""
         count = cast("Transaction", self.keyspace).next_count()
-        self._rows.insert(_COUNT, pack_u64(count))
+        self._rows.put(_COUNT, pack_u64(count))
         return Count(count)
 
     def current_count(self) -> Count:
@@ -61,7 +61,7 @@ class Globals(Part[Near]):
 
     def set_schema_version(self, version: int) -> None:
         """Record that a migration was applied. Source: Conduit, bump_database_version."""
-        self._rows.insert(_VERSION, pack_u64(version))
+        self._rows.put(_VERSION, pack_u64(version))
 
     def migration_cursor(self) -> tuple[str, bytes] | None:
         """How far the step after the schema version has come: the last row of a tree it did."""
@@ -75,10 +75,10 @@ class Globals(Part[Near]):
     def set_migration_cursor(self, cursor: tuple[str, bytes] | None) -> None:
         """Record it; None where no step is under way."""
         if cursor is None:
-            self._rows.remove(_MIGRATING)
+            self._rows.put(_MIGRATING, None)
         else:
             tree, key = check_tree_name(cursor[0]), check_value(cursor[1])
-            self._rows.insert(_MIGRATING, pack_text(f"{tree}:{key.hex()}"))
+            self._rows.put(_MIGRATING, pack_text(f"{tree}:{key.hex()}"))
 
     def last_update_check(self) -> int:
         """The id of the newest announcement that was shown; 0 before the first.
@@ -90,7 +90,7 @@ class Globals(Part[Near]):
 
     def set_last_update_check(self, id: int) -> None:
         """Note which announcement was shown. Source: Conduit, update_check_for_updates_id."""
-        self._rows.insert(_UPDATE_CHECK, pack_u64(id))
+        self._rows.put(_UPDATE_CHECK, pack_u64(id))
 
     # The server's own key -----------------------------------------------------------------------
     def keypair(self) -> Keypair | None:
@@ -115,7 +115,7 @@ class Globals(Part[Near]):
         found = self.keypair()
         if found is None:
             found = make()
-            self._rows.insert(_KEYPAIR, pack_keypair(found))
+            self._rows.put(_KEYPAIR, pack_keypair(found))
         return found
 
     @atomic(durability="commit")

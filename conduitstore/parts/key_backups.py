@@ -52,9 +52,9 @@ class KeyBackups(Part[Near]):
         count = self._near.globals.draw()
         version = BackupVersion(str(count))
         key = _BACKUP.pack(user, version)
-        self._algorithms.insert(key, value)
-        self._etags.insert(key, pack_u64(count))
-        self._totals.insert(key, pack_u64(0))
+        self._algorithms.put(key, value)
+        self._etags.put(key, pack_u64(count))
+        self._totals.put(key, pack_u64(0))
         return version
 
     @atomic
@@ -65,15 +65,15 @@ class KeyBackups(Part[Near]):
             InvalidArgumentError: there is no such backup.
         """
         key = self._check_exists(user, version)
-        self._algorithms.insert(key, pack_json_object(algorithm))
+        self._algorithms.put(key, pack_json_object(algorithm))
         self._touch(key)
 
     @atomic
     def delete(self, user: UserId, version: BackupVersion) -> bool:
         """Drop a backup with its keys; False if there was none. Source: Conduit, delete_backup."""
         key = _BACKUP.pack(user, version)
-        self._etags.remove(key)
-        self._totals.remove(key)
+        self._etags.put(key, None)
+        self._totals.put(key, None)
         self._keys.remove_prefix(_KEY.prefix(user, version))
         return self._algorithms.remove(key) is not None
 
@@ -133,7 +133,7 @@ class KeyBackups(Part[Near]):
                 old = self._keys.get(row)
                 if only_better and old is not None and not is_better(data, _unpack(old)):
                     continue
-                self._keys.insert(row, value)
+                self._keys.put(row, value)
                 stored += 1
                 added += old is None
         self._changed(backup, stored, added)
@@ -197,10 +197,10 @@ class KeyBackups(Part[Near]):
         self._touch(backup)
         before = self._totals.get(backup)
         known = 0 if before is None else unpack_u64("backupid_keystotal", before)
-        self._totals.insert(backup, pack_u64(known + difference))
+        self._totals.put(backup, pack_u64(known + difference))
 
     def _touch(self, backup: bytes) -> None:
-        self._etags.insert(backup, pack_u64(self._near.globals.draw()))
+        self._etags.put(backup, pack_u64(self._near.globals.draw()))
 
 
 def is_better(new: JsonObject, old: JsonObject) -> bool:

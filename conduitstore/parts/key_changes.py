@@ -64,8 +64,8 @@ class KeyChanges(Part[KeyChangesNear]):
         count = self._near.globals.draw()
         for room_or_user in (user, *self._encrypted_rooms(user)):
             for old in before:
-                self._changes.remove(_CHANGE.pack(room_or_user, old))
-            self._changes.insert(_CHANGE.pack(room_or_user, count), pack_text(user))
+                self._changes.put(_CHANGE.pack(room_or_user, old), None)
+            self._changes.put(_CHANGE.pack(room_or_user, count), pack_text(user))
         return count
 
     def _encrypted_rooms(self, user: UserId) -> list[RoomId]:

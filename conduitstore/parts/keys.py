@@ -89,7 +89,7 @@ class Keys(Part[KeysNear]):
         """
         if not self._near.devices.exists(user, device):
             raise InvalidArgumentError(f"{user} has no device {shown(device)}")
-        self._keys.insert(_device_key(user, device), _pack(keys))
+        self._keys.put(_device_key(user, device), _pack(keys))
         return self._near.key_changes.mark(user)
 
     def device_keys(self, user: UserId, device: DeviceId) -> JsonObject | None:
@@ -143,10 +143,10 @@ class Keys(Part[KeysNear]):
         now = [rows.get(role, old[role]) for role in _ROLES]
         _check_different(now)
         for gone in {key for key in old.values() if key is not None} - set(now):
-            self._keys.remove(gone)
+            self._keys.put(gone, None)
         for role, key in rows.items():
             self._pointers(role).insert(_USER(user), key)
-            self._keys.insert(key, packed[role])
+            self._keys.put(key, packed[role])
         if notify:
             self._near.key_changes.mark(user)
 
@@ -210,7 +210,7 @@ class Keys(Part[KeysNear]):
         if not all(isinstance(text, str) for text in (signer, signing_key_id, signature)):
             raise InvalidArgumentError("a signature is text, and so are its signer and its key")
         keys.setdefault("signatures", {}).setdefault(signer, {})[signing_key_id] = signature
-        self._keys.insert(key, _pack(keys))
+        self._keys.put(key, _pack(keys))
         return self._near.key_changes.mark(user)
 
     def _find(self, user: UserId, key_id: str) -> tuple[bytes, bytes | None]:

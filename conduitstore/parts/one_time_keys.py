@@ -98,7 +98,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
         for key_id, key in keys.items():
             algorithm, name = _split(key_id)
             if self._keys.insert(_row(user, device, key_id), _pack(key)) is None:
-                self._uploads.insert(_UPLOAD.pack(user, device, algorithm, count, name), EMPTY)
+                self._uploads.put(_UPLOAD.pack(user, device, algorithm, count, name), EMPTY)
         self.prune(user, device)
 
     @atomic
@@ -156,7 +156,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
         """Remove the key that a row of the order stands for; gives its id and value."""
         _, _, algorithm, _, name = _UPLOAD.unpack(upload)
         key_id = f"{algorithm}:{name}"
-        self._uploads.remove(upload)
+        self._uploads.put(upload, None)
         value = self._keys.remove(_row(user, device, key_id))
         if value is None:
             raise CorruptedError("onetimekeyuploads", 0, f"{upload!r} stands for no key")
@@ -165,7 +165,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
     def _touch(self, users: Iterable[UserId]) -> Count:
         count = self._near.globals.draw()
         for user in users:
-            self._updates.insert(_USER(user), pack_u64(count))
+            self._updates.put(_USER(user), pack_u64(count))
         return count
 
     def _check_exists(self, user: UserId, device: DeviceId) -> None:
@@ -204,7 +204,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
         new = {"key_id": key_id, "key": key, "used": False}
         old = self._fallback(user, device, algorithm)
         if old is None or (old["key_id"], old["key"]) != (key_id, key):
-            self._fallbacks.insert(_FALLBACK.pack(user, device, algorithm), pack_json(new))
+            self._fallbacks.put(_FALLBACK.pack(user, device, algorithm), pack_json(new))
             self._touch([user])
 
     def unused_fallback_algorithms(self, user: UserId, device: DeviceId) -> list[str]:
@@ -224,7 +224,7 @@ class OneTimeKeys(Part[OneTimeKeysNear]):
         if fallback is None or fallback["used"]:
             return False
         key = _FALLBACK.pack(user, device, algorithm)
-        self._fallbacks.insert(key, pack_json(fallback | {"used": True}))
+        self._fallbacks.put(key, pack_json(fallback | {"used": True}))
         return True
 
     def _fallback_key(self, user: UserId, device: DeviceId, algorithm: str) -> ClaimedKey | None:

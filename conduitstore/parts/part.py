@@ -78,6 +78,11 @@ class Part(Generic[NearT_co]):
     def _near(self) -> NearT_co:
         return self._make_near(self.keyspace)
 
+    @once
+    def _is_live(self) -> bool:
+        """Whether what it reads may change from one read to the next."""
+        return hasattr(self.keyspace, "snapshot")
+
     def bound_to(self, keyspace: Keyspace) -> Self:
         """The same part over another keyspace; itself where that is the one it has."""
         if keyspace is self.keyspace:
@@ -141,7 +146,7 @@ def consistent(method: Method[AnyPart, P, R]) -> Method[AnyPart, P, R]:
     @wraps(method)
     def run(part: AnyPart, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            if not hasattr(part.keyspace, "snapshot"):
+            if not part._is_live:  # noqa: SLF001 - its own module
                 return method(part, *args, **kwargs)
             with cast("Database", part.keyspace).snapshot() as view:
                 return method(part.bound_to(view), *args, **kwargs)

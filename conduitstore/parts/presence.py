@@ -76,15 +76,15 @@ class Presences(Part[Near]):
         value = _pack(presence)
         self._remove_row(user)
         count = self._near.globals.draw()
-        self._rows.insert(_ROW.pack(count, user), value)
-        self._counts.insert(_USER.pack(user), pack_u64(count))
+        self._rows.put(_ROW.pack(count, user), value)
+        self._counts.put(_USER.pack(user), pack_u64(count))
         self.ping(user, presence.last_active_ts)
         return count
 
     def _remove_row(self, user: UserId) -> None:
         old = self._counts.get(_USER.pack(user))
         if old is not None:
-            self._rows.remove(_ROW.pack(unpack_u64("userid_presenceid", old), user))
+            self._rows.put(_ROW.pack(unpack_u64("userid_presenceid", old), user), None)
 
     @atomic
     def ping(self, user: UserId, now_ms: int) -> None:
@@ -93,7 +93,7 @@ class Presences(Part[Near]):
         Source: Conduit, ping_presence.
         """
         if check_u64(now_ms) >= (self.last_update(user) or 0):
-            self._pings.insert(_USER.pack(user), pack_u64(now_ms))
+            self._pings.put(_USER.pack(user), pack_u64(now_ms))
 
     def last_update(self, user: UserId) -> int | None:
         """The user's last sign of life, Unix milliseconds; None for none.
@@ -131,7 +131,7 @@ class Presences(Part[Near]):
         Source: the forks, remove_presence.
         """
         self._remove_row(user)
-        self._pings.remove(_USER.pack(user))
+        self._pings.put(_USER.pack(user), None)
         return self._counts.remove(_USER.pack(user)) is not None
 
     @atomic

@@ -46,7 +46,7 @@ class Profiles(Part[ProfilesNear]):
             InvalidArgumentError: a display name or avatar that is no text.
         """
         if field not in ("displayname", "avatar_url"):
-            self._values.insert(_FIELD.pack(user, field), pack_json(value))
+            self._values.put(_FIELD.pack(user, field), pack_json(value))
         elif isinstance(value, str):
             self._set_name(user, field, value)
         else:
@@ -58,7 +58,7 @@ class Profiles(Part[ProfilesNear]):
         if field in ("displayname", "avatar_url"):
             self._set_name(user, field, None)
         else:
-            self._values.remove(_FIELD.pack(user, field))
+            self._values.put(_FIELD.pack(user, field), None)
 
     def _set_name(self, user: UserId, field: str, text: str | None) -> None:
         users = self._near.users

@@ -69,11 +69,11 @@ class Pushers(Part[PushersNear]):
         if device is not None and not self._near.devices.exists(user, device):
             raise InvalidArgumentError(f"{user} has no device {shown(device)}")
         key = _PUSHER.pack(user, pushkey)
-        self._rows.insert(key, pack_json_object(pusher))
+        self._rows.put(key, pack_json_object(pusher))
         if device is None:
-            self._devices.remove(key)
+            self._devices.put(key, None)
         else:
-            self._devices.insert(key, pack_text(fold(device)))
+            self._devices.put(key, pack_text(fold(device)))
 
     @atomic
     def remove(self, user: UserId, pushkey: str) -> bool:
@@ -82,7 +82,7 @@ class Pushers(Part[PushersNear]):
         Source: Conduit, set_pusher with no kind.
         """
         key = _PUSHER.pack(user, pushkey)
-        self._devices.remove(key)
+        self._devices.put(key, None)
         if pushkey:
             self._near.sending.forget_all(PushGateway(user, pushkey))
         return self._rows.remove(key) is not None

@@ -97,8 +97,8 @@ class RefreshTokens(Part[RefreshTokensNear]):
         self._remove(user, device, self._last_spent, self._spent)
         self._remove(user, device, self._current, self._owners)
         self._give(user, device, successor)
-        self._last_spent.insert(_DEVICE(user, device), pack_text(token))
-        self._spent.insert(_TOKEN(token), _SPENT.pack(user, device, successor, now_ms()))
+        self._last_spent.put(_DEVICE(user, device), pack_text(token))
+        self._spent.put(_TOKEN(token), _SPENT.pack(user, device, successor, now_ms()))
         return owner
 
     @consistent
@@ -140,8 +140,8 @@ class RefreshTokens(Part[RefreshTokensNear]):
             raise InvalidArgumentError("this refresh token was given out before")
 
     def _give(self, user: UserId, device: DeviceId, token: RefreshToken) -> None:
-        self._owners.insert(_TOKEN(token), _OWNER.pack(user, device))
-        self._current.insert(_DEVICE(user, device), pack_text(token))
+        self._owners.put(_TOKEN(token), _OWNER.pack(user, device))
+        self._current.put(_DEVICE(user, device), pack_text(token))
 
     def _remove(self, user: UserId, device: DeviceId, by_device: Tree, by_token: Tree) -> bool:
         value = by_device.remove(_DEVICE(user, device))

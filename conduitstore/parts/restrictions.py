@@ -76,7 +76,7 @@ class Restrictions(Part[RestrictionsNear]):
         tree = self._tree(kind)
         _USER(by)  # Somebody, too.
         value = pack_json({"when": now_ms(), "by": by})
-        tree.insert(self._account(user), value)
+        tree.put(self._account(user), value)
 
     @atomic(durability="commit")
     def lift(self, user: UserId, kind: Kind) -> bool:
@@ -102,12 +102,12 @@ class Restrictions(Part[RestrictionsNear]):
         Raises:
             InvalidArgumentError: there is no such account.
         """
-        self._login_disabled.insert(self._account(user), EMPTY)
+        self._login_disabled.put(self._account(user), EMPTY)
 
     @atomic(durability="commit")
     def enable_login(self, user: UserId) -> None:
         """Undo :meth:`disable_login`. Source: continuwuity, enable_login."""
-        self._login_disabled.remove(_USER(user))
+        self._login_disabled.put(_USER(user), None)
 
     def is_login_disabled(self, user: UserId) -> bool:
         """Whether nobody may log in. Source: continuwuity, is_login_disabled."""
@@ -127,7 +127,7 @@ class Restrictions(Part[RestrictionsNear]):
         if before is not None:
             return before
         count = self._near.globals.draw()
-        self._erased.insert(key, pack_u64(count))
+        self._erased.put(key, pack_u64(count))
         return count
 
     def erased_at(self, user: UserId) -> Count | None:
@@ -138,7 +138,7 @@ class Restrictions(Part[RestrictionsNear]):
     @atomic(durability="commit")
     def unerase(self, user: UserId) -> None:
         """Take the wish back."""
-        self._erased.remove(_USER(user))
+        self._erased.put(_USER(user), None)
 
     def _account(self, user: UserId) -> bytes:
         if not self._near.users.exists(user):

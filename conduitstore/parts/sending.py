@@ -79,7 +79,7 @@ class Sending(Part[Near]):
         for item in items:
             key = _key(item)
             if not self._active.contains_key(key):
-                self._waiting.insert(key, EMPTY)
+                self._waiting.put(key, EMPTY)
         return items
 
     @atomic
@@ -94,7 +94,7 @@ class Sending(Part[Near]):
     def _place(self, tree: Tree, destination: Destination, edu: JsonObject) -> QueuedItem:
         value = pack_json_object(edu)
         item = QueuedItem(destination, self._near.globals.draw(), edu)
-        tree.insert(_key(item), value)
+        tree.put(_key(item), value)
         return item
 
     # Sending ------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Sending(Part[Near]):
     def _move(self, key: bytes) -> bool:
         value = self._waiting.remove(key)
         if value is not None:
-            self._active.insert(key, value)
+            self._active.put(key, value)
         return value is not None
 
     @atomic
@@ -144,7 +144,7 @@ class Sending(Part[Near]):
             raise InvalidArgumentError(f"an EDU count does not go back from {since} to {upto}")
         if self.latest_edu_count(server) != since:
             return None
-        self._edu_counts.insert(_SERVER(server), pack_u64(upto))
+        self._edu_counts.put(_SERVER(server), pack_u64(upto))
         return [
             self._place(self._active, FederationServer(server), edu) for edu in listed(edus, "EDUs")
         ]

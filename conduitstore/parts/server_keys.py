@@ -63,7 +63,7 @@ class ServerKeys(Part[Near]):
         return self._store(server, new)
 
     def _store(self, server: ServerName, keys: JsonObject) -> JsonObject:
-        self._rows.insert(_SERVER(server), pack_json(keys))
+        self._rows.put(_SERVER(server), pack_json(keys))
         return keys
 
     def of(self, server: ServerName) -> JsonObject | None:

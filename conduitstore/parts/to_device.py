@@ -52,7 +52,7 @@ class ToDevice(Part[Near]):
 
     def _append(self, user: UserId, device: DeviceId, event: bytes) -> Count:
         count = self._near.globals.draw()
-        self._events.insert(_EVENT.pack(user, device, count), event)
+        self._events.put(_EVENT.pack(user, device, count), event)
         return count
 
     def events_since(
@@ -85,7 +85,7 @@ class ToDevice(Part[Near]):
         lo, hi = _EVENT.counts(user, device, since=0, upto=until)
         keys = [key for key, _ in self._events.range(lo, hi)]
         for key in keys:
-            self._events.remove(key)
+            self._events.put(key, None)
         return len(keys)
 
     @atomic

@@ -95,7 +95,7 @@ class Tokens(Part[TokensNear]):
         if not self._near.users.exists(user):
             raise InvalidArgumentError(f"there is no account {user}")
         token = secrets.token_urlsafe(32)
-        tree.insert(_TOKEN(token), value.pack(now_ms() + check_u64(lifetime_ms), user))
+        tree.put(_TOKEN(token), value.pack(now_ms() + check_u64(lifetime_ms), user))
         return token
 
     def _drop(self, is_gone: Callable[[int, UserId], bool]) -> int:
@@ -103,7 +103,7 @@ class Tokens(Part[TokensNear]):
         for tree, shape in ((self._openid, _OPENID), (self._login, _LOGIN)):
             gone = [key for key, value in tree if is_gone(*shape.unpack(value))]
             for key in gone:
-                tree.remove(key)
+                tree.put(key, None)
             dropped += len(gone)
         return dropped
 

@@ -45,8 +45,8 @@ class TransactionIds(Part[Near]):
         earlier = self._responses.get(key)
         if earlier is not None:
             return unpack_text("userdevicetxnid_response", earlier)
-        self._responses.insert(key, value)
-        self._times.insert(key, pack_u64(now_ms))
+        self._responses.put(key, value)
+        self._times.put(key, pack_u64(now_ms))
         return None
 
     def response(self, user: UserId, device: DeviceId | None, txn_id: str) -> str | None:
@@ -69,8 +69,8 @@ class TransactionIds(Part[Near]):
         old = (key for key, value in self._times if unpack_u64(name, value) < time_ms)
         keys = list(islice(old, check_limit(limit)))
         for key in keys:
-            self._times.remove(key)
-            self._responses.remove(key)
+            self._times.put(key, None)
+            self._responses.put(key, None)
         return len(keys)
 
     @atomic

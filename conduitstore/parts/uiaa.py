@@ -93,8 +93,8 @@ class Uiaa(Part[UiaaNear]):
             return
         if not isinstance(info, dict):
             raise InvalidArgumentError("what is known of a session is an object")
-        self._rows.insert(key, pack_json_object({**info, _EXPIRES: expires_ms}))
-        self._by_time.insert(expiry_key(expires_ms, key), EMPTY)
+        self._rows.put(key, pack_json_object({**info, _EXPIRES: expires_ms}))
+        self._by_time.put(expiry_key(expires_ms, key), EMPTY)
 
     def _end(self, key: bytes, now_ms: int) -> int | None:
         """Remove a session; gives until when it would have lived, if it did live."""
@@ -102,7 +102,7 @@ class Uiaa(Part[UiaaNear]):
         if found is None:
             return None
         expires_ms = found[_EXPIRES]
-        self._by_time.remove(expiry_key(expires_ms, key))
+        self._by_time.put(expiry_key(expires_ms, key), None)
         return expires_ms if expires_ms > now_ms else None
 
     def session(
@@ -125,7 +125,7 @@ class Uiaa(Part[UiaaNear]):
         """Drop sessions that are over, and their requests; gives how many."""
         keys = take_before(self._by_time, check_u64(now_ms) + 1, limit)
         for key in keys:
-            self._rows.remove(key)
+            self._rows.put(key, None)
         self._requests.forget(keys)
         return len(keys)
 

@@ -191,7 +191,7 @@ class Users(Part[UsersNear]):
             raise InvalidArgumentError(
                 f"an origin is one of {get_args(Origin)}, not {shown(origin)}"
             )
-        self._origins.insert(_USER.pack(user), pack_text(origin))
+        self._origins.put(_USER.pack(user), pack_text(origin))
 
     def total(self) -> int:
         """How many accounts there are, remote users included. Source: Conduit, count."""
@@ -235,7 +235,7 @@ class Users(Part[UsersNear]):
         """
         key = _USER.pack(user)
         if not self._remotes.contains_key(key):  # Most were seen before: no commit for nothing.
-            self._remotes.insert(key, EMPTY)
+            self._remotes.put(key, EMPTY)
 
     def is_remote(self, user: UserId) -> bool:
         """Whether the user was noted as one of another server."""
@@ -278,6 +278,6 @@ def _text(tree: Tree, user: UserId) -> str | None:
 
 def _set(tree: Tree, user: UserId, text: str | None) -> None:
     if text is None:
-        tree.remove(_USER.pack(user))
+        tree.put(_USER.pack(user), None)
     else:
-        tree.insert(_USER.pack(user), pack_text(text))
+        tree.put(_USER.pack(user), pack_text(text))

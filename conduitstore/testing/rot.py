@@ -10,14 +10,15 @@ is left in every way there is, reads all of it in every direction, verifies it a
 - A ``CorruptedError`` names a file of the store and a place in it.
 
 The outcome of a damage is one of :data:`OUTCOMES`; anything else is an ``AssertionError`` whose
-notes say how to repeat it.
+notes hold a script that repeats it, with no more flips than it takes.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,10 +30,13 @@ from conduitstore.engine.embedded.lifecycle import Store
 from conduitstore.errors import ConduitStoreError, CorruptedError
 from conduitstore.kv import Database, Item, Keyspace, Tree
 
-from .damage import AnyDamage, Image, disk_of, image_of
+from . import damage as damage_
+from . import moves
+from .damage import AnyDamage, Damage, Image, Several, disk_of, image_of, several
 from .disk import SimulatedDisk
 from .oracle import Content, content
 from .promises import PATH
+from .shrink import shrunk, written_call
 
 OUTCOMES = ("harmless", "repaired", "named", "refused")
 """Nothing is wrong; all of it reads again; some keys give errors; no open gives anything."""
@@ -58,6 +62,7 @@ class Life:
         promised: the commits up to here were on the platter, as more than one later commit says.
         count: the newest count that was given out.
         ids: all ids that were.
+        made: the call that makes it again.
     """
 
     image: Image = field(default_factory=dict)
@@ -65,6 +70,7 @@ class Life:
     promised: int = 0
     count: int = 0
     ids: list[int] = field(default_factory=list)
+    made: str = ""
 
     def commit(self, db: Database, chance: random.Random, value_bytes: tuple[int, ...]) -> None:
         """Some writes and a removal in one of three trees, and an id."""
@@ -88,6 +94,8 @@ def lived(seed: int, *, is_closed: bool = False, settings: dict[str, Any] = SETT
     The same bytes for a seed.
     """
     life, disk, chance = Life(), SimulatedDisk(), random.Random(seed)  # noqa: S311 - reproducible
+    chosen = f", settings={settings!r}" if settings != SETTINGS else ""
+    life.made = f"lived({seed}, is_closed={is_closed}{chosen})"
     life.states[0] = {kv.DEFAULT_TREE: []}
     with _reproducible(chance):
         for _ in range(2):
@@ -114,6 +122,7 @@ def lived(seed: int, *, is_closed: bool = False, settings: dict[str, Any] = SETT
 def lived_large(seed: int, entries_total: int) -> Life:
     """A store of leaves and segments of an everyday size, killed behind its last sync."""
     life, disk, chance = Life(), SimulatedDisk(), random.Random(seed)  # noqa: S311 - reproducible
+    life.made = f"lived_large({seed}, {entries_total})"
     with _reproducible(chance):
         db = open_on(disk, LARGE)
         for begin in range(0, entries_total, 500):
@@ -150,15 +159,22 @@ def open_on(disk: SimulatedDisk, settings: dict[str, Any], **more: Any) -> Store
     return embedded.open(PATH, files=disk, **settings, **more)  # type: ignore[return-value]
 
 
-def judge(life: Life, damage: AnyDamage, settings: dict[str, Any], strange: Image) -> str:
-    """The outcome of one damage.
+def judge(
+    life: Life,
+    damage: AnyDamage,
+    *,
+    settings: dict[str, Any] = SETTINGS,
+    strange: Life | None = None,
+) -> str:
+    """The outcome of one damage; some put in files of a ``strange`` store.
 
     Raises:
         AssertionError: a wrong answer, or a worse one after a repair.
         Exception: whatever has no type of ours.
     """
+    image = damage(life.image, strange.image if strange is not None else {})
     try:
-        return _Judge(life, damage, settings, damage(life.image, strange)).outcome()
+        return _Judge(life, damage, settings, image).outcome()
     except BaseException as error:
         error.add_note(f"after {damage}")
         raise
@@ -169,10 +185,37 @@ def judge_all(
     damages: Iterable[AnyDamage],
     *,
     settings: dict[str, Any] = SETTINGS,
-    strange: Image | None = None,
+    strange: Life | None = None,
+    shrink_seconds: float = 20,
 ) -> Counter[str]:
-    """How often each outcome came."""
-    return Counter(judge(life, damage, settings, strange or {}) for damage in damages)
+    """How often each outcome came; errors as :func:`judge`, with a script that replays them."""
+    outcomes: Counter[str] = Counter()
+    for each in damages:
+        damage = each
+        try:
+            outcomes[judge(life, damage, settings=settings, strange=strange)] += 1
+        except Exception as error:
+            if isinstance(damage, Several):
+                damage = _fewer(life, damage, settings, shrink_seconds)
+            arguments = [life.made, str(damage)]
+            arguments += [f"settings={settings!r}"] if settings != SETTINGS else []
+            arguments += [f"strange={strange.made}"] if strange is not None else []
+            error.add_note(written_call("judge", arguments, damage_, moves, sys.modules[__name__]))
+            raise
+    return outcomes
+
+
+def _fewer(life: Life, damage: Several, settings: dict[str, Any], seconds: float) -> Several:
+    """Those of several flips that are needed."""
+
+    def fails(flips: Sequence[Damage]) -> bool | None:
+        try:
+            judge(life, several(flips), settings=settings)
+        except Exception:  # noqa: BLE001 - this way or that
+            return True
+        return None
+
+    return several(shrunk(damage.flips, True, fails, seconds)[0])
 
 
 class _Judge:

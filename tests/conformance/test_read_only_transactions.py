@@ -51,6 +51,7 @@ def test_it_waits_for_no_writer(db, tree):
 WRITES = {
     "insert": lambda tx: tx.insert(b"b", b"2"),
     "insert into a tree": lambda tx: tx.open_tree("key_value").insert(b"b", b"2"),
+    "put": lambda tx: tx.open_tree("key_value").put(b"b", b"2"),
     "remove": lambda tx: tx.open_tree("key_value").remove(b"a"),
     "remove what is not there": lambda tx: tx.open_tree("key_value").remove(b"z"),
     "compare_and_swap": lambda tx: tx.open_tree("key_value").compare_and_swap(b"a", b"z", None),

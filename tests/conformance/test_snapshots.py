@@ -82,6 +82,7 @@ def test_it_cannot_be_written(db, tree):
             for call in (
                 lambda t: t.insert(b"a", b"2"),
                 lambda t: t.remove(b"a"),
+                lambda t: t.put(b"a", b"2"),
                 lambda t: t.compare_and_swap(b"a", None, b"2"),
                 lambda t: t.update_and_fetch(b"a", lambda _: b"2"),
                 lambda t: t.fetch_and_update(b"a", lambda _: b"2"),

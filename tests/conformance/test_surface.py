@@ -80,6 +80,7 @@ INSIDE = {
     "ends": lambda t: (t.first(), t.last(), t.get_lt(b"b"), t.get_gt(b"b")),
     "len": lambda t: (len(t), list(t)),
     "insert": lambda t: (t.insert(b"b", b"new"), t.get(b"b")),
+    "put": lambda t: (t.put(b"b", b"new"), t.put(b"a", None), t.put(b"z", None), list(t)),
     "remove": lambda t: (t.remove(b"b"), t.get(b"b"), list(t)),
     "compare_and_swap": lambda t: (t.compare_and_swap(b"b", b"2", b"new"), t.get(b"b")),
     "update_and_fetch": lambda t: t.update_and_fetch(b"b", lambda old: old + b"!"),

@@ -27,6 +27,24 @@ def test_insert_and_remove_give_the_value_that_was(write, tree):
     assert list(tree) == [(b"a", b"3")]
 
 
+def test_put_sets_and_deletes_and_says_nothing(write, db, tree):
+    def run(t):
+        assert t.put(b"a", b"1") is None
+        assert t.put(b"a", b"2") is None
+        t.put(b"b", b"")
+        t.put(b"c", b"3")
+        t.put(b"c", None)
+        t.put(b"absent", None)
+        assert (t.get(b"a"), t.get(b"b"), t.get(b"c")) == (b"2", b"", None)
+        assert len(t) == 2
+
+    write(run)
+    assert list(tree) == [(b"a", b"2"), (b"b", b"")]
+    sequence = db.sequence
+    write(lambda t: t.put(b"absent", None))
+    assert db.sequence == sequence
+
+
 def test_compare_and_swap(write, tree):
     def run(t):
         assert t.compare_and_swap(b"a", b"0", b"1") == CompareAndSwapFailure(None, b"1")
@@ -157,6 +175,8 @@ def test_a_bad_key_is_refused_by_every_write(write, tree, key):
     calls = [
         lambda t: t.insert(key, b"1"),
         lambda t: t.remove(key),
+        lambda t: t.put(key, b"1"),
+        lambda t: t.put(key, None),
         lambda t: t.compare_and_swap(key, None, b"1"),
         lambda t: t.compare_and_swap(key, None, None),
         lambda t: t.update_and_fetch(key, lambda _: b"1"),
@@ -175,6 +195,7 @@ def test_a_bad_value_is_refused_by_every_write(write, tree, value):
     tree.set_merge_operator(lambda _key, _old, operand: operand, name="last")
     calls = [
         lambda t: t.insert(b"a", value),
+        lambda t: t.put(b"a", value),
         lambda t: t.compare_and_swap(b"a", None, value),
         lambda t: t.compare_and_swap(b"a", value, b"1"),
         lambda t: t.update_and_fetch(b"a", lambda _: value),

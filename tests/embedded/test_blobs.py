@@ -208,6 +208,19 @@ def test_entries_with_blobs_copy_without_reading():
     assert entries.get(b"c") is None
 
 
+def test_blobs_of_leaves_that_were_split_and_merged_are_blobs(disk):
+    with filled(disk, total=60) as db:
+        expected = dict(iter(db))
+        for number in range(60):
+            if number % 7 != 1:
+                del expected[bytes([number])]
+                db.remove(bytes([number]))
+        assert dict(iter(db)) == expected
+        db.checkpoint()
+    with open_on(disk) as db:
+        assert dict(iter(db)) == expected
+
+
 def test_two_readers_of_a_blob_see_the_same_object(disk):
     """The second one comes while the first is reading."""
     with open_on(disk) as db:

@@ -47,27 +47,29 @@ def lived():
 LIVED, CONTENT = lived()
 
 
-def file_of(disk, kind, at=-1):
-    found = names.of_kind(kind, disk.directory("store").names())
-    return found[at][1]
+def file_of(disk, kind):
+    return names.of_kind(kind, disk.directory("store").names())[-1][1]
 
 
-def flipped(kind, at, which=-1):
-    """A copy of the disk with a byte of one file wrong."""
+def flipped(*places):
+    """A copy of the disk with a byte of the newest file of each kind wrong."""
     disk = copy.deepcopy(LIVED)
-    inode = disk.directory("store")._inode(file_of(disk, kind, which))
-    inode.cached[at] ^= 0x10
-    inode.platter = bytes(inode.cached)
+    for kind, at in places:
+        inode = disk.directory("store")._inode(file_of(disk, kind))
+        inode.cached[at] ^= 0x10
+        inode.platter = bytes(inode.cached)
     return disk
 
 
 DISKS = {
     "whole": lambda: copy.deepcopy(LIVED),
-    "a log's header": lambda: flipped(names.LOG, 3),
-    "a commit": lambda: flipped(names.LOG, 100),
-    "a leaf": lambda: flipped(names.SEGMENT, -5),
-    "a blob": lambda: flipped(names.SEGMENT, 90),
-    "a manifest": lambda: flipped(names.MANIFEST, -5),
+    "a log's header and a commit": lambda: flipped((names.LOG, 3), (names.LOG, -300)),
+    "a commit": lambda: flipped((names.LOG, 100)),
+    "a leaf": lambda: flipped((names.SEGMENT, -5)),
+    "a blob": lambda: flipped((names.SEGMENT, 90)),
+    "a segment's header": lambda: flipped((names.SEGMENT, 3)),
+    "a manifest": lambda: flipped((names.MANIFEST, -5)),
+    "a manifest and a log's header": lambda: flipped((names.MANIFEST, -5), (names.LOG, 3)),
 }
 
 

@@ -1,7 +1,7 @@
 """Every byte of a store flipped, every file cut at every length, mixed up, taken away.
 
 ``ROT_EVERY=1`` tries each place, ``ROT_BITS`` so many bits of a large store, ``ROT_SEED`` makes
-other stores. A failure says what was done: ``judge(lived(SEED), THAT, SETTINGS, {})`` repeats it.
+other stores. A failure prints a script that repeats it.
 """
 
 import logging
@@ -43,7 +43,7 @@ def life(request):
 
 @pytest.fixture(scope="module")
 def strange():
-    return lived(SEED + 1, is_closed=True).image
+    return lived(SEED + 1, is_closed=True)
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_no_frame_counts_in_another_place(life, faults):
 
 @pytest.mark.slow
 def test_no_mixing_up_of_files_gives_a_wrong_answer(life, strange, faults):
-    faults.update(judge_all(life, mixups(life.image, strange), strange=strange))
+    faults.update(judge_all(life, mixups(life.image, strange.image), strange=strange))
     assert faults["refused"] > 20
 
 
@@ -102,7 +102,7 @@ def checksums_hold(monkeypatch):
 
 def judged(life, damages):
     for damage in damages:
-        judge(life, damage, SETTINGS, {})
+        judge(life, damage)
 
 
 def test_an_engine_without_checksums_is_found_out(monkeypatch):
@@ -118,6 +118,21 @@ class Anywhere(int):
 
     def __xor__(self, _offset):
         return self
+
+
+def test_a_failure_prints_a_script_with_no_more_flips_than_it_takes(monkeypatch):
+    checksums_hold(monkeypatch)
+    life = lived(SEED, settings=SETTINGS | {"compression_level": 0})
+    with pytest.raises(AssertionError) as caught:
+        judge_all(life, in_groups(flips(life.image, every=5, bits=(0x01,)), 30), shrink_seconds=5)
+    script = caught.value.__notes__[-1].partition("\n")[2]
+    assert f"judge(\n    lived({SEED}, is_closed=False, settings=" in script
+    assert 0 < script.count("flip(") < 5
+    with pytest.raises(AssertionError) as again:
+        exec(script, {})
+    assert again.value.__notes__[0].startswith("after several([flip(")
+    monkeypatch.undo()
+    exec(script, {})  # The bug is gone.
 
 
 def test_frames_that_count_in_any_place_are_found_out(monkeypatch):

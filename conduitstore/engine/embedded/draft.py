@@ -15,8 +15,11 @@ from .blob import entries_of
 from .cache import Cache
 from .forest import DEFAULT_TREE_ID, Forest
 from .frozen import Hold
+from .index import Root
 from .items import Slice, Slices, slices_of
 from .leaf import Leaf, stored_values
+from .page import page_of
+from .pageitems import Page, page
 
 REMOVED = bytes(bytearray(b"removed"))
 """Stands for a removal where a value would be; it is known by being this very object."""
@@ -46,6 +49,32 @@ class Writes(dict[bytes, bytes | None]):
         if self._ordered is not None:
             self._changed.add(key)
         self.pop(key, None)
+
+    def page(
+        self,
+        root: Root,
+        lo: bytes | None,
+        hi: bytes | None,
+        limit: int | None,
+        reverse: bool,  # noqa: FBT001
+    ) -> Page | None:
+        """A page of ``root`` as it looks with what was written; None: there is no page, or much."""
+        if len(self) > RUN:
+            return None
+        own = {
+            key: value
+            for key, value in self.items()
+            if (lo is None or lo <= key) and (hi is None or key < hi)
+        }
+        # Should all of them be removals, there is still as much as the page may have.
+        most = None if limit is None else limit + len(own)
+        found = page_of(root, lo, hi, most, reverse)
+        if found is None or not own:
+            return found
+        rows: dict[bytes, Any] = dict(found) | own
+        keys = sorted([key for key, value in rows.items() if value is not None], reverse=reverse)
+        keys = keys[:limit]
+        return page(keys, [rows[key] for key in keys])
 
     def over(self, slices: Slices, store: object) -> Slices:
         """``slices`` as they look with what was written until now, and nothing that comes."""

@@ -288,10 +288,7 @@ class Forest:
         self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None
     ) -> Leaf:
         """A new dirty leaf of entries among those; their size, where it is known."""
-        if type(entries) is dict:
-            chosen = dict(zip(keys, map(entries.__getitem__, keys), strict=True))
-        else:
-            chosen = entries_of(dict(zip(keys, stored_values(keys, entries), strict=True)))
+        chosen = entries_of(dict(zip(keys, stored_values(keys, entries), strict=True)))
         size_bytes = payload_bytes(chosen) if size_bytes is None else size_bytes
         return Leaf(keys, chosen, size_bytes=size_bytes, epoch=self._clock)
 

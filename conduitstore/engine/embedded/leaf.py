@@ -85,6 +85,8 @@ def payload_bytes(entries: dict[bytes, bytes]) -> int:
 
 def stored_values(keys: list[bytes], entries: dict[bytes, bytes]) -> list[Any]:
     """What ``entries`` holds under ``keys``: blobs as they are, not their values."""
+    if type(entries) is dict:
+        return list(map(entries.__getitem__, keys))
     return list(map(partial(dict.__getitem__, entries), keys))
 
 

@@ -38,7 +38,6 @@ from .frozen import Hold
 from .index import Root
 from .items import Items, Slices, keys_in, slices_of
 from .leaf import Leaf
-from .page import page_of
 from .tree import DROPPED
 from .wal import Op
 
@@ -119,7 +118,7 @@ class DraftTree(WriteSurface):
         check_bound(lo)
         check_bound(hi)
         limit = check_limit(limit)
-        page = None if self._writes else page_of(self._root, lo, hi, limit, reverse)
+        page = self._writes.page(self._root, lo, hi, limit, reverse)
         if page is not None:
             return page
         return Items.over(self._slices(), lo, hi, limit, reverse=reverse)
@@ -135,7 +134,7 @@ class DraftTree(WriteSurface):
         self._tx.check(self)
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
         limit = check_limit(limit)
-        page = None if self._writes else page_of(self._root, lo, hi, limit, reverse)
+        page = self._writes.page(self._root, lo, hi, limit, reverse)
         if page is not None:
             return page.only_keys()
         return keys_in(self._slices(), lo, hi, limit, reverse=reverse)

@@ -21,6 +21,7 @@ class Background:
         self._nudged = threading.Event()
         self._lock = threading.Lock()
         self._is_stopping = False
+        self._is_asked = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -33,11 +34,12 @@ class Background:
 
     def nudge(self) -> None:
         """Have it look now rather than at its next turn. Many nudges may be one turn."""
+        self._is_asked = True
         self.start()
         self._nudged.set()
 
     def stop(self) -> None:
-        """Return once the thread has ended."""
+        """Return once the thread has ended; what it was nudged for is done."""
         with self._lock:
             self._is_stopping = True
         self._nudged.set()
@@ -46,9 +48,11 @@ class Background:
 
     def _run(self) -> None:
         while True:
-            self._nudged.wait(self._every_s)
+            if not self._is_stopping:
+                self._nudged.wait(self._every_s)
             self._nudged.clear()
-            if self._is_stopping:
+            was_asked, self._is_asked = self._is_asked, False
+            if self._is_stopping and not was_asked:
                 return
             try:
                 self._job()

@@ -35,7 +35,8 @@ class Delivery:
         self._pool = pool
         self._durable = durable
         self._on_watched = on_watched
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held from before a commit of this process until it is told, and by whoever tells."""
         self.subscribers = Subscribers()
         self.position = 0
         self._here = threading.local()
@@ -54,7 +55,7 @@ class Delivery:
     def watch(self, tree: str, subscriber: Subscriber, since: int | None) -> None:
         """Register a subscriber; with ``since``, tell it first what happened behind that."""
         check_since(since)
-        with self._lock:
+        with self.lock:
             newest = self._pool.rows(sql.NEWEST)[0][0]
             if self.is_watched:
                 self.catch_up(newest)
@@ -94,7 +95,7 @@ class Delivery:
 
     def catch_up(self, upto: int = ALL) -> None:
         """Tell of every commit up to this one that was not told yet."""
-        with self._lock:
+        with self.lock:
             if not self.is_watched:
                 return
             for sequence, previous, events in self._commits(self.position, upto):
@@ -107,7 +108,7 @@ class Delivery:
         """Tell of a commit of this process, made on top of ``previous``."""
         if not self.is_watched:
             return
-        with self._lock:
+        with self.lock:
             if self.position == previous:
                 self._tell(sequence, events)
             else:  # Told already, or something came before that was not.
@@ -127,9 +128,19 @@ class Delivery:
         self.position = sequence
 
     def reached(self, sequence: int) -> None:
-        """Tell those who wait for it what is durable by now."""
+        """Tell those who wait for it what is durable by now.
+
+        What a crash of the server took may still be queued, with sequences below those of the
+        commits after the crash: it is found and forgotten first.
+        """
+        self.catch_up(sequence)
         with self._telling():
             self.subscribers.reached(sequence)
+
+    def look(self) -> None:
+        """Tell of all there is, also of what could not be told when it became durable."""
+        self.catch_up()
+        self.reached(self._durable())
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

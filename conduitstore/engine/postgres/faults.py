@@ -42,6 +42,10 @@ _BY_CODE: dict[str, Callable[[str], ConduitStoreError]] = {
         f"primary ({text})"
     ),
     "25P02": lambda text: SerializationError(f"the transaction had already failed ({text})"),
+    "25P03": lambda text: UnavailableError(
+        f"the transaction did nothing in the database for longer than idle_timeout_ms, and was "
+        f"ended ({text})"
+    ),
     "40001": lambda text: SerializationError(f"another transaction changed what it read ({text})"),
     "40P01": lambda text: SerializationError(f"it and another waited for each other ({text})"),
     "42P01": lambda text: MissingTableError(f"{DROPPED} ({text})"),
@@ -77,6 +81,8 @@ def translated(error: psycopg.Error, *, is_lost: bool) -> ConduitStoreError:
         return InvalidArgumentError(f"the server refuses: {text}")
     if is_lost or code.startswith(("08", "57P")):
         return ConnectionLostError(f"the connection to the server was lost: {text}")
+    if isinstance(error, psycopg.ProgrammingError) and not code:
+        return InvalidArgumentError(f"that is no address of a server: {text}")
     if isinstance(error, psycopg.OperationalError) and not code:
         return UnavailableError(f"the server cannot be reached: {text}")
     return ConduitStoreError(f"the server reports {code or type(error).__name__}: {text}")

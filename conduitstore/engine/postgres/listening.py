@@ -23,6 +23,8 @@ from conduitstore.errors import ClosedError, ConduitStoreError
 from .connections import Pool
 
 log = logging.getLogger("conduitstore")
+PAUSE_MS = 10
+"""After a failure; twice as long after the next one, up to ``poll_ms``."""
 
 
 class Listener:
@@ -64,22 +66,26 @@ class Listener:
                 os.close(end)
 
     def _run(self) -> None:
+        failures = 0
         while not self._is_stopping:
             try:
                 self._listen()
                 self._look()
-                self._wait()
+                failures = 0
+                self._wait(self._poll_ms)
             except ClosedError:
                 break
             except (ConduitStoreError, psycopg.Error, OSError) as error:
                 log.warning("listening for commits failed: %s; will try again", error)
                 self._hang_up()
-                self._wait()
+                self._wait(min(self._poll_ms, PAUSE_MS << min(failures, 10)))
+                failures += 1
         self._hang_up()
 
     def _listen(self) -> None:
         """See to it that notifications come in, before anything is looked at."""
         if self._channel is not None and (self.connection is None or self.connection.closed):
+            self._hang_up()
             self.connection = self._pool.connect()
             self.connection.execute(b'LISTEN "%s"' % self._channel.encode())
 
@@ -89,14 +95,14 @@ class Listener:
                 self.connection.close()
             self.connection = None
 
-    def _wait(self) -> None:
+    def _wait(self, at_most_ms: int) -> None:
         """For a notification, the clock or the end."""
         assert self._wake is not None
         poll = select.poll()
         poll.register(self._wake[0], select.POLLIN)
         if self.connection is not None:
             poll.register(self.connection.fileno(), select.POLLIN)
-        poll.poll(self._poll_ms)
+        poll.poll(at_most_ms)
         if self.connection is not None:
             self.connection.pgconn.consume_input()
             while self.connection.pgconn.notifies() is not None:

@@ -134,7 +134,7 @@ def _create(pool: Pool, settings: Settings, *, refuses: bool) -> None:
             counts=COUNT_STEP,
         )
         try:
-            session.script(text)
+            session.script(text.encode())
         except ConduitStoreError as error:
             if refuses or not isinstance(error.__cause__, psycopg.errors.DuplicateTable):
                 raise

@@ -52,14 +52,14 @@ BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"
 BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_WRITING = b"""SELECT set_config('synchronous_commit', 'off', true),
-    set_config('lock_timeout', %s, true),
-    set_config('idle_in_transaction_session_timeout', %s, true)"""
-LOCK = b"SELECT pg_advisory_xact_lock(%b)"
+    set_config('lock_timeout', '%d', true),
+    set_config('idle_in_transaction_session_timeout', '%d', true)"""
+LOCK = b"SELECT pg_advisory_xact_lock(%d)"
 LOCK_ROW = b"SELECT sequence FROM writer WHERE one = 0 FOR UPDATE"
 NEWEST_TO_WRITE = b"""SELECT sequence, count, catalog, trees, last_value,
     (SELECT epoch FROM running LIMIT 1) FROM commits, drawn ORDER BY sequence DESC LIMIT 1"""
 RESERVE_COUNTS = b"""SELECT setval('drawn', greatest((SELECT last_value FROM drawn),
-    (SELECT count FROM commits ORDER BY sequence DESC LIMIT 1)) + %b)"""
+    (SELECT count FROM commits ORDER BY sequence DESC LIMIT 1)) + %d)"""
 SET_DRAWN = b"SELECT setval('drawn', %b)"
 
 # A transaction's end ------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ class Writer:
             try:
                 if base.epoch is None:
                     self._recover(session, base)
+                    db.pool.give_back(session)
                     continue
                 if db.catalog.version != base.catalog:
                     db.catalog = Catalog.of(base.catalog, session.rows(sql.TREES))
@@ -143,7 +144,7 @@ class Writer:
             session = self._db.pool.take()
             was_used, session.is_used = session.is_used, True
             try:
-                rows = session.run(self._beginning())
+                rows = session.script(self._beginning())
                 return session, Base(*rows[3][0])
             except BaseException as error:
                 self._db.pool.give_back(session)
@@ -158,16 +159,16 @@ class Writer:
             # At a row, whoever waited for another's commit has to begin again behind it.
             time.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 - no secret
 
-    def _beginning(self) -> list[Statement]:
-        settings = self._db.settings
-        timeouts = [f"{settings.lock_timeout_ms}ms", f"{settings.idle_timeout_ms}ms"]
-        return [
-            (sql.BEGIN_SERIALIZABLE if self._locks_row else sql.BEGIN_WRITING, ()),
-            (sql.SET_WRITING, timeouts),
-            (sql.LOCK_ROW, ()) if self._locks_row else (sql.LOCK, [Int8(self._lock_key)]),
-            (sql.NEWEST_TO_WRITE, ()),
-            (sql.RESERVE_COUNTS, [Int8(COUNTS_RESERVED)]),
-        ]
+    def _beginning(self) -> bytes:
+        timeouts = self._db.settings.lock_timeout_ms, self._db.settings.idle_timeout_ms
+        statements = (
+            sql.BEGIN_SERIALIZABLE if self._locks_row else sql.BEGIN_WRITING,
+            sql.SET_WRITING % timeouts,
+            sql.LOCK_ROW if self._locks_row else sql.LOCK % self._lock_key,
+            sql.NEWEST_TO_WRITE,
+            sql.RESERVE_COUNTS % COUNTS_RESERVED,
+        )
+        return b";".join(statements)
 
     def _who_writes(self, error: LockedError) -> LockedError:
         key = self._lock_key % (1 << 64)
@@ -191,7 +192,23 @@ class Writer:
         if self._locks_row:
             statements.insert(0, (sql.TOUCH_ROW, [Int8(sequence)]))
         session.run(statements)
-        self._db.pool.give_back(session)
+
+    def greet(self, session: Session) -> None:
+        """Look at the server behind a new connection before anything is read from it.
+
+        A crash ends every connection. Until somebody has gone on above what it may have lost, the
+        count would be one from before: lower than what was seen.
+        """
+        deadline = time.monotonic() + self._db.settings.lock_timeout_ms / 1000
+        while not session.rows(sql.EPOCH):
+            try:
+                base = Base(*session.script(self._beginning())[3][0])
+                if base.epoch is None:
+                    self._recover(session, base)
+            except SerializationError:  # At a row, somebody else was first.
+                if time.monotonic() > deadline:
+                    raise
+            session.end()
 
     # The end ------------------------------------------------------------------------------------
     def _finish(self, tx: Transaction) -> int:
@@ -213,17 +230,17 @@ class Writer:
 
     def _commit(self, tx: Transaction, events: Events) -> int:
         db, writing = self._db, tx.writing
-        sequence = writing.sequence
-        try:
-            writing.commit(tx, events, db.settings, db.holder)
-        except ConnectionLostError as error:
-            writing.lose()
-            if not self._did_happen(writing, error):
-                raise
-        self._know(tx, sequence)
-        db.delivery.committed(writing.base.sequence, sequence, events)
+        with db.delivery.lock:  # The listener would read what is here in hand.
+            try:
+                writing.commit(tx, events, db.settings, db.holder)
+            except ConnectionLostError as error:
+                writing.lose()
+                if not self._did_happen(writing, error):
+                    raise
+            self._know(tx, writing.sequence)
+            db.delivery.committed(writing.base.sequence, writing.sequence, events)
         db.after_commit(is_heard=writing.is_heard)
-        return sequence
+        return writing.sequence
 
     def _know(self, tx: Transaction, sequence: int) -> None:
         self.committed = sequence
@@ -257,11 +274,15 @@ class Writer:
     def _settle(self, writing: Writing, sequence: int) -> None:
         """Wait until the commit survives power loss."""
         deadline = time.monotonic() + self._db.settings.connect_timeout_ms / 1000
+        find = sql.FIND_COMMIT, [Int8(sequence - 1), writing.token]
         while True:
             try:
                 self._db.durability.sync()
+                is_same = self._db.durability.epoch == writing.epoch
+                if is_same or self._db.pool.rows(*find):
+                    return
                 break
-            except ConnectionLostError as error:
+            except UnavailableError as error:  # Also where nobody can be reached: it was made.
                 if time.monotonic() > deadline:
                     raise UnavailableError(
                         f"the commit was made, but whether it survives a crash is not known: "
@@ -269,7 +290,4 @@ class Writer:
                         is_commit_unknown=True,
                     ) from error
                 time.sleep(PAUSE_S * 10)
-        if self._db.durability.epoch != writing.epoch and not self._db.pool.rows(
-            sql.FIND_COMMIT, [Int8(sequence - 1), writing.token]
-        ):
-            raise LostCommitError("the server crashed and lost the commit before it was durable")
+        raise LostCommitError("the server crashed and lost the commit before it was durable")

@@ -63,7 +63,7 @@ class Blocks(Part[BlocksNear]):
         """
         value = _BLOCK.pack(now_or(now_secs), text_of(reason))
         for mxc in listed(media, "media"):
-            self._rows.insert(key_of(_MEDIA, mxc), value)
+            self._rows.put(key_of(_MEDIA, mxc), value)
 
     @atomic
     def block_selected(

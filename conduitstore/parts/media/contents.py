@@ -86,7 +86,7 @@ class Contents(Part[ContentsNear]):
             raise InvalidArgumentError(f"{file} has {info.size_bytes} bytes, not {size_bytes}")
         self._check_bytes(file, size_bytes)
         self._replace(file, old, info, _checked(kind))
-        self._removals.remove(_FILE.pack(file))
+        self._removals.put(_FILE.pack(file), None)
 
     def _check_bytes(self, file: FileHash, size_bytes: int) -> None:
         beside = self._near.beside
@@ -109,14 +109,14 @@ class Contents(Part[ContentsNear]):
         old = self.info(file)
         if old is not None:
             self._unlist(file, old)
-            self._infos.remove(_FILE.pack(file))
+            self._infos.put(_FILE.pack(file), None)
             self.discard(file)
         return old is not None
 
     @atomic
     def discard(self, file: FileHash) -> None:
         """Have the bytes of a file that has no row deleted."""
-        self._removals.insert(_FILE.pack(file), pack_u64(self._near.globals.draw()))
+        self._removals.put(_FILE.pack(file), pack_u64(self._near.globals.draw()))
 
     # Kinds --------------------------------------------------------------------------------------
     def _replace(
@@ -126,19 +126,19 @@ class Contents(Part[ContentsNear]):
         if old is not None:
             kinds.append(self._unlist(file, old))
         self._list(file, new, min(kinds, key=KINDS.index))
-        self._infos.insert(_FILE.pack(file), _INFO.pack(*new))
+        self._infos.put(_FILE.pack(file), _INFO.pack(*new))
 
     def _list(self, file: FileHash, info: FileInfo, kind: MediaKind) -> None:
         size = pack_u64(info.size_bytes)
-        self._by_access.insert(_ACCESSED.pack(kind, info.accessed_secs, file), size)
-        self._by_age.insert(_CREATED.pack(kind, info.created_secs, file), size)
+        self._by_access.put(_ACCESSED.pack(kind, info.accessed_secs, file), size)
+        self._by_age.put(_CREATED.pack(kind, info.created_secs, file), size)
         self._count(kind, 1, info.size_bytes)
 
     def _unlist(self, file: FileHash, info: FileInfo) -> MediaKind:
         """Take a file out of the rows by kind; gives which it was."""
         for kind in KINDS:
             if self._by_access.remove(_ACCESSED.pack(kind, info.accessed_secs, file)) is not None:
-                self._by_age.remove(_CREATED.pack(kind, info.created_secs, file))
+                self._by_age.put(_CREATED.pack(kind, info.created_secs, file), None)
                 self._count(kind, -1, -info.size_bytes)
                 return kind
         return KINDS[-1]  # A file of Conduit's, which has no kinds.
@@ -147,9 +147,9 @@ class Contents(Part[ContentsNear]):
         usage = self.usage(kind)
         if usage.files + files:
             now = _USAGE.pack(usage.files + files, usage.bytes + size_bytes)
-            self._usage.insert(_KIND(kind), now)
+            self._usage.put(_KIND(kind), now)
         else:
-            self._usage.remove(_KIND(kind))
+            self._usage.put(_KIND(kind), None)
 
     def usage(self, kind: MediaKind) -> Usage:
         """How many files of a kind there are, and their bytes. Cost: one point read."""
@@ -193,7 +193,7 @@ class Contents(Part[ContentsNear]):
         if self._removals.get(key) != value:
             return False
         self._near.beside.files.remove(_FILE.unpack(key)[0])
-        self._removals.remove(key)
+        self._removals.put(key, None)
         return True
 
     def find_orphans(self) -> int:

@@ -145,11 +145,11 @@ class Files(Part[FilesNear]):
         key = key_of(_MEDIA, mxc)
         row = pack_row(file, filename, content_type, unauthenticated=unauthenticated)
         old = self._rows.insert(key, row)
-        self._behind.insert(_BEHIND.pack(file, *mxc), EMPTY)
+        self._behind.put(_BEHIND.pack(file, *mxc), EMPTY)
         self._near.media.uploaders.replace(mxc, uploader)
         self.arrive(file, size_bytes, kind, now_secs)
         if old is not None and file_of(old) != file:
-            self._behind.remove(_BEHIND.pack(file_of(old), *mxc))
+            self._behind.put(_BEHIND.pack(file_of(old), *mxc), None)
             self.settle(file_of(old))
 
     @atomic
@@ -252,7 +252,7 @@ class Files(Part[FilesNear]):
         row = self._rows.remove(key_of(_MEDIA, mxc))
         if row is None:
             return []
-        self._behind.remove(_BEHIND.pack(file_of(row), *mxc))
+        self._behind.put(_BEHIND.pack(file_of(row), *mxc), None)
         self._near.media.uploaders.replace(mxc, None)
         return [file_of(row)]
 

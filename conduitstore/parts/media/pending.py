@@ -43,8 +43,8 @@ class Pending(Part[Near]):
         value = _RESERVATION.pack(check_u64(expires_ms), user)
         if self._rows.insert(key, value) is not None:
             raise InvalidArgumentError(f"{mxc} is reserved already")
-        self._by_user.insert(_BY_USER.pack(user, str(mxc)), pack_u64(expires_ms))
-        self._by_time.insert(expiry_key(expires_ms, key), EMPTY)
+        self._by_user.put(_BY_USER.pack(user, str(mxc)), pack_u64(expires_ms))
+        self._by_time.put(expiry_key(expires_ms, key), EMPTY)
 
     def get(self, mxc: Mxc) -> Reservation | None:
         """For whom it is kept and until when, also when that is over; None for nobody (any more).
@@ -71,7 +71,7 @@ class Pending(Part[Near]):
         if found is None or found.user != user or found.expires_ms <= check_u64(now_ms):
             return False
         key = _key(mxc)
-        self._by_time.remove(expiry_key(found.expires_ms, key))
+        self._by_time.put(expiry_key(found.expires_ms, key), None)
         self._remove(key)
         return True
 
@@ -89,7 +89,7 @@ class Pending(Part[Near]):
         rows = list(self._by_user.scan_prefix(_BY_USER.prefix(user)))
         for by_user, expires_ms in rows:
             _, key = _BY_USER.cut(by_user)
-            self._by_time.remove(expires_ms + key)
+            self._by_time.put(expires_ms + key, None)
             self._remove(key)
         return len(rows)
 
@@ -97,7 +97,7 @@ class Pending(Part[Near]):
         value = self._rows.remove(key)
         if value is not None:
             user = _RESERVATION.unpack(value)[1]
-            self._by_user.remove(_BY_USER.prefix(user) + key)
+            self._by_user.put(_BY_USER.prefix(user) + key, None)
 
 
 def _key(mxc: Mxc) -> bytes:

@@ -48,7 +48,7 @@ class Previews(Part[Near]):
             raise InvalidArgumentError(f"not a UrlPreview: {shown(preview)}")
         key, value = _URL(preview.url), pack_record(preview)
         self._forget_time(key, self._rows.insert(key, value))
-        self._by_time.insert(expiry_key(preview.fetched_ms, key), EMPTY)
+        self._by_time.put(expiry_key(preview.fetched_ms, key), EMPTY)
 
     def get(self, url: str, *, after_ms: int = 0) -> UrlPreview | None:
         """The preview of a page, unless it was fetched before a time.
@@ -77,13 +77,13 @@ class Previews(Part[Near]):
         """Forget what was fetched before a time; gives how many. Cost: one step for each."""
         keys = take_before(self._by_time, time_ms, limit)
         for key in keys:
-            self._rows.remove(key)
+            self._rows.put(key, None)
         return len(keys)
 
     def _forget_time(self, key: bytes, value: bytes | None) -> None:
         found = _unpack(value)
         if found is not None:
-            self._by_time.remove(expiry_key(found.fetched_ms, key))
+            self._by_time.put(expiry_key(found.fetched_ms, key), None)
 
 
 def _unpack(value: bytes | None) -> UrlPreview | None:

@@ -79,10 +79,10 @@ class Thumbnails(Part[ThumbnailsNear]):
             raise InvalidArgumentError("a thumbnail has Dimensions")
         row = pack_row(file, filename, content_type, unauthenticated=unauthenticated)
         old = self._rows.insert(key_of(_THUMBNAIL, mxc, dimensions), row)
-        self._behind.insert(_BEHIND.pack(file, *mxc, *dimensions), EMPTY)
+        self._behind.put(_BEHIND.pack(file, *mxc, *dimensions), EMPTY)
         self._near.media.files.arrive(file, size_bytes, "thumbnail", now_secs)
         if old is not None and file_of(old) != file:
-            self._behind.remove(_BEHIND.pack(file_of(old), *mxc, *dimensions))
+            self._behind.put(_BEHIND.pack(file_of(old), *mxc, *dimensions), None)
             self._near.media.files.settle(file_of(old))
 
     @consistent
@@ -129,7 +129,7 @@ class Thumbnails(Part[ThumbnailsNear]):
         row = self._rows.remove(key_of(_THUMBNAIL, mxc, dimensions))
         if row is None:
             return []
-        self._behind.remove(_BEHIND.pack(file_of(row), *mxc, *dimensions))
+        self._behind.put(_BEHIND.pack(file_of(row), *mxc, *dimensions), None)
         return [file_of(row)]
 
     @atomic

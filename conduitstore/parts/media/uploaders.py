@@ -30,13 +30,13 @@ class Uploaders(Part[Near]):
         before = self._localparts.remove(key)
         if before is not None:
             localpart = unpack_text("servernamemediaid_userlocalpart", before)
-            self._uploads.remove(_UPLOAD.pack(mxc.server, localpart, mxc.media_id))
+            self._uploads.put(_UPLOAD.pack(mxc.server, localpart, mxc.media_id), None)
         if uploader is not None:
             server, localpart = split_user(uploader)
             if server != mxc.server:
                 raise InvalidArgumentError(f"{uploader} cannot upload to {shown(mxc.server)}")
-            self._localparts.insert(key, pack_text(localpart))
-            self._uploads.insert(_UPLOAD.pack(server, localpart, mxc.media_id), EMPTY)
+            self._localparts.put(key, pack_text(localpart))
+            self._uploads.put(_UPLOAD.pack(server, localpart, mxc.media_id), EMPTY)
 
     def of(self, mxc: Mxc) -> UserId | None:
         """Who uploaded it; None where that is not known."""

@@ -35,14 +35,14 @@ class Alias(Part[Near]):
         key = _key(alias)
         encode_id(creator), encode_id(room)
         old = _text(self._rooms, key)
-        self._creators.insert(key, pack_text(creator))
+        self._creators.put(key, pack_text(creator))
         if old == room:
             return
         if old is not None:
             self._remove_listing(alias, RoomId(old))
-        self._rooms.insert(key, pack_text(room))
+        self._rooms.put(key, pack_text(room))
         count = self._near.globals.draw()
-        self._listings.insert(_LISTING.pack(room, count), pack_text(alias))
+        self._listings.put(_LISTING.pack(room, count), pack_text(alias))
 
     @atomic
     def remove(self, alias: RoomAlias) -> bool:
@@ -55,8 +55,8 @@ class Alias(Part[Near]):
         room = _text(self._rooms, key)
         if room is None:
             return False
-        self._rooms.remove(key)
-        self._creators.remove(key)
+        self._rooms.put(key, None)
+        self._creators.put(key, None)
         self._remove_listing(alias, RoomId(room))
         return True
 
@@ -64,7 +64,7 @@ class Alias(Part[Near]):
         key = _key(alias)
         for listing, value in self._listings.scan_prefix(_LISTING.prefix(room)):
             if _key(RoomAlias(unpack_text("aliasid_alias", value))) == key:
-                self._listings.remove(listing)
+                self._listings.put(listing, None)
 
     def resolve(self, alias: RoomAlias) -> RoomId | None:
         """The room an alias stands for. Source: Conduit, resolve_local_alias."""

@@ -115,7 +115,7 @@ class AuthChain(Part[AuthChainNear]):
         if not chain.missing:
             [number] = self._near.rooms.short.get_or_create_event_many([event])
             shorts = self._near.rooms.short.get_or_create_event_many(sorted(chain.events))
-            self._chains.insert(pack_u64(number), b"".join(map(pack_u64, shorts)))
+            self._chains.put(pack_u64(number), b"".join(map(pack_u64, shorts)))
         return chain
 
     @atomic
@@ -134,6 +134,6 @@ class AuthChain(Part[AuthChainNear]):
         for key, value in list(self._chains.range(reverse=True)):
             left_bytes -= len(key) + len(value)
             if left_bytes < 0:
-                self._chains.remove(key)
+                self._chains.put(key, None)
                 forgotten += 1
         return forgotten

@@ -19,7 +19,7 @@ class Directory(Part[Near]):
 
     def set_public(self, room: RoomId) -> None:
         """Show the room. Source: Conduit, set_public."""
-        self._rooms.insert(_ROOM.pack(room), EMPTY)
+        self._rooms.put(_ROOM.pack(room), EMPTY)
 
     def set_not_public(self, room: RoomId) -> bool:
         """Show it no more; False where it was not shown. Source: Conduit, set_not_public."""

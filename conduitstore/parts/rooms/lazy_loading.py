@@ -63,17 +63,17 @@ class LazyLoading(Part[Near]):
             return new
         if newest > since:
             self._forget_after(user, device, room, since)
-            self._newest.insert(key, pack_u64(since))
+            self._newest.put(key, pack_u64(since))
         for member in new:
-            self._sent.insert(_MEMBER.pack(user, device, room, member), note)
+            self._sent.put(_MEMBER.pack(user, device, room, member), note)
         if new:
-            self._newest.insert(key, note)
+            self._newest.put(key, note)
         return new
 
     def _forget_after(self, user: UserId, device: DeviceId, room: RoomId, since: Count) -> None:
         for member, value in self._sent.scan_prefix(_MEMBER.prefix(user, device, room)):
             if _number("lazyloadedids", value) > since:
-                self._sent.remove(member)
+                self._sent.put(member, None)
 
     def unsent(
         self,
@@ -113,7 +113,7 @@ class LazyLoading(Part[Near]):
 
         Source: Conduit, lazy_load_reset.
         """
-        self._newest.remove(_ROOM.pack(user, device, room))
+        self._newest.put(_ROOM.pack(user, device, room), None)
         return self._sent.remove_prefix(_MEMBER.prefix(user, device, room))
 
     @atomic

@@ -86,7 +86,7 @@ class Members(Part[Near]):
         joined = self._joined.get(_BY_USER.pack(user, room))
         if joined is not None:
             return Count(unpack_u64("userroomid_joined", joined))
-        self._once_joined.insert(_BY_ROOM.pack(room, user), EMPTY)
+        self._once_joined.put(_BY_ROOM.pack(room, user), EMPTY)
         return self._move(user, room, "join", None)
 
     @atomic
@@ -141,7 +141,7 @@ class Members(Part[Near]):
 
         Source: Conduit, forget.
         """
-        self._left_counts.remove(_BY_ROOM.pack(room, user))
+        self._left_counts.put(_BY_ROOM.pack(room, user), None)
         return self._left.remove(_BY_USER.pack(user, room)) is not None
 
     def _move(self, user: UserId, room: RoomId, to: Membership, events: bytes | None) -> Count:
@@ -152,11 +152,11 @@ class Members(Part[Near]):
             rows, counts = self._trees(membership)
             if membership == to:
                 was_there = rows.insert(by_user, packed if events is None else events) is not None
-                counts.insert(by_room, packed)
+                counts.put(by_room, packed)
                 change = 0 if was_there else 1
             else:
                 change = 0 if rows.remove(by_user) is None else -1
-                counts.remove(by_room)
+                counts.put(by_room, None)
             if change:
                 self._add_to_totals(user, room, membership, change)
         return count
@@ -176,11 +176,11 @@ class Members(Part[Near]):
     def _add_to_server(self, server: ServerName, room: RoomId, change: int) -> None:
         room_server, server_room = _ROOM_SERVER.pack(room, server), _SERVER_ROOM.pack(server, room)
         if _add(self._server_totals, room_server, change):
-            self._room_servers.insert(room_server, EMPTY)
-            self._server_rooms.insert(server_room, EMPTY)
+            self._room_servers.put(room_server, EMPTY)
+            self._server_rooms.put(server_room, EMPTY)
         else:
-            self._room_servers.remove(room_server)
-            self._server_rooms.remove(server_room)
+            self._room_servers.put(room_server, None)
+            self._server_rooms.put(server_room, None)
 
     # One user and one room ----------------------------------------------------------------------
     @consistent
@@ -394,7 +394,7 @@ def _total(tree: Tree, key: bytes) -> int:
 def _add(tree: Tree, key: bytes, change: int) -> int:
     """The new total; a row that would say 0 goes."""
     if total := _total(tree, key) + change:
-        tree.insert(key, pack_u64(total))
+        tree.put(key, pack_u64(total))
     else:
-        tree.remove(key)
+        tree.put(key, None)
     return total

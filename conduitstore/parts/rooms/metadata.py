@@ -66,7 +66,7 @@ class Metadata(Part[MetadataNear]):
     # Disabled: no federation for it -------------------------------------------------------------
     def disable(self, room: RoomId) -> None:
         """Have nothing to do with the room. Source: Conduit, disable_room."""
-        self._disabled.insert(_ROOM.pack(room), EMPTY)
+        self._disabled.put(_ROOM.pack(room), EMPTY)
 
     def enable(self, room: RoomId) -> bool:
         """Take part in it again; False where it was not disabled.
@@ -84,7 +84,7 @@ class Metadata(Part[MetadataNear]):
         """Let no local user join. Source: the forks, ban_room. Who did it is tuwunel's."""
         if moderator is not None:
             encode_id(moderator)
-        self._banned.insert(_ROOM.pack(room), EMPTY if moderator is None else pack_text(moderator))
+        self._banned.put(_ROOM.pack(room), EMPTY if moderator is None else pack_text(moderator))
 
     def unban(self, room: RoomId) -> bool:
         """Let them again; False where the room was not banned. Source: the forks, unban_room."""
@@ -123,5 +123,5 @@ class Metadata(Part[MetadataNear]):
         lowest = self.min_depth(room)
         if lowest is not None and depth >= lowest:
             return False
-        self._min_depths.insert(_ROOM.pack(room), pack_u64(depth))
+        self._min_depths.put(_ROOM.pack(room), pack_u64(depth))
         return True

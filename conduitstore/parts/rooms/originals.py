@@ -32,8 +32,8 @@ class Originals(Part[Near]):
         key = _EVENT(event_id)
         if self._pdus.contains_key(key):
             return False
-        self._pdus.insert(key, value)
-        self._times.insert(_TIME.pack(redacted_s, event_id), EMPTY)
+        self._pdus.put(key, value)
+        self._times.put(_TIME.pack(redacted_s, event_id), EMPTY)
         return True
 
     def get(self, event_id: EventId) -> JsonObject | None:
@@ -58,6 +58,6 @@ class Originals(Part[Near]):
         first = _TIME.prefix(0)[:8]  # Those redacted in 1970 as well.
         keys = [key for key, _ in self._times.range(min(lo, first), hi, limit=limit)]
         for key in keys:
-            self._times.remove(key)
-            self._pdus.remove(_EVENT(_TIME.unpack(key)[1]))
+            self._times.put(key, None)
+            self._pdus.put(_EVENT(_TIME.unpack(key)[1]), None)
         return len(keys)

@@ -97,7 +97,7 @@ class PduMetadata(Part[MetadataNear]):
         to, rows = self._relation_of(event)
         trees = {tree.name: tree for tree in (self._relations, self._typed, self._waiting)}
         for tree, key, value in rows:
-            trees[tree].insert(key, value)
+            trees[tree].put(key, value)
         return to
 
     @explained
@@ -143,14 +143,14 @@ class PduMetadata(Part[MetadataNear]):
         relation = relation_in(event.pdu)
         if relation is None:
             return None
-        self._waiting.remove(_WAITING.pack(relation.to, *event.id))
+        self._waiting.put(_WAITING.pack(relation.to, *event.id), None)
         to = self._near.rooms.timeline.pdu_id(relation.to)
         if to is None or to.short_room != event.id.short_room:
             return None
-        self._relations.remove(_RELATION.pack(to.position, event.id.position))
+        self._relations.put(_RELATION.pack(to.position, event.id.position), None)
         tag = _TAGS.get(relation.rel_type)
         if tag is not None:
-            self._typed.remove(_typed_key(event, to, tag))
+            self._typed.put(_typed_key(event, to, tag), None)
         return to
 
     @atomic
@@ -158,7 +158,7 @@ class PduMetadata(Part[MetadataNear]):
         """Those of its room that wait for the event, which has come; they wait no more."""
         keys = list(self._waiting.keys(_WAITING.prefix(event.event_id)))
         for key in keys:
-            self._waiting.remove(key)
+            self._waiting.put(key, None)
         found = [PduId(*_WAITING.unpack(key)[1:]) for key in keys]
         return [pdu_id for pdu_id in found if pdu_id.short_room == event.id.short_room]
 
@@ -167,7 +167,7 @@ class PduMetadata(Part[MetadataNear]):
         """Drop every relation to an event that goes; those that have one wait for its return."""
         for position in self._related(event.id, None, "f"):
             child = PduId(event.id.short_room, position)
-            self._waiting.insert(_WAITING.pack(event.event_id, *child), EMPTY)
+            self._waiting.put(_WAITING.pack(event.event_id, *child), EMPTY)
         self._relations.remove_prefix(_RELATION.prefix(event.id.position))
         self._typed.remove_prefix(_TYPED.prefix(*event.id))
 
@@ -295,20 +295,20 @@ class PduMetadata(Part[MetadataNear]):
             total = self._count_referring(event.room, previous, -1)
             place = self._near.rooms.timeline.pdu_id(previous)
             if not total and (place is None or place.short_room != event.id.short_room):
-                self._referenced.remove(_REFERENCED(event.room, previous))
+                self._referenced.put(_REFERENCED(event.room, previous), None)
 
     @atomic
     def forget_references(self, event: PlacedEvent) -> None:
         """The event itself leaves the timeline: that others there name it is remembered, if any."""
         key = _REFERENCED(event.room, event.event_id)
         if self._referenced.get(key) == pack_u64(0):
-            self._referenced.remove(key)
+            self._referenced.put(key, None)
 
     def _count_referring(self, room: RoomId, event: EventId, change: int) -> int:
         key = _REFERENCED(room, event)
         value = self._referenced.get(key)
         total = max(0, change + (0 if value is None else unpack_u64("referencedevents", value)))
-        self._referenced.insert(key, pack_u64(total))
+        self._referenced.put(key, pack_u64(total))
         return total
 
     # Marks --------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ class PduMetadata(Part[MetadataNear]):
 
         Source: Conduit, mark_event_soft_failed.
         """
-        self._soft_failed.insert(_EVENT(event), EMPTY)
+        self._soft_failed.put(_EVENT(event), EMPTY)
 
     def is_soft_failed(self, event: EventId) -> bool:
         """Whether it has that mark. Source: Conduit, is_event_soft_failed."""
@@ -332,7 +332,7 @@ class PduMetadata(Part[MetadataNear]):
 
     def mark_rejected(self, event: EventId) -> None:
         """The event failed authorisation. Source: continuwuity, mark_event_rejected."""
-        self._rejected.insert(_EVENT(event), EMPTY)
+        self._rejected.put(_EVENT(event), EMPTY)
 
     def is_rejected(self, event: EventId) -> bool:
         """Whether it has that mark. Source: continuwuity, is_event_rejected."""

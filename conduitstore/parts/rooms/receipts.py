@@ -105,10 +105,10 @@ class Receipts(Part[ReceiptsNear]):
             old_count, old_event = _NEWEST.unpack(old)
             if not self._is_later(event_id, old_event):
                 return None
-            self._receipts.remove(_RECEIPT.pack(room, old_count, user))
+            self._receipts.put(_RECEIPT.pack(room, old_count, user), None)
         count = self._near.globals.draw()
-        self._receipts.insert(_RECEIPT.pack(room, count, user), value)
-        self._newest.insert(key, _NEWEST.pack(count, event_id))
+        self._receipts.put(_RECEIPT.pack(room, count, user), value)
+        self._newest.put(key, _NEWEST.pack(count, event_id))
         return count
 
     def _is_later(self, event: EventId, than: EventId) -> bool:
@@ -161,11 +161,11 @@ class Receipts(Part[ReceiptsNear]):
         moved = self._near.globals.draw()
         if thread is None:
             key = _MEMBER(room, user)
-            self._private.insert(key, pack_u64(read_upto))
-            self._private_updates.insert(key, pack_u64(moved))
+            self._private.put(key, pack_u64(read_upto))
+            self._private_updates.put(key, pack_u64(moved))
         else:
             key = _THREAD.pack(room, user, _scope(thread))
-            self._private_threads.insert(key, _MARKER.pack(read_upto, moved))
+            self._private_threads.put(key, _MARKER.pack(read_upto, moved))
         return moved
 
     def private_read(

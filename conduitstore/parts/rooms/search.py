@@ -65,13 +65,13 @@ class Search(Part[SearchNear]):
     def add(self, event: PlacedEvent) -> None:
         """Index the words of a message. Cost: a write for each. Source: Conduit, index_pdu."""
         for key, value in rows_of(event):
-            self._words.insert(key, value)
+            self._words.put(key, value)
 
     @atomic
     def remove(self, event: PlacedEvent) -> None:
         """Forget an event, given as it was indexed. Source: Conduit, deindex_pdu."""
         for key, _ in rows_of(event):
-            self._words.remove(key)
+            self._words.put(key, None)
 
     @consistent
     def find(self, room: RoomId, text: str, limit: int, start: PduToken | None = None) -> Found:

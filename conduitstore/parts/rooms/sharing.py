@@ -175,4 +175,4 @@ class Sharing(Part[SharingNear]):
         if not given:
             raise InvalidArgumentError("no servers are given")
         merged = dict.fromkeys([*given, *self.servers_invite_via(room)])
-        self._via.insert(_ROOM(room), b"\xff".join(map(encode_id, merged)))
+        self._via.put(_ROOM(room), b"\xff".join(map(encode_id, merged)))

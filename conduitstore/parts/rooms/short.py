@@ -183,8 +183,8 @@ class Short(Part[Near]):
     def _create(self, forward: Tree, reverse: Tree, key: bytes) -> bytes:
         """Every tree back holds the very key of the tree there."""
         short = pack_u64(self._near.globals.draw())
-        forward.insert(key, short)
-        reverse.insert(short, key)
+        forward.put(key, short)
+        reverse.put(short, key)
         return short
 
 

@@ -185,15 +185,15 @@ class State(Part[StateNear]):
             count = Count(position) if position > 0 else self._near.globals.draw()
             self._replace(room, current, after, count)
         for followed in ids_in(event.pdu, "prev_events"):
-            self._leaves.remove(_LEAF.pack(room, followed))
-        self._leaves.insert(_LEAF.pack(room, event.event_id), pack_text(event.event_id))
+            self._leaves.put(_LEAF.pack(room, followed), None)
+        self._leaves.put(_LEAF.pack(room, event.event_id), pack_text(event.event_id))
 
     def _replace(
         self, room: RoomId, old: ShortStateHash | None, new: ShortStateHash, count: Count
     ) -> None:
-        self._current.insert(_ROOM(room), pack_u64(new))
+        self._current.put(_ROOM(room), pack_u64(new))
         short_room = self._near.rooms.short.number_room(room)
-        self._history.insert(_ROOM_COUNT.pack(short_room, count), pack_u64(new))
+        self._history.put(_ROOM_COUNT.pack(short_room, count), pack_u64(new))
         self._move_members(room, old, new)
 
     def _move_members(self, room: RoomId, old: ShortStateHash | None, new: ShortStateHash) -> None:
@@ -270,7 +270,7 @@ class State(Part[StateNear]):
 
     def _record(self, event: EventId, before: ShortStateHash) -> None:
         short = self._near.rooms.short.number_event(event)
-        self._before.insert(pack_u64(short), pack_u64(before))
+        self._before.put(pack_u64(short), pack_u64(before))
 
     @atomic
     def forget_before(self, event: EventId) -> bool:
@@ -307,12 +307,12 @@ class State(Part[StateNear]):
         short_room = self._near.rooms.short.room(room)
         wanted = {_LEAF.pack(room, event): event for event in distinct(events, "events")}
         for key in [key for key in self._leaves.keys(_LEAF.prefix(room)) if key not in wanted]:
-            self._leaves.remove(key)
+            self._leaves.put(key, None)
         for key, event in wanted.items():
             place = self._near.rooms.timeline.pdu_id(event)
             if place is None or place.short_room != short_room:
                 raise InvalidArgumentError(f"{shown(event)} is not in the timeline of {room}")
-            self._leaves.insert(key, pack_text(event))
+            self._leaves.put(key, pack_text(event))
 
 
 def _number(tree: str, value: bytes | None) -> ShortStateHash | None:

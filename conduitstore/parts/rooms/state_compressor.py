@@ -172,8 +172,8 @@ class StateCompressor(Part[CompressorNear]):
         if found is not None:
             return ShortStateHash(unpack_u64(self._hashes.name, found))
         number = ShortStateHash(self._near.globals.draw())
-        self._hashes.insert(key, pack_u64(number))
-        self._diffs.insert(pack_u64(number), pack_diff(layered(layers, change)))
+        self._hashes.put(key, pack_u64(number))
+        self._diffs.put(pack_u64(number), pack_diff(layered(layers, change)))
         return number
 
     # Reading ------------------------------------------------------------------------------------

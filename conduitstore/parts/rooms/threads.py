@@ -173,7 +173,7 @@ class Threads(Part[ThreadsNear]):
     def forget(self, root_id: PduId) -> None:
         """There is no thread any more."""
         self._drop_activity(root_id)
-        self._users.remove(PDU_ID.pack(*root_id))
+        self._users.put(PDU_ID.pack(*root_id), None)
 
     def _move_activity(self, root_id: PduId, position: PduCount) -> bool:
         """Whether ``position`` is the latest now."""
@@ -182,22 +182,22 @@ class Threads(Part[ThreadsNear]):
             return False
         self._drop_activity(root_id)
         key = PDU_ID.pack(*root_id)
-        self._activity.insert(PDU_ID.pack(root_id.short_room, position), key)
-        self._latest.insert(key, _LATEST.pack(position))
+        self._activity.put(PDU_ID.pack(root_id.short_room, position), key)
+        self._latest.put(key, _LATEST.pack(position))
         return True
 
     def _drop_activity(self, root_id: PduId) -> None:
         old = self._latest_position(root_id)
         if old is not None:
-            self._activity.remove(PDU_ID.pack(root_id.short_room, old))
-            self._latest.remove(PDU_ID.pack(*root_id))
+            self._activity.put(PDU_ID.pack(root_id.short_room, old), None)
+            self._latest.put(PDU_ID.pack(*root_id), None)
 
     def _latest_position(self, root_id: PduId) -> PduCount | None:
         value = self._latest.get(PDU_ID.pack(*root_id))
         return None if value is None else PduCount(_LATEST.unpack(value)[0])
 
     def _set_participants(self, root_id: PduId, users: list[UserId]) -> None:
-        self._users.insert(PDU_ID.pack(*root_id), pack_ids(dict.fromkeys(users)))
+        self._users.put(PDU_ID.pack(*root_id), pack_ids(dict.fromkeys(users)))
 
     def _write(self, root_id: PduId, root: JsonObject, count: int, latest: object) -> None:
         """Give the root its summary; none where nobody replied."""

@@ -136,9 +136,9 @@ class Timeline(Part[TimelineNear]):
         short.number_event(event_id)
         position = PduCount(sign * self._near.globals.draw())
         pdu_id = PDU_ID.pack(short_room, position)
-        self._pdus.insert(pdu_id, value)
-        self._pdu_ids.insert(key, pdu_id)
-        self._outliers.remove(key)
+        self._pdus.put(pdu_id, value)
+        self._pdu_ids.put(key, pdu_id)
+        self._outliers.put(key, None)
         placed = PlacedEvent(
             room, PduId(short_room, position), event_id, {**pdu, "event_id": event_id}
         )
@@ -170,7 +170,7 @@ class Timeline(Part[TimelineNear]):
         if pdu.get("room_id", old.room) != old.room:
             raise InvalidArgumentError(f"{event_id} is not of room {shown(pdu['room_id'])}")
         new = old._replace(pdu=with_relations_of(pdu, old.pdu) | {"event_id": event_id})
-        self._pdus.insert(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
+        self._pdus.put(PDU_ID.pack(*old.id), encode_pdu(new.pdu, event_id))
         if keep_original_s is not None:
             self._near.rooms.originals.keep(event_id, old.pdu, keep_original_s)
         self._near.rooms.indexes.replace(old, new)
@@ -197,8 +197,8 @@ class Timeline(Part[TimelineNear]):
                 f"{event_id} is a forward extremity: set others (rooms.state) or delete the room"
             )
         rooms.indexes.remove(found)
-        self._pdus.remove(PDU_ID.pack(*found.id))
-        self._pdu_ids.remove(_EVENT(event_id))
+        self._pdus.put(PDU_ID.pack(*found.id), None)
+        self._pdu_ids.put(_EVENT(event_id), None)
         return True
 
     @explained
@@ -206,7 +206,7 @@ class Timeline(Part[TimelineNear]):
         """Write an event's own row, as for a note in its ``unsigned``; indexes stay as they are."""
         if (old := self.at(pdu_id)) is None:
             raise InvalidArgumentError(f"there is no event at {shown(pdu_id)}")
-        self._pdus.insert(PDU_ID.pack(*pdu_id), encode_pdu(pdu, old.event_id))
+        self._pdus.put(PDU_ID.pack(*pdu_id), encode_pdu(pdu, old.event_id))
 
     def _found(self, event_id: EventId) -> PlacedEvent | None:
         pdu_id = self.pdu_id(event_id)
@@ -231,7 +231,7 @@ class Timeline(Part[TimelineNear]):
         key = _EVENT(event_id)
         if self._pdu_ids.contains_key(key):
             raise InvalidArgumentError(f"{event_id} is in a timeline already")
-        self._outliers.insert(key, value)
+        self._outliers.put(key, value)
 
     # Reading ------------------------------------------------------------------------------------
     @consistent

@@ -24,12 +24,12 @@ class Timestamps(Part[Near]):
     @atomic
     def add(self, event: PlacedEvent) -> None:
         """Note when an event says it is from."""
-        self._times.insert(*row_of(event))
+        self._times.put(*row_of(event))
 
     @atomic
     def remove(self, event: PlacedEvent) -> None:
         """Forget it."""
-        self._times.remove(row_of(event)[0])
+        self._times.put(row_of(event)[0], None)
 
     def nearest(self, room: RoomId, time_ms: int, direction: Direction) -> PduCount | None:
         """The event closest to a time on one side of it, that time included.

@@ -100,15 +100,15 @@ class UserCounters(Part[Near]):
         Source: Conduit, reset_notification_counts.
         """
         count = self._near.globals.draw()
-        self._reads.insert(_READ(room, user), pack_u64(count))
+        self._reads.put(_READ(room, user), pack_u64(count))
         if thread is None or thread == _MAIN:
             for tree in (self._notifications, self._highlights):
-                tree.remove(_ROOM.pack(user, room))
+                tree.put(_ROOM.pack(user, room), None)
         for tree in (self._thread_notifications, self._thread_highlights):
             if thread is None:
                 tree.remove_prefix(_THREAD.prefix(user, room))
             else:
-                tree.remove(_THREAD.pack(user, room, thread))
+                tree.put(_THREAD.pack(user, room, thread), None)
         return count
 
     @consistent
