@@ -236,3 +236,22 @@ def test_the_registry_passes_over_whom_a_callback_let_go_of():
     one.on_ready(kept.clear)
     subscribers.publish("t", [A], 1)
     assert (kept, one.next(0), last.next(0)) == ([], A, A)
+
+
+def test_what_cannot_be_told_any_more_is_told_once():
+    """All that is queued goes with it; later commits are told again."""
+    subscribers = Subscribers()
+    subscriber, closed = added(subscribers, "t"), added(subscribers, "t")
+    wakes = []
+    subscriber.on_ready(lambda: wakes.append(1))
+    closed.close()
+    subscribers.publish("t", [A], 1)
+    subscribers.lose(7)
+    with pytest.raises(LaggedError):
+        subscriber.next(timeout=0)
+    assert subscriber.sequence == 7
+    assert subscriber.next(timeout=0) is None
+    subscribers.publish("t", [C], 8)
+    assert subscriber.next(timeout=0) == C
+    assert len(wakes) == 3
+    assert closed.next(timeout=0) is None
