@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -168,7 +167,7 @@ class Pool:
         self._application_name = application_name
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._lock = threading.Lock()
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: set[Session] = set()  # Kept, so that none is collected half way back.
         self._total = 0
         self._is_closed = False
         self.trips_total = 0
