@@ -38,7 +38,7 @@ COMMON = {
 }
 # The same lives in every run, so that a red run can be repeated; `long` looks for new ones.
 settings.register_profile(
-    "ci", max_examples=200, stateful_step_count=40, derandomize=True, **COMMON
+    "ci", max_examples=100, stateful_step_count=40, derandomize=True, **COMMON
 )
 settings.register_profile("long", max_examples=3_000, stateful_step_count=100, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

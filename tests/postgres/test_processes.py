@@ -317,6 +317,13 @@ db.transaction(run)
     assert db.transaction(lambda tx: tx.next_count()) == drawn + 1
 
 
+def test_an_unclean_end_skips_at_most_the_ids_that_were_reserved(harness):
+    db = harness.open(idgen_persist_interval=10)
+    assert db.generate_id() == 0
+    db = harness.kill(db)
+    assert db.generate_id() == 11, "the one that was asked for, and ten beside it"
+
+
 def test_many_counts_in_one_transaction(db, other):
     drawn = db.transaction(lambda tx: [tx.next_count() for _ in range(2_500)])
     assert drawn == list(range(1, 2_501))
