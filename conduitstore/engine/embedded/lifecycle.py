@@ -22,7 +22,7 @@ from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
-from .forest import Frozen
+from .frozen import Frozen
 from .history import commits_since
 from .loss import keep_aside, let_go
 from .manifest import FORK_GAP, Ceilings, Generation
@@ -263,6 +263,7 @@ class Store(Database):
                     self.log.write_held()
         else:
             self.flush()
+        self.check_handle()  # Who was told of a durable commit may have closed the store.
         self.counters.raise_ahead()
         if self.is_long or self.is_behind or self.checkpointer.is_manifest_long:
             self.checkpoint()
