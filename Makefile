@@ -2,7 +2,7 @@
 # changes. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV := .venv
-CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz \
+CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz tests/postgres tests/cli/test_copy.py \
   tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
 OF_ENGINES := tests/conformance tests/embedded tests/blocks tests/recovery tests/rot tests/unit \
   tests/golden tests/threads/test_histories.py tests/threads/test_lock_free.py tests/crash/test_backup.py \
@@ -15,12 +15,17 @@ STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
 FOR_WORK := $(VENV)/$(STAMP)-dev
 FOR_BENCH := $(VENV)/$(STAMP)-bench
+# The compiled build has an environment of its own: what is installed there is no link to the sources.
+COMPILED := .venv-compiled
+FOR_COMPILED := $(COMPILED)/$(STAMP)
+OF_COMPILED := tests/conformance tests/embedded tests/blocks tests/property tests/unit tests/parts \
+  tests/golden tests/recovery tests/threads tests/crash tests/house/test_compiled.py
 # A Python that is too old, and one that is not there, get the same answer.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo test coverage lint types bench crash crash-long fuzz fmt
+.PHONY: help demo test compiled coverage lint types bench crash crash-long fuzz fmt
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -32,16 +37,20 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 test: $(FOR_WORK)  ## run every test
 	FAULTS_AT_LEAST=10000 $(BIN)/pytest $(SPREAD)
 
+compiled: $(FOR_COMPILED)  ## build the engine with mypyc and a C compiler, and test that
+	$(COMPILED)/bin/pytest $(SPREAD) --timeout=900 $(OF_COMPILED)
+
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} PARTS_EVERY=5 ROT_EVERY=5 ROT_BITS=10000 \
-	  INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
+	  RECOVERY_EVERY=5 INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
 	  FAULTS_AT_LEAST=30000 $(BIN)/pytest $(SPREAD) --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} PARTS_EVERY=1 \
-	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
+	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} RECOVERY_EVERY=1 ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
 	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
+	  SERVER_FAULTS=$${SERVER_FAULTS:-20} FAILOVERS=$${FAILOVERS:-20} COPY_ROUNDS=$${COPY_ROUNDS:-200} \
 	  FAULTS_AT_LEAST=100000 $(BIN)/pytest $(SPREAD) --timeout=7200 $(CRASHES)
 
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
@@ -88,6 +97,14 @@ $(FOR_WORK): $(VENV)/$(STAMP)
 	@echo "Installing conduitstore and its development tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $(FOR_DEMO) $@
+
+$(FOR_COMPILED): setup.py pyproject.toml $(shell find conduitstore migrations -name '*.py')
+	@$(PYTHON) -m venv $(COMPILED)
+	@echo "Compiling conduitstore into $(COMPILED) ..."
+	@rm -rf build
+	@CONDUITSTORE_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet --quiet \
+	  --disable-pip-version-check '.[dev]'
+	@touch $@
 
 $(FOR_BENCH): $(FOR_WORK)
 	@echo "Installing what conduitstore is compared with into $(VENV) ..."

@@ -27,7 +27,7 @@ def test_every_call_of_a_workload(seed, variant):
 
 @pytest.mark.parametrize("seed", range(EFFORT))
 def test_every_call_of_the_recovery_too(seed):
-    every = 2 if EFFORT == 1 else 1
+    every = 3 if EFFORT == 1 else 1
     report = explore(workload(100 + seed, 4), SMALL, seeds=(1,), depth=2, every=every, small=True)
     tally("... and of the recovery", report.crashes_total)
     assert report.crashes_total > 40 * report.calls_total / every

@@ -8,11 +8,15 @@ import sys
 import sysconfig
 import textwrap
 import threading
+from unittest.mock import Mock
 
 import pytest
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
+from conduitstore.engine.embedded.files import OsFile
+from conduitstore.engine.embedded.flusher import Flusher
+from conduitstore.engine.embedded.lifecycle import Store
 from conduitstore.errors import (
     ClosedError,
     CorruptedError,
@@ -335,3 +339,39 @@ def test_an_open_without_a_background_thread_lets_go_of_the_directory(tmp_path, 
     monkeypatch.undo()
     with embedded.open(tmp_path / "s") as db:
         db.insert(b"a", b"1")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(Flusher, "start"), (Flusher, "__init__"), (Store, "_start"), (OsFile, "try_lock")],
+)
+def test_an_open_that_is_interrupted_lets_go_of_the_directory(tmp_path, monkeypatch, owner, method):
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt) as caught:
+            embedded.open(tmp_path / "s")
+    with embedded.open(tmp_path / "s") as db:
+        assert list(db) == [(b"a", b"1")]
+    assert caught.tb is not None, "its trace holds what it held, and no lock"
+
+
+def test_what_no_repair_explains_is_refused_behind_one_too(tmp_path):
+    """A segment that has a copy is gone, and so is a commit that was on the platter."""
+    db = embedded.open(tmp_path / "s", flush_every_ms=None)
+    for _ in range(3):
+        db.insert(b"a", b"1")
+        db.flush()
+    db.checkpoint()
+    for number in range(3):
+        db.insert(b"b", b"%d" % number)
+        db.flush()
+    db.abandon()
+    log = max((tmp_path / "s").glob("log-*"))
+    data = bytearray(log.read_bytes())
+    data[90] ^= 1
+    log.write_bytes(data)
+    max((tmp_path / "s").glob("segment-*")).unlink()
+    with pytest.raises(CorruptedError, match=f"{log.name}.*were on the platter"):
+        embedded.open(tmp_path / "s")

@@ -340,7 +340,7 @@ def _shrink_for_seconds_not_for_minutes(monkeypatch):
     monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", SHRINK_SECONDS_MAX)
 
 
-@pytest.mark.timeout(2 * settings.default.max_examples)
+@pytest.mark.timeout(4 * settings.default.max_examples)
 def test_every_life_goes_as_the_oracle_says(harness_class, request):
     total = settings.default.max_examples
     if "postgres" in request.node.callspec.id:  # Each call is a round trip, each life a new schema.

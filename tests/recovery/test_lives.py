@@ -12,7 +12,7 @@ from conduitstore.errors import CorruptedError, UnsupportedFormatError
 from conduitstore.testing.crash import content
 from conduitstore.testing.report import tally
 
-SEEDS = range(60 * int(os.environ.get("CRASH_SEEDS", "1")))
+SEEDS = range(30 * int(os.environ.get("CRASH_SEEDS", "1")))
 TREES = ("t", "u", "v", "__default__")
 
 

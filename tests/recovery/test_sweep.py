@@ -23,7 +23,7 @@ LIVED = killed()
 NEWEST = max(LIVED.states)
 PROMISED = 28  # The commits up to here were on the platter, as a later one says.
 FILES = [name for name in LIVED.disk.directory("store").names() if names.parse(name)]
-EVERY = int(os.environ.get("RECOVERY_EVERY", "5"))
+EVERY = int(os.environ.get("RECOVERY_EVERY", "13"))
 
 
 def check_numbers(db):

@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -46,6 +46,8 @@ class Session:
         self._pool = pool
         self.connection = connection
         self._is_ending = False
+        self._is_spoilt = False
+        """Whether a pipeline failed: psycopg then believes in statements that were not prepared."""
         self.is_used = False
 
     @property
@@ -98,8 +100,13 @@ class Session:
                     first = error
         except psycopg.Error as error:
             raise first or error from None
-        if first is not None:
-            raise first
+        else:
+            if first is not None:
+                raise first
+        finally:
+            self._is_spoilt |= first is not None or sys.exc_info()[0] is not None
+            # An error that its own frame holds would keep callers' snapshots from ending.
+            first = None
 
     def script(self, text: bytes) -> list[list[Row]]:
         """Run statements without parameters in one round trip; gives the rows of each.
@@ -120,9 +127,9 @@ class Session:
         if self.is_lost or self._is_ending:
             return
         status = self.connection.pgconn.transaction_status
-        if status == TransactionStatus.IDLE:
+        if status == TransactionStatus.IDLE and not self._is_spoilt:
             return
-        if status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        if self._is_spoilt or status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             self.close()
             return
         last = last if status == TransactionStatus.INTRANS else b""
@@ -145,9 +152,6 @@ class Session:
             self.close()
             raise psycopg.OperationalError("the end of the last transaction failed")
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the connection; the server rolls back what it had begun."""
         with suppress(Exception):
@@ -163,7 +167,7 @@ class Pool:
         self._application_name = application_name
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._lock = threading.Lock()
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: set[Session] = set()  # Kept, so that none is collected half way back.
         self._total = 0
         self._is_closed = False
         self.trips_total = 0
