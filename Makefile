@@ -50,7 +50,7 @@ fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
 
 coverage: $(FOR_WORK)  ## which lines and branches of the engines the tests of engines run
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q --timeout=900 $(OF_ENGINES)
+	$(BIN)/coverage run -m pytest -q $(SPREAD) --timeout=900 -k "not postgres" $(OF_ENGINES)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

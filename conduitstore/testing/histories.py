@@ -8,25 +8,29 @@ An operation is one step or, where it is a transaction or a snapshot, several th
 history is right when its operations can be put in an order that keeps to time (what ended before
 another began comes before it) and in which a dict of rows gives the same answers. For single steps
 on one key that is linearizability; for transactions it is strict serializability.
-
-The search is that of Wing and Gong: try what may come next, never the same state twice. Threads do
-one thing at a time, so a state is how far each has come, and the rows.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
+from conduitstore import kv
 from conduitstore.kv import CompareAndSwapFailure, Database, Keyspace, Transaction
+
+from .search import Search
+from .shrink import shrunk, written_call
 
 T = TypeVar("T")
 Row = tuple[str, bytes]
 Rows = dict[Row, bytes]
 State = frozenset[tuple[Row, bytes]]
+SHRINK_STATES_MAX = 20_000
+"""A smaller part that takes longer to judge is left whole."""
 
 
 class Step(NamedTuple):
@@ -114,20 +118,78 @@ def apply(state: State, operation: Operation) -> State | None:
 # Checking -----------------------------------------------------------------------------------------
 
 
-def check(history: Iterable[Operation], before: Rows | None = None) -> History:
+def check(
+    history: Iterable[Operation], before: Rows | None = None, *, shrink_seconds: float = 20
+) -> History:
     """An order in which all of it is right.
 
     Raises:
-        AssertionError: there is none; shows how far one can get.
+        AssertionError: there is none; shows how far one can get, and its note holds a script with
+            what of the history is needed for that.
     """
-    threads: dict[int, History] = {}
-    for operation in sorted(history, key=lambda one: one.began):
-        threads.setdefault(operation.thread, []).append(operation)
-    search = _Search(list(threads.values()))
-    found = search.order(frozenset((before or {}).items()))
+    history, before = list(history), before or {}
+    search = Search(history, apply)
+    found = search.order(frozenset(before.items()))
     if found is None:
-        raise AssertionError(search.explanation())
+        error = AssertionError(search.explanation())
+        error.add_note(_script(*_shrunk(history, before, shrink_seconds)))
+        raise error
     return found
+
+
+READS = ("get", "contains_key", "range", "get_many", "length")
+OF_A_TREE = ("range", "get_many", "length")
+Place = tuple[int, int]
+"""Of a step: the number of its operation, and its own in that."""
+
+
+def _shrunk(history: History, before: Rows, seconds: float) -> tuple[History, Rows]:
+    """A part that is as wrong: fewer rows, and of reads those that are needed.
+
+    What is left of a right history is right: a read changes nothing, and what is done to a row
+    that nobody asks for can be seen nowhere else.
+    """
+    rows = {row for one in history for step in one.steps if (row := _row(step))} | before.keys()
+    places = [(n, at) for n, one in enumerate(history) for at in range(len(one.steps))]
+    reads = [place for place in places if history[place[0]].steps[place[1]].name in READS]
+
+    def is_wrong(parts: Sequence[Row | Place]) -> bool | None:
+        kept = _part(history, rows, set(parts))
+        start = frozenset((row, value) for row, value in before.items() if row in parts)
+        search = Search(kept, apply, states_max=SHRINK_STATES_MAX)
+        return True if search.order(start) is None and not search.gave_up else None
+
+    parts: list[Row | Place] = [*sorted(rows), *reads]
+    left, _ = shrunk(parts, True, is_wrong, seconds)
+    return _part(history, rows, set(left)), {row: before[row] for row in before if row in left}
+
+
+def _row(step: Step) -> Row | None:
+    """The one row that a step is about."""
+    return None if step.name in OF_A_TREE else step.args[:2]
+
+
+def _part(history: History, rows: set[Row], kept: set[Row | Place]) -> History:
+    """The steps on rows that are kept; of the reads those that are, and can be answered."""
+    gone = {tree for tree, key in rows if (tree, key) not in kept}
+
+    def is_kept(place: Place, step: Step) -> bool:
+        if step.name in READS and place not in kept:
+            return False
+        row = _row(step)
+        return row in kept if row is not None else step.args[0] not in gone
+
+    parts = [
+        replace(one, steps=tuple(s for at, s in enumerate(one.steps) if is_kept((n, at), s)))
+        for n, one in enumerate(history)
+    ]
+    return [one for one in parts if one.steps]
+
+
+def _script(history: History, before: Rows) -> str:
+    text = "".join(f"\n        {one!r}," for one in history)
+    arguments = [f"[{text}\n    ]", *([f"before={before!r}"] if before else [])]
+    return written_call("check", arguments, kv, sys.modules[__name__])
 
 
 def projected(history: History, row: Row) -> History:
@@ -150,72 +212,6 @@ def check_keys(history: History, before: Rows | None = None) -> None:
         mine = [one for one in history if one.steps[0].args[:2] == key]
         rows = {row: value for row, value in (before or {}).items() if row == key}
         check(mine, rows)
-
-
-class _Search:
-    def __init__(self, threads: list[History]) -> None:
-        self._threads = threads
-        self._total = sum(map(len, threads))
-        self._best: tuple[History, State] = ([], frozenset())
-
-    def order(self, state: State) -> History | None:
-        """Depth first, with a stack of its own: histories are long."""
-        order: History = []
-        begin = (0,) * len(self._threads)
-        seen = {(begin, state)}
-        stack = [self._next(begin, state)]
-        while stack:
-            found = next(stack[-1], None)
-            if found is None:
-                stack.pop()
-                if order:
-                    order.pop()
-                continue
-            operation, place, after = found
-            if (place, after) in seen:
-                continue
-            seen.add((place, after))
-            order.append(operation)
-            if len(order) > len(self._best[0]):
-                self._best = order.copy(), after
-            if len(order) == self._total:
-                return order
-            stack.append(self._next(place, after))
-        return order if not self._total else None
-
-    def _next(
-        self, place: tuple[int, ...], state: State
-    ) -> Iterator[tuple[Operation, tuple[int, ...], State]]:
-        """What may come next: it began before anything that is left ended."""
-        waiting = [
-            (number, thread[at])
-            for number, (thread, at) in enumerate(zip(self._threads, place, strict=True))
-            if at < len(thread)
-        ]
-        first_end = min((one.ended for _, one in waiting), default=0)
-        for number, operation in waiting:
-            if operation.began <= first_end:
-                after = apply(state, operation)
-                if after is not None:
-                    at = place[number] + 1
-                    yield operation, (*place[:number], at, *place[number + 1 :]), after
-
-    def explanation(self) -> str:
-        """The longest order that was found, and what then does not fit."""
-        order, state = self._best
-        done = set(map(id, order))
-        left = sorted(
-            (one for thread in self._threads for one in thread if id(one) not in done),
-            key=lambda one: one.began,
-        )
-        lines = [
-            f"no order explains all {self._total} operations; {len(order)} fit, the last of them",
-            *map(str, order[-6:]),
-            f"then there is {dict(sorted(state))!r}",
-            "and none of these can follow:",
-            *map(str, left[: len(self._threads)]),
-        ]
-        return "\n".join(lines)
 
 
 # Recording ----------------------------------------------------------------------------------------

@@ -126,6 +126,11 @@ class Server:
         """Make a standby the primary, and wait until it is."""
         self.run("pg_ctl", "promote", "--wait", "-D", str(self.data_directory))
 
+    def follow(self, primary: Server, name: str) -> None:
+        """As a standby, take the log of ``primary``; it knows this one by ``name``."""
+        source = f"{primary.dsn}&application_name={quote(name)}"
+        self.configure({"primary_conninfo": source})
+
     def configure(self, settings: Mapping[str, str]) -> None:
         """Set what a server reads again while it runs, or at the next start."""
         with (self.data_directory / "postgresql.conf").open("a") as file:
@@ -238,24 +243,27 @@ def standby_of(
     directory: Path | None = None,
     *,
     name: str = "standby",
+    port: int = 0,
     settings: Mapping[str, str] = {},
 ) -> Iterator[Server]:
     """Copy a running server and run the copy as its standby; ``name`` is its application_name.
 
+    ``port`` is the one to listen on; 0: any.
     It follows by itself from then on. Its password and, but for ``settings``, its configuration are
     those of the primary.
     """
     with ExitStack() as stack:
         server = _placed(stack, directory, primary.binaries, primary.password)
-        # -R writes this connection into the copy, name and all.
-        source = f"{primary.dsn}&application_name={quote(name)}"
-        copying = ("-X", "stream", "-c", "fast", "--no-sync", "-R")
-        server.run("pg_basebackup", "-d", source, "-D", str(server.data_directory), *copying)
+        copying = ("-X", "stream", "-c", "fast", "--no-sync")
+        server.run("pg_basebackup", "-d", primary.dsn, "-D", str(server.data_directory), *copying)
+        (server.data_directory / "standby.signal").touch()
+        server.follow(primary, name)
+        server.port = port
         yield from _run(stack, server, settings)
 
 
 def _run(stack: ExitStack, server: Server, settings: Mapping[str, str]) -> Iterator[Server]:
-    server.port = _free_port()
+    server.port = server.port or _free_port()
     server.configure(settings)
     stack.callback(server.stop, "immediate")
     server.start()

@@ -31,6 +31,7 @@ from typing import Any, Literal, NamedTuple
 from conduitstore import engine
 
 from .locks import replaced_locks
+from .shrink import shrunk, written, written_call
 
 Unit = Literal["line", "opcode", "lock"]
 Schedule = Mapping[int, int]
@@ -169,7 +170,7 @@ class World:
         self._note(others, is_free=False)
         chosen = self._schedule.get(self.step, me.number)
         self.step += 1
-        if chosen != me.number:
+        if chosen in others:  # Of a schedule with some switches left out others may mean nobody.
             self._tasks[chosen].turn.release()
             self._wait_turn(me)
 
@@ -206,6 +207,7 @@ class World:
         ]
         if able:
             chosen = self._schedule.get(self.step, able[0])
+            chosen = chosen if chosen in able else able[0]
             self._note(tuple(number for number in able if number != chosen), is_free=True)
             self.step += 1
             self._tasks[chosen].turn.release()
@@ -322,13 +324,21 @@ def explore(
     every: int = 1,
     offset: int = 0,
     unit: Unit = "line",
+    shrink_seconds: float = 20,
 ) -> Report:
-    """Every schedule with so many preemptions, each once; errors as :func:`replay`."""
+    """Every schedule with so many preemptions, each once; errors as :func:`replay`.
+
+    Their notes hold a script as well, with no more switches than it takes.
+    """
     report = Report()
     todo: list[tuple[dict[int, int], int]] = [({}, preemptions)]
     while todo:
         schedule, left = todo.pop()
-        world = replay(make, schedule, unit=unit)
+        try:
+            world = replay(make, schedule, unit=unit)
+        except Exception as error:
+            error.add_note(_script(make, schedule, unit, shrink_seconds))
+            raise
         report.runs_total += 1
         report.switches_total += len(schedule)
         report.points_max = max(report.points_max, world.step)
@@ -336,6 +346,24 @@ def explore(
         if report.runs_total % 500 == 0:
             gc.collect()
     return report
+
+
+def _script(make: Make, schedule: Schedule, unit: Unit, seconds: float) -> str:
+    """Python that fails again."""
+
+    def fails(switches: Sequence[tuple[int, int]]) -> bool | None:
+        try:
+            replay(make, dict(switches), unit=unit)
+        except Exception:  # noqa: BLE001 - this way or that
+            return True
+        return None
+
+    fewer, _ = shrunk(sorted(schedule.items()), True, fails, seconds)
+    needed, text = written(make)
+    if "<" in text:  # Yours to say.
+        needed, text = set(), "make"
+    arguments = [text, repr(dict(fewer)), f"unit={unit!r}"]
+    return written_call("replay", arguments, sys.modules[__name__], needed=needed)
 
 
 def _following(

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -56,7 +58,7 @@ def script(call: str, steps: Sequence[Step], settings: dict[str, Any], **argumen
     for value in arguments.values():
         imports |= _made_of(value) if is_dataclass(value) else set()
     for number, step in enumerate(steps):
-        needed, text = _written(step)
+        needed, text = written(step)
         imports |= needed
         lines.append(f"        {text},  # noqa: E501" if len(text) > 90 else f"        {text},")
         if text.startswith("<"):
@@ -66,14 +68,19 @@ def script(call: str, steps: Sequence[Step], settings: dict[str, Any], **argumen
     return "\n".join([*first, "    [", *lines, "    ],", f"    {settings!r},", *rest, ")"])
 
 
-def written_call(call: str, arguments: Sequence[str], *modules: ModuleType) -> str:
+def written_call(
+    call: str,
+    arguments: Sequence[str],
+    *modules: ModuleType,
+    needed: AbstractSet[str] = frozenset(),
+) -> str:
     """Python that makes ``call`` with arguments that are written already.
 
-    What of ``modules`` is called in it is imported.
+    What of ``modules`` is called in it is imported, and what is ``needed`` besides.
     """
     text = "\n".join([f"{call}(", *(f"    {one}," for one in arguments), ")"])
     called = set(re.findall(r"\b[A-Za-z_]+(?=\()", text))
-    imports = []
+    imports = sorted(needed)
     for module in modules:
         own = {
             n for n in called if getattr(vars(module).get(n), "__module__", "") == module.__name__
@@ -82,8 +89,14 @@ def written_call(call: str, arguments: Sequence[str], *modules: ModuleType) -> s
     return "\n".join(["Replay it with:", "", *imports, "", text])
 
 
-def _written(step: Step) -> tuple[set[str], str]:
-    """Imports, and an expression that makes the step."""
+def written(step: object) -> tuple[set[str], str]:
+    """Imports, and an expression that makes the step; one with ``<`` is none."""
+    if isinstance(step, partial):
+        imports, text = written((step.func, *step.args))
+        return {"from functools import partial", *imports}, f"partial{text}"
+    if type(step) is tuple and step:
+        needed, texts = zip(*map(written, step), strict=True)
+        return set().union(*needed), f"({', '.join(texts)}{',' * (len(step) == 1)})"
     module, name = getattr(step, "__module__", ""), getattr(step, "__qualname__", "")
     if name and "<" not in name:  # A function of a module.
         return {f"from {module} import {name.partition('.')[0]}"}, name

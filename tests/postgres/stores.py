@@ -10,6 +10,8 @@ import conduitstore
 from conduitstore.engine import postgres
 
 _NUMBERS = itertools.count()
+LOCKS_ROW = True if os.environ.get("CONDUITSTORE_TEST_LOCKS") == "row" else None
+"""Have writers line up at a row, as on servers without advisory locks."""
 OURS = {
     "flush_every_ms",
     "durability",
@@ -31,7 +33,7 @@ class PostgresHarness:
     def __init__(self, dsn, **settings):
         self.dsn = dsn
         self.schema = f"test_{os.getpid()}_{next(_NUMBERS)}"
-        self.settings = {"pool_max": 40, **settings}
+        self.settings = {"pool_max": 40, "locks_row": LOCKS_ROW, **settings}
         self.opened = []
 
     def open(self, **settings):

@@ -250,8 +250,23 @@ def test_a_wrong_history_is_found_in_the_midst_of_a_right_one(name):
     noise = [operation(9, n, n + 1, put(b"z", b"%d" % n, b"%d" % (n - 2) if n else None))
              for n in range(0, 300, 2)]  # fmt: skip
     check(noise)
-    with pytest.raises(AssertionError, match="no order explains"):
+    with pytest.raises(AssertionError, match="no order explains") as caught:
         check(noise + WRONG[name])
+    (note,) = caught.value.__notes__
+    script = note.partition("\n")[2]
+    # What was asked of a whole tree needs all that was done to it.
+    if not any(step.name in ("range", "length") for one in WRONG[name] for step in one.steps):
+        assert 0 < script.count("Operation(") <= len(WRONG[name])
+    with pytest.raises(AssertionError, match="no order explains"):
+        exec(script, {})
+
+
+def test_what_was_there_before_is_in_the_script():
+    before = {("t", b"k"): b"1", ("t", b"other"): b"2", ("u", b"k"): b"3"}
+    with pytest.raises(AssertionError) as caught:
+        check([operation(0, 0, 1, get(b"k", b"7")), operation(0, 2, 3, get(b"k", b"1"))], before)
+    assert "before={('t', b'k'): b'1'}" in caught.value.__notes__[0]
+    check([operation(0, 2, 3, get(b"k", b"1"))], before)
 
 
 RIGHT = {

@@ -28,13 +28,21 @@ DROPPED = "this tree was dropped, or its creation undone: open it again"
 class RootReads(ReadSurface):
     """Reads of one tree in a dict of roots, of the store's newest ones or of a snapshot's."""
 
-    __slots__ = ("_db", "_name", "_roots", "tree_id")
+    __slots__ = ("_db", "_hold", "_name", "_roots", "tree_id")
 
-    def __init__(self, db: Database, name: str, tree_id: int, roots: dict[int, Root]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        name: str,
+        tree_id: int,
+        roots: dict[int, Root],
+        hold: Hold | None = None,
+    ) -> None:
         self._db = db  # Also keeps the store alive.
         self._name = name
         self.tree_id = tree_id
         self._roots = roots
+        self._hold = hold  # A snapshot's; the newest roots are held when they are walked.
 
     @property
     def name(self) -> str:
@@ -42,17 +50,15 @@ class RootReads(ReadSurface):
 
     def _held(self) -> tuple[Root, Hold]:
         """The root as it is now, not to change while the hold is kept."""
-        raise NotImplementedError
-
-    def _page(
-        self,
-        lo: bytes | None,
-        hi: bytes | None,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
-    ) -> Page | None:
-        """A range as it is now, where that is a page."""
-        raise NotImplementedError
+        db, hold = self._db, self._hold
+        if db.guarded:
+            db.check_handle()
+        try:
+            if hold is None:
+                return db.forest.freeze_tree(self.tree_id, db)
+            return self._roots[self.tree_id], hold
+        except KeyError:
+            raise self._missing() from None
 
     def _missing(self) -> Exception:
         """Why there is no root."""
@@ -94,7 +100,16 @@ class RootReads(ReadSurface):
             check_bound(hi)
         if limit is not None and not (type(limit) is int and 0 <= limit <= LIMIT_MAX):
             limit = check_limit(limit)
-        page = self._page(lo, hi, limit, reverse)
+        db = self._db
+        if db.guarded:
+            db.check_handle()
+        try:
+            if self._hold is None:
+                page = db.forest.page(self.tree_id, lo, hi, limit, reverse)
+            else:
+                page = page_of(self._roots[self.tree_id], lo, hi, limit, reverse)
+        except KeyError:
+            raise self._missing() from None
         if page is not None:
             return page
         return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
@@ -108,11 +123,10 @@ class RootReads(ReadSurface):
         start: bytes | None = None,
     ) -> Iterator[bytes]:
         lo, hi = prefix_bounds(prefix, start, reverse=reverse)
-        limit = check_limit(limit)
-        page = self._page(lo, hi, limit, reverse)
-        if page is not None:
-            return page.only_keys()
-        return keys_in(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+        items = self.range(lo, hi, reverse=reverse, limit=limit)
+        if type(items) is Page:
+            return items.only_keys()
+        return keys_in(slices_of(*self._held()), lo, hi, check_limit(limit), reverse=reverse)
 
     def contains_key(self, key: bytes) -> bool:
         if self._db.guarded:
@@ -143,30 +157,6 @@ class LiveTree(RootReads, LiveSurface):
 
     def _missing(self) -> Exception:
         return InvalidArgumentError(DROPPED)
-
-    def _held(self) -> tuple[Root, Hold]:
-        db = self._db
-        if db.guarded:
-            db.check_handle()
-        try:
-            return db.forest.freeze_tree(self.tree_id, db)
-        except KeyError:
-            raise self._missing() from None
-
-    def _page(
-        self,
-        lo: bytes | None,
-        hi: bytes | None,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
-    ) -> Page | None:
-        db = self._db
-        if db.guarded:
-            db.check_handle()
-        try:
-            return db.forest.page(self.tree_id, lo, hi, limit, reverse)
-        except KeyError:
-            raise self._missing() from None
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         root, hold = self._held()
@@ -246,39 +236,7 @@ class LiveTree(RootReads, LiveSurface):
 class FrozenTree(RootReads, FrozenSurface):
     """A tree of a snapshot; its roots are taken away when that is closed."""
 
-    __slots__ = ("_hold",)
-
-    def __init__(
-        self, db: Database, name: str, tree_id: int, roots: dict[int, Root], hold: Hold
-    ) -> None:
-        self._db = db
-        self._name = name
-        self.tree_id = tree_id
-        self._roots = roots
-        self._hold = hold
+    __slots__ = ()
 
     def _missing(self) -> Exception:
         return ClosedError("the snapshot is closed")
-
-    def _held(self) -> tuple[Root, Hold]:
-        if self._db.guarded:
-            self._db.check_handle()
-        try:
-            return self._roots[self.tree_id], self._hold
-        except KeyError:
-            raise self._missing() from None
-
-    def _page(
-        self,
-        lo: bytes | None,
-        hi: bytes | None,
-        limit: int | None,
-        reverse: bool,  # noqa: FBT001
-    ) -> Page | None:
-        if self._db.guarded:
-            self._db.check_handle()
-        try:
-            root = self._roots[self.tree_id]
-        except KeyError:
-            raise self._missing() from None
-        return page_of(root, lo, hi, limit, reverse)

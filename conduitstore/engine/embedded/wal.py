@@ -89,7 +89,8 @@ class WriteAheadLog:
         self._file = LogFile(directory, store_id, number, sequence + 1)
         self._unsynced: tuple[LogFile, ...] = (self._file,)
         self._held: list[bytes] = []  # frames of "none" commits that are still in memory
-        self._held_bytes = 0
+        self.size_bytes = self._file.size_bytes
+        """How long the current file is, with what waits to be written to it."""
         self.appended = sequence
         self.written = sequence
         self.durable = sequence
@@ -101,14 +102,9 @@ class WriteAheadLog:
         return self._file.number
 
     @property
-    def size_bytes(self) -> int:
-        """How long the current file is, with what waits to be written to it."""
-        return self._file.size_bytes + self._held_bytes
-
-    @property
     def commits_bytes(self) -> int:
         """The same without what a file has before its first commit."""
-        return self._file.size_bytes + self._held_bytes - HEADER_BYTES
+        return self.size_bytes - HEADER_BYTES
 
     @property
     def file_bytes(self) -> int:
@@ -129,15 +125,11 @@ class WriteAheadLog:
         frame = encode_frame(self._file.seed, self.size_bytes, FrameKind.COMMIT, payload)
         if hold:
             self._held.append(frame)
-            self._held_bytes += len(frame)
-        elif self._held:
-            self._file.write(b"".join((*self._held, frame)))
-            self._held.clear()
-            self._held_bytes = 0
-            self.written = sequence
         else:
-            self._file.write(frame)
+            self._file.write(b"".join((*self._held, frame)) if self._held else frame)
+            self._held.clear()
             self.written = sequence
+        self.size_bytes += len(frame)
         self.appended = sequence
 
     def write_held(self) -> None:
@@ -145,7 +137,6 @@ class WriteAheadLog:
         if self._held:
             self._file.write(b"".join(self._held))
             self._held.clear()
-            self._held_bytes = 0
         self.written = self.appended
 
     def rotate(self, number: int, sequence: int = 0) -> None:
@@ -153,6 +144,7 @@ class WriteAheadLog:
         self.write_held()
         sequence = max(sequence, self.appended)
         self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
+        self.size_bytes = self._file.size_bytes
         self.appended = self.written = sequence
         with self._files_lock:
             self._unsynced = (*self._unsynced, self._file)

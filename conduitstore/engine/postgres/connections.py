@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -60,6 +60,9 @@ class Session:
             with translating(lambda: self.is_lost):
                 self._take_answer_of_end()
                 yield
+        except ConnectionLostError:  # The server may have said so before the connection ended.
+            self.close()
+            raise
         except Exception:
             raise
         except BaseException:  # An interrupt: where it came in the exchange, nobody knows.
@@ -142,6 +145,9 @@ class Session:
             self.close()
             raise psycopg.OperationalError("the end of the last transaction failed")
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the connection; the server rolls back what it had begun."""
         with suppress(Exception):
@@ -161,6 +167,8 @@ class Pool:
         self._total = 0
         self._is_closed = False
         self.trips_total = 0
+        self.greet: Callable[[Session], None] = lambda _: None
+        """Called with each new session, before anybody gets it."""
 
     # Lending out --------------------------------------------------------------------------------
     def take(self) -> Session:
@@ -204,6 +212,11 @@ class Pool:
     def _grown(self) -> Session:
         try:
             session = Session(self, self.connect())
+            try:
+                self.greet(session)
+            except BaseException:
+                session.close()
+                raise
         except BaseException:
             with self._lock:
                 self._total -= 1
@@ -250,10 +263,10 @@ class Pool:
 
     def discard(self, session: Session) -> None:
         """Take back a session that nobody shall use again."""
-        session.close()
         self._forget(session)
 
     def _forget(self, session: Session) -> None:
+        session.close()
         with self._lock:
             self._sessions.discard(session)
             self._total -= 1

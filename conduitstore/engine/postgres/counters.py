@@ -22,10 +22,12 @@ COUNT_STEP = 1 << 16
 
 
 def durably(pool: Pool, *statements: Statement) -> list[list[Row]]:
-    """Run statements as one transaction that is on the platter when this returns."""
-    with pool.session() as session:
-        script = [(sql.BEGIN, ()), (sql.SYNC_COMMIT, ()), *statements, (sql.COMMIT, ())]
-        return session.run(script)[2:-1]
+    """Run statements as one transaction that is on the platter when this returns.
+
+    Where a connection is lost it may run twice: then some numbers are skipped.
+    """
+    script = [(sql.BEGIN, ()), (sql.SYNC_COMMIT, ()), *statements, (sql.COMMIT, ())]
+    return pool.run(script)[2:-1]
 
 
 class CountCeiling:

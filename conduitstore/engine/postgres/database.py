@@ -18,7 +18,7 @@ from conduitstore.engine.merge import MergeOperators
 from conduitstore.engine.reading import read
 from conduitstore.engine.subscriber import Subscribers
 from conduitstore.engine.waiting import DurableWaiters
-from conduitstore.errors import ConduitStoreError, InvalidArgumentError
+from conduitstore.errors import ConduitStoreError, InvalidArgumentError, UnavailableError
 from conduitstore.kv import (
     DEFAULT_TREE,
     Batch,
@@ -71,7 +71,7 @@ class Store(PostgresOperations, LiveTree, Guard):
         self._channel = channel(settings.schema)
         notifies = is_plain and not opened.is_standby
         self._listener = Listener(
-            pool, self._channel if notifies else None, settings.poll_ms, self.delivery.catch_up
+            pool, self._channel if notifies else None, settings.poll_ms, self.delivery.look
         )
         self._notifier = Background("conduitstore-notifier", self._notify, None)
         self._flusher = Background("conduitstore-flusher", self.keep_up, settings.flush_every_ms)
@@ -82,6 +82,10 @@ class Store(PostgresOperations, LiveTree, Guard):
         )
         if settings.read_only:
             self._no_writes = read_only
+        elif not opened.is_standby:
+            pool.greet = self.writer.greet
+            with pool.session() as session:
+                self.writer.greet(session)
 
     @property
     def _db(self) -> Store:
@@ -227,7 +231,8 @@ class Store(PostgresOperations, LiveTree, Guard):
 
     def _on_durable(self, sequence: int) -> None:
         self.waiters.reached(sequence)
-        self.delivery.reached(sequence)
+        with suppress(UnavailableError):  # The listener does it when the server is back.
+            self.delivery.reached(sequence)
 
     # Other processes ----------------------------------------------------------------------------
     def after_commit(self, *, is_heard: bool) -> None:

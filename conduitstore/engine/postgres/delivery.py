@@ -128,9 +128,19 @@ class Delivery:
         self.position = sequence
 
     def reached(self, sequence: int) -> None:
-        """Tell those who wait for it what is durable by now."""
+        """Tell those who wait for it what is durable by now.
+
+        What a crash of the server took may still be queued, with sequences below those of the
+        commits after the crash: it is found and forgotten first.
+        """
+        self.catch_up(sequence)
         with self._telling():
             self.subscribers.reached(sequence)
+
+    def look(self) -> None:
+        """Tell of all there is, also of what could not be told when it became durable."""
+        self.catch_up()
+        self.reached(self._durable())
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

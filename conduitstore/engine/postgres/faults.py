@@ -81,6 +81,8 @@ def translated(error: psycopg.Error, *, is_lost: bool) -> ConduitStoreError:
         return InvalidArgumentError(f"the server refuses: {text}")
     if is_lost or code.startswith(("08", "57P")):
         return ConnectionLostError(f"the connection to the server was lost: {text}")
+    if isinstance(error, psycopg.ProgrammingError) and not code:
+        return InvalidArgumentError(f"that is no address of a server: {text}")
     if isinstance(error, psycopg.OperationalError) and not code:
         return UnavailableError(f"the server cannot be reached: {text}")
     return ConduitStoreError(f"the server reports {code or type(error).__name__}: {text}")

@@ -85,6 +85,7 @@ class Listener:
     def _listen(self) -> None:
         """See to it that notifications come in, before anything is looked at."""
         if self._channel is not None and (self.connection is None or self.connection.closed):
+            self._hang_up()
             self.connection = self._pool.connect()
             self.connection.execute(b'LISTEN "%s"' % self._channel.encode())
 

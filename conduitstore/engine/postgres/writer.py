@@ -128,6 +128,7 @@ class Writer:
             try:
                 if base.epoch is None:
                     self._recover(session, base)
+                    db.pool.give_back(session)
                     continue
                 if db.catalog.version != base.catalog:
                     db.catalog = Catalog.of(base.catalog, session.rows(sql.TREES))
@@ -191,7 +192,23 @@ class Writer:
         if self._locks_row:
             statements.insert(0, (sql.TOUCH_ROW, [Int8(sequence)]))
         session.run(statements)
-        self._db.pool.give_back(session)
+
+    def greet(self, session: Session) -> None:
+        """Look at the server behind a new connection before anything is read from it.
+
+        A crash ends every connection. Until somebody has gone on above what it may have lost, the
+        count would be one from before: lower than what was seen.
+        """
+        deadline = time.monotonic() + self._db.settings.lock_timeout_ms / 1000
+        while not session.rows(sql.EPOCH):
+            try:
+                base = Base(*session.script(self._beginning())[3][0])
+                if base.epoch is None:
+                    self._recover(session, base)
+            except SerializationError:  # At a row, somebody else was first.
+                if time.monotonic() > deadline:
+                    raise
+            session.end()
 
     # The end ------------------------------------------------------------------------------------
     def _finish(self, tx: Transaction) -> int:
@@ -257,11 +274,15 @@ class Writer:
     def _settle(self, writing: Writing, sequence: int) -> None:
         """Wait until the commit survives power loss."""
         deadline = time.monotonic() + self._db.settings.connect_timeout_ms / 1000
+        find = sql.FIND_COMMIT, [Int8(sequence - 1), writing.token]
         while True:
             try:
                 self._db.durability.sync()
+                is_same = self._db.durability.epoch == writing.epoch
+                if is_same or self._db.pool.rows(*find):
+                    return
                 break
-            except ConnectionLostError as error:
+            except UnavailableError as error:  # Also where nobody can be reached: it was made.
                 if time.monotonic() > deadline:
                     raise UnavailableError(
                         f"the commit was made, but whether it survives a crash is not known: "
@@ -269,7 +290,4 @@ class Writer:
                         is_commit_unknown=True,
                     ) from error
                 time.sleep(PAUSE_S * 10)
-        if self._db.durability.epoch != writing.epoch and not self._db.pool.rows(
-            sql.FIND_COMMIT, [Int8(sequence - 1), writing.token]
-        ):
-            raise LostCommitError("the server crashed and lost the commit before it was durable")
+        raise LostCommitError("the server crashed and lost the commit before it was durable")
