@@ -2,7 +2,7 @@
 # changes. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV := .venv
-CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz \
+CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz tests/postgres tests/cli/test_copy.py \
   tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
 OF_ENGINES := tests/conformance tests/embedded tests/blocks tests/recovery tests/rot tests/unit \
   tests/golden tests/threads/test_histories.py tests/threads/test_lock_free.py tests/crash/test_backup.py \
@@ -42,6 +42,7 @@ crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS sa
 	  INTERLEAVE_EVERY=$${INTERLEAVE_EVERY:-1} RECOVERY_EVERY=1 ROT_EVERY=$${ROT_EVERY:-1} ROT_GROUP=1 \
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
 	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
+	  SERVER_FAULTS=$${SERVER_FAULTS:-20} FAILOVERS=$${FAILOVERS:-20} COPY_ROUNDS=$${COPY_ROUNDS:-200} \
 	  FAULTS_AT_LEAST=100000 $(BIN)/pytest $(SPREAD) --timeout=7200 $(CRASHES)
 
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each

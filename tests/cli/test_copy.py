@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import pytest
@@ -23,7 +22,11 @@ MODULE = [sys.executable, "-m", "conduitstore"]
 
 def content(path):
     with engine.open(path, read_only=True) as db:
-        return {name: list(db.open_tree(name)) for name in db.tree_names()}
+        return contents(db)
+
+
+def contents(db):
+    return {name: list(db.open_tree(name)) for name in db.tree_names()}
 
 
 def test_a_copy_is_the_same_store(cli, filled, tmp_path):
@@ -101,38 +104,73 @@ def large(tmp_path_factory):
     return path
 
 
-def test_a_killed_copy_is_no_store_and_goes_on(large, tmp_path, faults):
+class Directory:
+    """A place for a copy: a directory of its own."""
+
+    settings, seconds = (), (0.3, 1.5)
+
+    def __init__(self, tmp_path, number, _request):
+        self.address = tmp_path / f"twin{number}"
+
+    def open(self, opener=engine.open, **settings):
+        return opener(self.address, **settings)
+
+
+class Schema:
+    """A place for a copy: a schema of its own on PostgreSQL."""
+
+    seconds = 1, 4
+
+    def __init__(self, _tmp_path, number, request):
+        self.address = request.getfixturevalue("postgres_server").dsn
+        self.schema = f"twin_{os.getpid()}_{number}"
+        self.settings = ("--target-setting", f"schema={self.schema}")
+
+    def open(self, opener=engine.open, **settings):
+        return opener(self.address, schema=self.schema, **settings)
+
+
+@pytest.mark.parametrize("place", [Directory, Schema])
+def test_a_killed_copy_is_no_store_and_goes_on(place, request, large, tmp_path, faults):
     chance = random.Random(2)
-    twins = (tmp_path / f"twin{number}" for number in itertools.count())
+    twins = (place(tmp_path, number, request) for number in itertools.count())
     twin = next(twins)
     with engine.open(large) as source:
-        for _ in range(int(os.environ.get("COPY_ROUNDS", "10"))):
-            with subprocess.Popen([*MODULE, "copy", str(large), str(twin)]) as process:
-                while process.poll() is None and not twin.exists():
-                    time.sleep(0.005)  # However long a process takes to start on this machine.
+        for _ in range(int(os.environ.get("COPY_ROUNDS", "8"))):
+            command = [*MODULE, "copy", str(large), str(twin.address), *twin.settings]
+            with subprocess.Popen(command) as process:
                 try:
-                    assert process.wait(chance.uniform(0, 0.6)) == 0
+                    assert process.wait(chance.uniform(*place.seconds)) == 0
                 except subprocess.TimeoutExpired:
                     process.kill()
-            outcome = outcome_of(twin)
+            with twin.open() as db:
+                names = db.tree_names()
+                outcome = "a part" if IMPORT_MARK in names else "whole" if "a" in names else "empty"
+                if outcome == "whole":
+                    assert contents(db) == contents(source)
             faults[outcome] += 1
             if outcome == "a part":
                 with pytest.raises(InvalidArgumentError, match="part of an import"):
-                    conduitstore.open(twin)
+                    twin.open(conduitstore.open)
             elif outcome == "whole":
-                assert content(twin) == content(large)
                 twin = next(twins)
             source.open_tree("a").insert(chance.randbytes(3), b"meanwhile")
             source.open_tree("b").remove(chance.randrange(5_000).to_bytes(3))
-    assert faults["a part"]
+        with twin.open() as db:
+            engine.copy(source, db, replace=True)
+            assert contents(db) == contents(source)
 
 
-def outcome_of(twin):
-    if not twin.exists():
-        return "empty"
-    with engine.open(twin) as db:
-        names = db.tree_names()
-    return "a part" if IMPORT_MARK in names else "whole" if "a" in names else "empty"
+def test_there_and_back(cli, filled, tmp_path, postgres_server):
+    schema = f"there_{os.getpid()}"
+    there = cli("copy", filled, postgres_server.dsn, "--target-setting", f"schema={schema}")
+    assert there.exit_code == 0
+    with conduitstore.open(postgres_server.dsn, schema=schema) as store:
+        store.users.create("@bob:example.org", None)
+        found = contents(store.db)
+    back = ("--source-setting", f"schema={schema}")
+    assert cli("copy", postgres_server.dsn, tmp_path / "back", *back).exit_code == 0
+    assert content(tmp_path / "back") == found
 
 
 def test_memory_does_not_grow_with_the_store(large, tmp_path):

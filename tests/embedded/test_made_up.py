@@ -1,5 +1,7 @@
 """Files whose every checksum holds, and that say what cannot be: each is named for what it is."""
 
+import errno
+
 import msgpack
 import pytest
 from hostile import (
@@ -21,7 +23,16 @@ from conduitstore.engine import embedded
 from conduitstore.engine.blocks import Log
 from conduitstore.engine.embedded.format import FrameKind, Header
 from conduitstore.engine.embedded.leaf import encode_leaf
-from conduitstore.errors import CorruptedError, InvalidArgumentError, UnsupportedFormatError
+from conduitstore.engine.stream import encode_stream
+from conduitstore.errors import (
+    CorruptedError,
+    InvalidArgumentError,
+    PoisonedError,
+    StoreFullError,
+    UnsupportedFormatError,
+)
+from conduitstore.kv import DEFAULT_TREE
+from conduitstore.testing import MemoryDatabase
 from conduitstore.testing.crash import content
 from conduitstore.testing.damage import disk_of
 
@@ -48,6 +59,7 @@ def with_leaf(leaf, *, total=2, low=b"", kind=FrameKind.LEAF):
 OTHER_TREE, _ = encode_leaf(2, 3, [b"ka", b"kb"], [b"value", b"another"], None)
 UNORDERED = msgpack.packb([1, 3, b"k", [b"b", b"a"], [b"value", b"another"]])
 RAGGED = msgpack.packb([1, 3, b"k", [b"a", b"b"], [4, b"12345"]])
+NO_VALUE = msgpack.packb([1, 3, b"k", [b"a", b"b"], [b"value", [3, 64, -1, 5]]])
 TEXT_KEYS = msgpack.packb([1, 3, "", ["ka", "kb"], [b"value", b"another"]])
 
 
@@ -57,6 +69,7 @@ TEXT_KEYS = msgpack.packb([1, 3, "", ["ka", "kb"], [b"value", b"another"]])
         (with_leaf(LEAF, kind=FrameKind.BLOB), "another frame stands", False),
         (with_leaf(NONSENSE), "not a leaf", False),
         (with_leaf(RAGGED), "no multiple of its item length", False),
+        (with_leaf(NO_VALUE), "neither bytes nor a reference", False),
         (with_leaf(TEXT_KEYS), "keys that are not bytes", False),
         (with_leaf(LEAF, total=1), "another leaf stands", False),
         # Nothing but the manifest leads here, so who reads by it does not ask again.
@@ -243,3 +256,66 @@ def test_a_tree_whose_name_is_lost_takes_nobody_elses():
             "salvaged_2": ROWS,
             "salvaged_2_": [(b"n", b"new")],
         }
+
+
+# Streams ------------------------------------------------------------------------------------------
+
+
+class WithoutDefault:
+    """A view that hides the default tree, which no engine of ours does."""
+
+    def __init__(self, view):
+        self.view = view
+
+    def __getattr__(self, name):
+        return getattr(self.view, name)
+
+    def tree_names(self):
+        return [name for name in self.view.tree_names() if name != DEFAULT_TREE]
+
+
+def test_a_stream_without_the_default_tree_empties_it():
+    source, db = MemoryDatabase(), open_on({})
+    source.open_tree("t").insert(b"a", b"1")
+    for key in (b"a", b"b", b"c"):
+        db.insert(key, b"old")
+        db.open_tree("t").insert(key, b"old")
+    with source.snapshot() as view:
+        db.import_(encode_stream(WithoutDefault(view), 0, 0, 3), over=True)
+    assert content(db) == {DEFAULT_TREE: [], "t": [(b"a", b"1")]}
+    assert list(db.verify()) == []
+    db.close()
+
+
+def test_an_import_without_space_for_its_end_is_done_again():
+    source, disk = MemoryDatabase(), disk_of({})
+    source.insert(b"a", b"1")
+    db = embedded.open("store", files=disk, **SETTINGS)
+    disk.fail = lambda operation, name: (
+        OSError(errno.ENOSPC, "full")
+        if operation == "create" and name.startswith("segment")
+        else None
+    )
+    with pytest.raises(StoreFullError):
+        db.import_(source.export())
+    with pytest.raises(PoisonedError):
+        db.insert(b"b", b"2")
+    disk.fail = lambda _operation, _name: None
+    db.close()
+    with embedded.open("store", files=disk, **SETTINGS) as db:
+        db.import_(source.export())
+        assert list(db) == [(b"a", b"1")]
+
+
+def test_a_store_that_is_mended_and_still_damaged_elsewhere_says_where():
+    files = image(log=[commit(number, 1, b"k%d" % number, b"") for number in (3, 4, 5)])
+    segment, log = bytearray(files[SEGMENT]), bytearray(files[LOG])
+    segment[20] ^= 1
+    log[log.rindex(b"k4")] ^= 1
+    with pytest.raises(CorruptedError, match=LOG):
+        open_on(files | {LOG: bytes(log)})
+    with open_on(files | {SEGMENT: bytes(segment)}) as db:
+        assert db.recovery_report.mended
+        assert db.open_tree("t").get(b"ka") == b"value"
+    with pytest.raises(CorruptedError, match=LOG):
+        open_on(files | {LOG: bytes(log), SEGMENT: bytes(segment)})

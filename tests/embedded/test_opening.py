@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import threading
 from unittest.mock import Mock
 
 import pytest
@@ -325,6 +326,18 @@ def test_a_store_left_as_if_its_process_had_been_killed(tmp_path):
     with embedded.open(tmp_path / "s") as db:
         assert db.was_recovered
         assert db.get(b"a") == b"1"
+
+
+def test_an_open_without_a_background_thread_lets_go_of_the_directory(tmp_path, monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="new thread"):
+        embedded.open(tmp_path / "s")
+    monkeypatch.undo()
+    with embedded.open(tmp_path / "s") as db:
+        db.insert(b"a", b"1")
 
 
 @pytest.mark.parametrize(

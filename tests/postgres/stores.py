@@ -84,12 +84,35 @@ class PostgresHarness:
         """The store once more, open for reading."""
         return self._open(read_only=True)
 
+    def admin(self):
+        """A connection of somebody else's, in the store's schema."""
+        options = f"-c search_path={self.schema}"
+        return psycopg.connect(self.dsn, autocommit=True, options=options)
+
     def dispose(self):
         """Close whatever is open, and delete the schema."""
         for db in self.opened:
             db.abandon()
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+
+
+def open_more(harness, **settings):
+    """The store of a harness once more, with settings of its own."""
+    db = postgres.open(harness.dsn, schema=harness.schema, **settings)
+    harness.opened.append(db)
+    return db
+
+
+def cut(db, admin):
+    """End every connection of a store, as a fault in the network would."""
+    name = f"conduitstore {db.holder}"
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [name]
+    )
+    still = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+    while admin.execute(still, [name]).fetchone():
+        time.sleep(0.001)
 
 
 class EmptiedSchema:

@@ -37,6 +37,13 @@ def streaming(nodes):
         return connection.execute(query).fetchone()[0]
 
 
+def has_caught_up(nodes):
+    """Whether every standby shows all that the primary has committed so far."""
+    with psycopg.connect(nodes.primary.dsn, autocommit=True) as connection:
+        query = "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+        return connection.execute(query).fetchone()[0]
+
+
 def test_promotions_under_load(nodes, faults):
     """The primary dies; the standby that has most takes over, and a new standby joins; again."""
     chance, ledger = random.Random(1), Ledger()
@@ -75,6 +82,7 @@ def test_a_standby_serves_who_only_reads(nodes):
     standby = next(iter(nodes.standbys.values()))
     with engine.open(nodes.dsn, **QUICK) as db:
         tree = db.open_tree("key_value")
+        eventually(lambda: has_caught_up(nodes))
         with engine.open(standby.dsn, read_only=True, **QUICK) as reader:
             tree.insert(b"k", b"v")
             db.transaction(lambda tx: tx.next_count())

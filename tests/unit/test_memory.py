@@ -2,6 +2,7 @@
 
 import pytest
 
+from conduitstore.engine.merge import MERGE_OPERATORS
 from conduitstore.errors import InvalidArgumentError, PoisonedError
 from conduitstore.testing import MemoryDatabase
 
@@ -28,3 +29,14 @@ def test_a_commit_that_is_interrupted_half_way_is_never_seen(monkeypatch):
     for call in (lambda: tree.get(b"a"), lambda: list(tree), lambda: tree.insert(b"c", b"3")):
         with pytest.raises(PoisonedError, match="open a new store"):
             call()
+
+
+def test_the_name_of_an_operator_goes_with_its_tree():
+    db = MemoryDatabase()
+    db.transaction(lambda tx: db.operators.forget_name("t", tx))
+    assert MERGE_OPERATORS not in db.tree_names(), "nothing is made to take something away"
+    for name in ("t", "u"):
+        db.open_tree(name).set_merge_operator(lambda _key, _old, operand: operand, "last")
+        db.open_tree(name).merge(b"k", b"v")
+    db.transaction(lambda tx: db.operators.forget_name("t", tx))
+    assert [key for key, _ in db.open_tree(MERGE_OPERATORS)] == [b"u"]

@@ -236,3 +236,22 @@ def test_the_registry_passes_over_whom_a_callback_let_go_of():
     one.on_ready(kept.clear)
     subscribers.publish("t", [A], 1)
     assert (kept, one.next(0), last.next(0)) == ([], A, A)
+
+
+def test_what_can_be_told_no_more_is_a_lag():
+    subscribers, woken = Subscribers(), []
+    one, closed, gone = (added(subscribers, "t") for _ in range(3))
+    one.on_ready(lambda: woken.append("one"))
+    subscribers.publish("t", [A, B], 1)
+    closed.close()
+    del gone  # It is still among them: the next commit forgets it.
+    subscribers.lose(4)
+    with pytest.raises(LaggedError, match="2"):
+        one.next(0)
+    assert (one.sequence, woken) == (4, ["one"] * 2)
+    assert list(closed) == [A, B]
+    subscribers.publish("t", [C], 5)
+    assert one.next(0) == C
+    subscribers.lose(6)
+    with pytest.raises(LaggedError):
+        one.next(0)

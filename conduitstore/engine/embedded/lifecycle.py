@@ -263,6 +263,7 @@ class Store(Database):
                     self.log.write_held()
         else:
             self.flush()
+        self.check_handle()  # Who was told of a durable commit may have closed the store.
         self.counters.raise_ahead()
         if self.is_long or self.is_behind or self.checkpointer.is_manifest_long:
             self.checkpoint()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -98,8 +97,12 @@ class Session:
                     first = error
         except psycopg.Error as error:
             raise first or error from None
-        if first is not None:
-            raise first
+        else:
+            if first is not None:
+                raise first
+        finally:
+            # An error that its own frame holds would keep callers' snapshots from ending.
+            first = None
 
     def script(self, text: bytes) -> list[list[Row]]:
         """Run statements without parameters in one round trip; gives the rows of each.
@@ -145,9 +148,6 @@ class Session:
             self.close()
             raise psycopg.OperationalError("the end of the last transaction failed")
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the connection; the server rolls back what it had begun."""
         with suppress(Exception):
@@ -163,7 +163,7 @@ class Pool:
         self._application_name = application_name
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._lock = threading.Lock()
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: set[Session] = set()  # Kept, so that none is collected half way back.
         self._total = 0
         self._is_closed = False
         self.trips_total = 0
