@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from conduitstore.engine.embedded import Settings
+from conduitstore.engine import embedded, postgres
 
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 BENCHMARK = re.compile(r"`(benchmarks/\w+\.py)`")
@@ -42,7 +42,11 @@ def test_every_row_is_watched_or_measured(root, page):
     assert all((root / script).exists() for script in BENCHMARK.findall(page))
 
 
-def test_every_setting_is_watched(page):
-    settings = page.partition("\n## Settings\n")[2]
-    rows = [row[0].strip("`") for row in rows_of(settings)]
-    assert rows == [field.name for field in fields(Settings)]
+@pytest.mark.parametrize(
+    ("heading", "settings"),
+    [("Settings", embedded.Settings), ("Settings on PostgreSQL", postgres.Settings)],
+)
+def test_every_setting_is_watched(page, heading, settings):
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [row[0].strip("`") for row in rows_of(section)]
+    assert rows == [field.name for field in fields(settings)]

@@ -9,6 +9,7 @@ from conduitstore.engine import stream
 from conduitstore.engine.embedded import format as f
 from conduitstore.engine.embedded.manifest import Generation
 from conduitstore.engine.embedded.wal import Op
+from conduitstore.engine.postgres import sql
 from conduitstore.schema import TREES
 
 
@@ -101,3 +102,20 @@ def test_examples_of_keys(pages):
         ]
         assert shape.pack(*parsed) == expected
         assert shape.unpack(expected) == tuple(parsed)
+
+
+def test_the_tables_of_a_store_in_a_database_are_as_they_are_drawn(pages):
+    made = dict(
+        re.findall(r"CREATE (?:\{unlogged\} )?TABLE (\w+) \((.*?)\);", sql.CREATE, re.DOTALL)
+    )
+    columns = {
+        name: [column.split()[0] for column in text.replace("\n", " ").split(", ")]
+        for name, text in made.items()
+    }
+    drawn = {
+        row[0].strip("`"): re.findall(r"`(\w+)`", row[1])
+        for row in table(pages / "postgres.md", "Nothing else may")
+    }
+    columns["t_<id>"] = columns.pop("t_0")
+    assert drawn == columns
+    assert f"format {sql.FORMAT_VERSION}" in (pages / "postgres.md").read_text()

@@ -1,6 +1,7 @@
 """Who gives way to whom, and for how long one waits."""
 
 import threading
+import time
 
 import pytest
 from stores import PostgresHarness, open_more

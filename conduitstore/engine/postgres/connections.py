@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,8 @@ class Session:
         self._pool = pool
         self.connection = connection
         self._is_ending = False
+        self._is_spoilt = False
+        """Whether a pipeline failed: psycopg then believes in statements that were not prepared."""
         self.is_used = False
 
     @property
@@ -101,6 +104,7 @@ class Session:
             if first is not None:
                 raise first
         finally:
+            self._is_spoilt |= first is not None or sys.exc_info()[0] is not None
             # An error that its own frame holds would keep callers' snapshots from ending.
             first = None
 
@@ -123,9 +127,9 @@ class Session:
         if self.is_lost or self._is_ending:
             return
         status = self.connection.pgconn.transaction_status
-        if status == TransactionStatus.IDLE:
+        if status == TransactionStatus.IDLE and not self._is_spoilt:
             return
-        if status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        if self._is_spoilt or status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             self.close()
             return
         last = last if status == TransactionStatus.INTRANS else b""
