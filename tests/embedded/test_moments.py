@@ -182,6 +182,7 @@ def test_who_comes_just_behind_a_failed_sync_makes_none(disk):
     db.log.close()
 
 
+@pytest.mark.interpreted("it puts a list of its own in the place of one")
 def test_a_sync_that_ends_while_somebody_gets_in_line_is_not_waited_for(disk, monkeypatch):
     monkeypatch.setattr(wal, "SYNC_WAIT_S", 250)
     db = open_on(disk)

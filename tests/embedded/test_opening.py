@@ -341,9 +341,17 @@ def test_an_open_without_a_background_thread_lets_go_of_the_directory(tmp_path, 
         db.insert(b"a", b"1")
 
 
+REPLACED = pytest.mark.interpreted("it replaces a method of a class")
+
+
 @pytest.mark.parametrize(
     ("owner", "method"),
-    [(Flusher, "start"), (Flusher, "__init__"), (Store, "_start"), (OsFile, "try_lock")],
+    [
+        (Flusher, "start"),
+        (Flusher, "__init__"),
+        (Store, "_start"),
+        pytest.param(OsFile, "try_lock", marks=REPLACED),
+    ],
 )
 def test_an_open_that_is_interrupted_lets_go_of_the_directory(tmp_path, monkeypatch, owner, method):
     with embedded.open(tmp_path / "s") as db:
