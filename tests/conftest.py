@@ -61,6 +61,7 @@ class MemoryHarness:
     is_persistent = False
     keeps_in_process = True
     counts_jump = False
+    loses_commits = False
 
     def open(self, **_settings):
         return MemoryDatabase()
@@ -93,6 +94,7 @@ class EmbeddedHarness:
     is_persistent = True
     keeps_in_process = True
     counts_jump = True
+    loses_commits = True
 
     def __init__(self):
         self.disk = SimulatedDisk()
