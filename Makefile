@@ -15,12 +15,17 @@ STAMP := .installed-$(subst /,_,$(PYTHON))
 FOR_DEMO := $(VENV)/$(STAMP)-cli
 FOR_WORK := $(VENV)/$(STAMP)-dev
 FOR_BENCH := $(VENV)/$(STAMP)-bench
+# The compiled build has an environment of its own: what is installed there is no link to the sources.
+COMPILED := .venv-compiled
+FOR_COMPILED := $(COMPILED)/$(STAMP)
+OF_COMPILED := tests/conformance tests/embedded tests/blocks tests/property tests/unit tests/parts \
+  tests/golden tests/recovery tests/threads tests/crash tests/house/test_compiled.py
 # A Python that is too old, and one that is not there, get the same answer.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo test coverage lint types bench crash crash-long fuzz fmt
+.PHONY: help demo test compiled coverage lint types bench crash crash-long fuzz fmt
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -31,6 +36,9 @@ demo: $(FOR_DEMO)  ## replay a real homeserver's history and serve it back
 
 test: $(FOR_WORK)  ## run every test
 	FAULTS_AT_LEAST=10000 $(BIN)/pytest $(SPREAD)
+
+compiled: $(FOR_COMPILED)  ## build the engine with mypyc and a C compiler, and test that
+	$(COMPILED)/bin/pytest $(SPREAD) --timeout=900 $(OF_COMPILED)
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} PARTS_EVERY=5 ROT_EVERY=5 ROT_BITS=10000 \
@@ -89,6 +97,14 @@ $(FOR_WORK): $(VENV)/$(STAMP)
 	@echo "Installing conduitstore and its development tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $(FOR_DEMO) $@
+
+$(FOR_COMPILED): setup.py pyproject.toml $(shell find conduitstore migrations -name '*.py')
+	@$(PYTHON) -m venv $(COMPILED)
+	@echo "Compiling conduitstore into $(COMPILED) ..."
+	@rm -rf build
+	@CONDUITSTORE_COMPILE=1 $(COMPILED)/bin/python -m pip install --quiet --quiet \
+	  --disable-pip-version-check '.[dev]'
+	@touch $@
 
 $(FOR_BENCH): $(FOR_WORK)
 	@echo "Installing what conduitstore is compared with into $(VENV) ..."

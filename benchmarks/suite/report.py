@@ -16,6 +16,8 @@ from typing import Any
 
 from peers.field import FLOOR, OURS
 
+from conduitstore.engine.embedded import forest
+
 from .measure import Result
 
 BINDINGS = ("conduitstore", "lmdb", "rocksdict", "plyvel", "zstandard")
@@ -25,6 +27,7 @@ def conditions(seed: int, rounds: int) -> dict[str, Any]:
     """What a figure is worth nothing without."""
     return {
         "python": sys.version.split()[0],
+        "build": "Python" if forest.__file__.endswith(".py") else "compiled",
         "machine": platform.machine(),
         "processor": processor(),
         "cores": os.cpu_count(),

@@ -20,7 +20,15 @@ GLOBAL = "global"
 COUNT_KEY = b"c"
 END = b"\xff" * 600
 READS_ONE = ("get", "contains_key", "__contains__")
-WRITES_ONE = ("insert", "remove", "increment", "merge", "update_and_fetch", "fetch_and_update")
+WRITES_ONE = (
+    "insert",
+    "put",
+    "remove",
+    "increment",
+    "merge",
+    "update_and_fetch",
+    "fetch_and_update",
+)
 
 
 class Step(NamedTuple):

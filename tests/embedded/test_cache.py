@@ -3,6 +3,8 @@
 import random
 import tracemalloc
 
+import pytest
+
 from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.checkpoint import row_of
@@ -79,6 +81,7 @@ def test_what_a_commit_loaded_leaves_with_it():
     assert left < dirty / 4
 
 
+@pytest.mark.interpreted("it passes a bytearray for bytes, so that these are counted")
 def test_an_index_is_counted_as_memory_has_it():
     db = filled(cache_capacity_bytes=0, leaf_entries_max=4)
     parts = [(low, leaf) for low, leaf in index.leaves(db.forest.roots[0])]

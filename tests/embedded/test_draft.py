@@ -50,6 +50,7 @@ def test_a_range_copies_no_more_than_it_visits(db, ask):
     db.transaction(run)
 
 
+@pytest.mark.interpreted("it replaces a method of a class")
 def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatch):
     put, calls = Forest._put, []
 

@@ -147,6 +147,7 @@ def test_a_failed_write_to_the_log_latches(disk):
     assert list(open_on(disk)) == []
 
 
+@pytest.mark.interpreted("it replaces a method of a class")
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("at", range(1, 6))
 def test_an_interrupt_in_the_middle_of_a_commit_hides_all_of_it(disk, monkeypatch, at, interrupt):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.cache import Cache
-from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest, Hold
+from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
+from conduitstore.engine.embedded.frozen import Hold
 from conduitstore.engine.embedded.items import Items, slices_of
 from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
 

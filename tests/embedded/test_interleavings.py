@@ -18,6 +18,7 @@ from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.histories import Recorder, check, projected
 from conduitstore.testing.scheduler import Case, Deadlock, World, explore, replay
 
+pytestmark = pytest.mark.interpreted("it stops at lines")
 EVERY = int(os.environ.get("INTERLEAVE_EVERY", "151"))
 TWO = max(7, EVERY)
 KEYS = [bytes([number]) for number in range(0, 24, 2)]

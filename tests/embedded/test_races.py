@@ -165,6 +165,7 @@ def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
         os.waitpid(child, 0)
 
 
+@pytest.mark.interpreted("it replaces a method of a class")
 @pytest.mark.parametrize(
     ("freezing", "freeze"),
     [("freeze_for", lambda db: db.snapshot()), ("freeze_tree", len), ("page", list)],
@@ -280,6 +281,7 @@ def test_more_ids_than_there_are_harm_nothing(disk):
     db.insert(b"a", b"1")
 
 
+@pytest.mark.interpreted("it replaces a method of an object")
 def test_a_temporary_store_deletes_its_own_files_and_under_its_lock(tmp_path):
     path = tmp_path / "t"
     db = embedded.open(path, temporary=True)

@@ -29,6 +29,7 @@ class PostgresHarness:
     is_persistent = True
     keeps_in_process = False
     counts_jump = False
+    loses_commits = False
 
     def __init__(self, dsn, **settings):
         self.dsn = dsn

@@ -171,3 +171,45 @@ def test_a_forked_child_is_refused_and_harms_nobody(db):
     os.waitpid(child, 0)
     assert db.get(b"a") == b"1"
     db.insert(b"a", b"2")
+
+
+@pytest.mark.parametrize("ends", ["commits", "fails"])
+def test_a_walk_that_finds_no_connection_to_go_on_with_leaves_no_lock(harness, monkeypatch, ends):
+    """It outlives its transaction; a commit that cannot see to that fails whole."""
+    monkeypatch.setattr(instant, "FIRST_ROWS", 2)
+    db = open_more(harness, pool_max=3, connect_timeout_ms=50)
+    for number in range(10):
+        db.insert(bytes([number]), b"")
+    views, held = [db.snapshot() for _ in range(2)], []
+
+    def run(tx):
+        held.append(tx.range())
+        tx.put(b"new", b"1")
+        if ends == "fails":
+            raise ZeroDivisionError
+
+    expected = UnavailableError if ends == "commits" else ZeroDivisionError
+    with pytest.raises(expected):
+        db.transaction(run)
+    views.clear()
+    assert b"new" not in db
+    db.put(b"after", b"1")
+    assert len(db) == 11
+
+
+def test_a_walk_outlives_a_transaction_that_fails(db, monkeypatch):
+    monkeypatch.setattr(instant, "FIRST_ROWS", 2)
+    for number in range(10):
+        db.insert(bytes([number]), b"")
+    held = []
+
+    def run(tx):
+        held.extend((tx.range(), tx.range(reverse=True)))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        db.transaction(run)
+    db.clear()
+    assert [key[0] for key, _ in held[0]] == list(range(10))
+    assert held[1].next_back() == (b"\0", b"")
+    assert len(list(held[1])) == 9

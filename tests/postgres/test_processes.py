@@ -65,6 +65,28 @@ def test_without_notifications_the_clock_does(harness):
         subscriber = listening.open_tree("t").watch_prefix(b"")
         harness.open().open_tree("t").insert(b"a", b"1")
         assert next_events(subscriber, 1) == [Insert(b"a", b"1")]
+        listening.open_tree("t").insert(b"b", b"2")
+        assert listening.flush() == listening.sequence
+
+
+def test_who_wants_only_the_durable_hears_of_others_when_it_is(harness):
+    listening = postgres.open(harness.dsn, schema=harness.schema, flush_every_ms=10)
+    harness.opened.append(listening)
+    subscriber = listening.open_tree("t").watch_prefix(b"", only_durable=True)
+    harness.open().open_tree("t").insert(b"a", b"1")
+    assert next_events(subscriber, 1) == [Insert(b"a", b"1")]
+    assert listening.durable_sequence == listening.sequence
+
+
+def test_a_store_open_for_reading_hears_by_the_clock(harness, db):
+    db.open_tree("t")
+    reader = postgres.open(harness.dsn, schema=harness.schema, poll_ms=20, read_only=True)
+    harness.opened.append(reader)
+    subscriber = reader.open_tree("t").watch_prefix(b"")
+    db.open_tree("t").insert(b"a", b"1")
+    assert next_events(subscriber, 1) == [Insert(b"a", b"1")]
+    with pytest.raises(InvalidArgumentError, match="durable"):
+        reader.open_tree("t").watch_prefix(b"", only_durable=True)
 
 
 def test_a_listener_whose_connection_is_cut_misses_nothing(harness):

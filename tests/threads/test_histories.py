@@ -136,6 +136,7 @@ def test_transactions_are_serializable(db, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.interpreted("it replaces methods of a class")
 @pytest.mark.parametrize("broken", ["lock", "order"])
 def test_an_engine_that_is_broken_is_found_out(tmp_path, monkeypatch, broken):
     """Freezing without the apply lock, or changing a leaf that somebody still walks."""

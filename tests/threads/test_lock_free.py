@@ -11,6 +11,7 @@ from conduitstore.engine.embedded.segment import Segment
 from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.locks import Watched, forbidden, replaced_locks
 
+pytestmark = pytest.mark.interpreted("it replaces the locks of modules")
 TOTAL = 60
 KEYS = [bytes([number]) for number in range(TOTAL)]
 VALUES = {key: key * (50 if key[0] % 7 == 0 else 5) for key in KEYS}

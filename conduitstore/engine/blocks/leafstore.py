@@ -24,7 +24,8 @@ from conduitstore.engine.embedded.cache import Cache
 from conduitstore.engine.embedded.checkpoint import Checkpointer
 from conduitstore.engine.embedded.config import Settings
 from conduitstore.engine.embedded.files import Directory, FileSystem, Os, path_of
-from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest, Frozen, Hold
+from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
+from conduitstore.engine.embedded.frozen import Frozen, Hold
 from conduitstore.engine.embedded.index import Root
 from conduitstore.engine.embedded.leaf import Leaf, payload_bytes
 from conduitstore.engine.embedded.manifest import Ceilings, Generation

@@ -12,31 +12,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from conduitstore.kv import VALUE_BYTES_MAX
 
 from .compression import compressed, decompressed
 from .format import COMPRESSED
+from .location import BlobLocation
 
 if TYPE_CHECKING:
     import zstandard
 
     from .cache import Cache
-    from .segment import Segment
 
 BLOB_REFERENCE_BYTES = 24
 """What a blob counts for in the size of its leaf."""
 BLOB_OVERHEAD_BYTES = 200
 """What a blob costs in memory beside the bytes of its value."""
-
-
-class BlobLocation(NamedTuple):
-    """Where a clean blob lies. It keeps its segment open for as long as anyone may read it."""
-
-    segment: Segment
-    offset: int
-    frame_bytes: int
 
 
 class Blob:

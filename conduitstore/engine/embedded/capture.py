@@ -14,7 +14,7 @@ from .files import File
 from .manifest import Generation, LeafRow, LeafRows
 
 if TYPE_CHECKING:
-    from .forest import Frozen
+    from .frozen import Frozen
     from .lifecycle import Store
 
 

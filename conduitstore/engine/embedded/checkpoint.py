@@ -35,10 +35,11 @@ from .blob import blobs_of
 from .cache import Cache
 from .config import Settings
 from .files import Directory
-from .forest import Frozen
 from .format import HEADER_BYTES
-from .leaf import Leaf, Location
+from .frozen import Frozen
+from .leaf import Leaf
 from .leafwriter import LeafWriter
+from .location import Location
 from .manifest import Ceilings, Generation, LeafRow, LeafRows, Manifest
 from .segment import Segment
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from .format import HEADER_BYTES
-from .leaf import Leaf, Location
+from .leaf import Leaf
+from .location import Location
 from .segment import Segment
 
 SPARSE_PERCENT = 60

@@ -13,11 +13,13 @@ from typing import Any
 from . import index
 from .blob import entries_of
 from .cache import Cache
-from .forest import DEFAULT_TREE_ID, Forest, Hold
+from .forest import DEFAULT_TREE_ID, Forest
+from .frozen import Hold
 from .index import Root
 from .items import Slice, Slices, slices_of
 from .leaf import Leaf, stored_values
-from .page import Page, page, page_of
+from .page import page_of
+from .pageitems import Page, page
 
 REMOVED = bytes(bytearray(b"removed"))
 """Stands for a removal where a value would be; it is known by being this very object."""

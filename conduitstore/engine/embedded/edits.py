@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from typing import Any
 
+from .blob import Blob
 from .leaf import ENTRY_OVERHEAD_BYTES, Leaf
 
-_stored = dict.get  # of BlobEntries too, for which get() would read the value
+_stored: Callable[[Any, bytes], Any] = dict.get  # of BlobEntries too: their get() reads blobs
 
 
-def insert_into(leaf: Leaf, key: bytes, value: bytes) -> int:
+def insert_into(leaf: Leaf, key: bytes, value: bytes | Blob) -> int:
     """Set one entry in place; gives how much more memory the leaf takes now."""
     entries: Any = leaf.entries
     old = _stored(entries, key)  # Never the value of a blob: nothing is read here.

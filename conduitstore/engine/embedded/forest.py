@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass
 from typing import Any
 
 from conduitstore.errors import PoisonedError
@@ -23,45 +22,20 @@ from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache
 from .edits import insert_into, remove_from, separator
+from .frozen import Frozen, Hold
 from .index import Root
 from .leaf import Leaf, payload_bytes, stored_values
-from .page import Page, page_of
+from .page import page_of
+from .pageitems import Page
 from .wal import Op
 
 DEFAULT_TREE_ID = 0
-
-
-class Hold:
-    """Kept by whoever looks at a frozen tree, or all trees: no leaf of them changes meanwhile.
-
-    It also keeps the store open.
-    """
-
-    __slots__ = ("__weakref__", "cache", "frozen_at", "store")
-
-    def __init__(self, store: object, cache: Cache) -> None:
-        self.store = store
-        self.cache = cache
-        self.frozen_at = 0
-
-
 Place = tuple[Any, Any, Any, Any]
 """Of a prepared write: root, leaf, and its keys and entries. Those are kept because even of a dirty
 leaf they may leave memory meanwhile: a checkpoint may clean it, and the cache drop it."""
 NO_PLACE: Place = (None, None, None, None)
 EVERY_TREE = -(1 << 63)
 """Stands for all tree ids where holds are kept."""
-
-
-@dataclass(slots=True)
-class Frozen:
-    """A whole state that will not change: what snapshots and checkpoints hold."""
-
-    roots: dict[int, Root]
-    ids: dict[str, int]
-    count: int
-    sequence: int
-    next_tree_id: int
 
 
 class Forest:
@@ -308,8 +282,7 @@ class Forest:
         if type(leaf.entries) is dict:
             leaf.entries = BlobEntries(leaf.entries)
         blob = Blob(self.cache, value, size_bytes=len(value))
-        stored: Any = blob
-        return blob.memory_bytes + insert_into(leaf, key, stored)
+        return blob.memory_bytes + insert_into(leaf, key, blob)
 
     def leaf_of(
         self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None

@@ -125,7 +125,7 @@ def seed_of(data: bytes, file: str, expected: Header) -> int:
     return header.seed
 
 
-def encode_frame(seed: int, offset: int, kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:
+def encode_frame(seed: int, offset: int, kind: int, payload: bytes, flags: int = 0) -> bytes:
     """One frame, to stand at that offset of the file whose header gave ``seed``, and only there."""
     head = FRAME.pack(MARKER, len(payload), kind, flags)
     begun = crc32(head, seed ^ offset ^ offset >> 32)

@@ -17,7 +17,7 @@ from operator import length_hint
 
 from conduitstore.kv import Item
 
-from .forest import Hold
+from .frozen import Hold
 from .index import Root, walk
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]

@@ -11,19 +11,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from .compression import compressed, decompressed
 from .format import COMPRESSED
+from .location import Location
 
 if TYPE_CHECKING:
     import zstandard
 
-    from .segment import Segment
 
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
@@ -35,24 +35,6 @@ EMPTY_COLUMN = [0, b""]
 BYTES_ONLY = {bytes}
 BlobReference = tuple[int, int, int, int]
 """As a leaf stores it: segment number, offset, bytes of the frame, bytes of the value."""
-
-
-class Location(NamedTuple):
-    """Where a clean leaf lies. It keeps its segments open for as long as anyone may read it."""
-
-    segment: Segment
-    offset: int
-    frame_bytes: int
-    entries_total: int
-    blobs: tuple[tuple[Segment, int], ...] = ()
-    """In which segments its blobs lie, and how many bytes of frames in each."""
-
-    @property
-    def segments(self) -> Iterator[Segment]:
-        """The segments that the leaf and its blobs lie in."""
-        yield self.segment
-        for segment, _ in self.blobs:
-            yield segment
 
 
 class Leaf:

@@ -17,11 +17,12 @@ import zstandard
 from conduitstore.errors import CorruptedError
 
 from . import names
-from .blob import Blob, BlobEntries, BlobLocation, encode_blob
+from .blob import Blob, BlobEntries, encode_blob
 from .cache import Cache
 from .files import Directory
 from .format import COMPRESSED, FrameKind
-from .leaf import BlobReference, Leaf, Location, encode_leaf, stored_values
+from .leaf import BlobReference, Leaf, encode_leaf, stored_values
+from .location import BlobLocation, Location
 from .segment import Segment, SegmentWriter
 
 log = logging.getLogger("conduitstore")

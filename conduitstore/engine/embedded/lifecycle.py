@@ -22,7 +22,7 @@ from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
 from .files import File, FileSystem
 from .flusher import Flusher
-from .forest import Frozen
+from .frozen import Frozen
 from .history import commits_since
 from .loss import keep_aside, let_go
 from .manifest import FORK_GAP, Ceilings, Generation

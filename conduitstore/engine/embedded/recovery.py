@@ -30,7 +30,8 @@ from .counters import first_numbers
 from .files import Directory, File
 from .forest import DEFAULT_TREE_ID, Forest
 from .format import HEADER_BYTES, decode_header
-from .leaf import Leaf, Location
+from .leaf import Leaf
+from .location import Location
 from .loss import Loss
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Ceilings, Generation, read_manifest, segments_in

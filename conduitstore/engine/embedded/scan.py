@@ -11,12 +11,13 @@ import zstandard
 from conduitstore.kv import KEY_BYTES_MAX
 
 from . import names
-from .blob import BLOB_REFERENCE_BYTES, Blob, BlobLocation
+from .blob import BLOB_REFERENCE_BYTES, Blob
 from .cache import Cache
 from .claims import Claim, claims_of
 from .format import COMPRESSED, Frame, FrameKind
 from .layers import FoundLeaf
-from .leaf import Leaf, Location, decode_leaf
+from .leaf import Leaf, decode_leaf
+from .location import BlobLocation, Location
 from .manifest import Generation
 from .remains import Remains
 from .segment import Segment

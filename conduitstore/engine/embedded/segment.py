@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from conduitstore.errors import CorruptedError
 
 from . import names
-from .blob import Blob, BlobEntries, BlobLocation, decode_blob
+from .blob import Blob, BlobEntries, decode_blob
 from .files import Directory, File, append_whole, create_file
 from .format import (
     HEADER_BYTES,
@@ -22,7 +22,8 @@ from .format import (
     decode_header,
     encode_frame,
 )
-from .leaf import Location, decode_leaf
+from .leaf import decode_leaf
+from .location import BlobLocation, Location
 
 if TYPE_CHECKING:
     from .cache import Cache

@@ -9,7 +9,8 @@ from conduitstore.engine.reading import ReadTransaction
 from conduitstore.errors import ClosedError
 from conduitstore.kv import DEFAULT_TREE, Durability, Transaction, check_tree_name
 
-from .forest import DEFAULT_TREE_ID, Frozen, Hold
+from .forest import DEFAULT_TREE_ID
+from .frozen import Frozen, Hold
 from .leaf import Leaf
 from .tree import FrozenTree
 

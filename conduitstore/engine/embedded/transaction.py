@@ -34,7 +34,7 @@ from conduitstore.kv import (
 
 from . import index
 from .draft import Writes
-from .forest import Hold
+from .frozen import Hold
 from .index import Root
 from .items import Items, Slices, keys_in, slices_of
 from .leaf import Leaf

@@ -13,10 +13,12 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
-from .forest import NO_PLACE, Hold
+from .forest import NO_PLACE
+from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
-from .page import LIMIT_MAX, Page, page_of
+from .page import LIMIT_MAX, page_of
+from .pageitems import Page
 
 if TYPE_CHECKING:
     from .database import Database

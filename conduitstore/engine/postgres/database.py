@@ -63,13 +63,13 @@ class Store(PostgresOperations, LiveTree, Guard):
         self.ceiling = CountCeiling(pool, opened.ceiling)
         self.ids = Ids(pool, settings.idgen_persist_interval)
         self.waiters = DurableWaiters()
-        self.durability = Syncs(pool, self._on_durable)
-        self.delivery = Delivery(pool, lambda: self.durability.durable, self._on_watched)
         is_plain = opened.dialect == "postgresql"
+        self.durability = Syncs(pool, self._on_durable, waits_for_disk=is_plain)
+        self.delivery = Delivery(pool, lambda: self.durable_sequence, self._on_watched)
         locks_row = settings.locks_row if settings.locks_row is not None else not is_plain
         self.writer = Writer(self, lock_key=lock_key(settings.schema), locks_row=locks_row)
         self._channel = channel(settings.schema)
-        notifies = is_plain and not opened.is_standby
+        notifies = is_plain and not settings.read_only
         self._listener = Listener(
             pool, self._channel if notifies else None, settings.poll_ms, self.delivery.look
         )
@@ -200,7 +200,8 @@ class Store(PostgresOperations, LiveTree, Guard):
     # Durability ---------------------------------------------------------------------------------
     @property
     def durable_sequence(self) -> int:
-        return self.durability.durable
+        """On a standby, whatever can be seen: nothing is sent there before it is durable."""
+        return self.sequence if self.opened.is_standby else self.durability.durable
 
     def flush(self) -> int:
         self.check()
@@ -226,7 +227,10 @@ class Store(PostgresOperations, LiveTree, Guard):
 
     def keep_up(self) -> None:
         """Sync what is not durable yet; the flusher's turn."""
-        if max(self.writer.committed, self.delivery.position) > self.durability.durable:
+        newest = self.writer.committed
+        if self.delivery.waits_for_durable:
+            newest = max(newest, self.delivery.position)
+        if newest > self.durability.durable:
             self.durability.sync()
 
     def _on_durable(self, sequence: int) -> None:
@@ -237,10 +241,14 @@ class Store(PostgresOperations, LiveTree, Guard):
     # Other processes ----------------------------------------------------------------------------
     def after_commit(self, *, is_heard: bool) -> None:
         """Have the rest done by others: this thread has the writers' lock of the process."""
-        if self.settings.flush_every_ms is not None and self.settings.durability != "none":
-            self._flusher.start()
+        self._start_flusher()
         if is_heard:
             self._notifier.nudge()
+
+    def _start_flusher(self) -> None:
+        settings = self.settings
+        if settings.flush_every_ms is not None and settings.durability != "none":
+            self._flusher.start()
 
     def _notify(self) -> None:
         self.pool.rows(b'NOTIFY "%s"' % self._channel.encode())
@@ -251,6 +259,8 @@ class Store(PostgresOperations, LiveTree, Guard):
             if not self.settings.read_only:
                 self.pool.rows(sql.SET_WATCHING, [self.holder])
             self._listener.start()
+        if self.delivery.waits_for_durable:
+            self._start_flusher()
 
     # The end ------------------------------------------------------------------------------------
     def close(self) -> None:

@@ -52,6 +52,12 @@ class Delivery:
         self.subscribers.forget_gone()
         return bool(self.subscribers.watched)
 
+    @property
+    def waits_for_durable(self) -> bool:
+        """Whether anybody is to be told of commits only once those are durable."""
+        watching = [ref() for refs in tuple(self.subscribers.watched.values()) for ref in refs]
+        return any(one is not None and one.only_durable for one in watching)
+
     def watch(self, tree: str, subscriber: Subscriber, since: int | None) -> None:
         """Register a subscriber; with ``since``, tell it first what happened behind that."""
         check_since(since)

@@ -19,8 +19,12 @@ from .connections import Pool
 class Durability:
     """How far the store is known to survive power loss."""
 
-    def __init__(self, pool: Pool, on_durable: Callable[[int], None]) -> None:
+    def __init__(
+        self, pool: Pool, on_durable: Callable[[int], None], *, waits_for_disk: bool
+    ) -> None:
         self._pool = pool
+        # Other servers than PostgreSQL itself wait for the disk in each commit.
+        self._sync = [(sql.SYNC, ())] if waits_for_disk else []
         self._on_durable = on_durable
         self._changed = threading.Condition()
         self._is_syncing = False
@@ -43,7 +47,7 @@ class Durability:
             number = self._begun_total
         newest = None
         try:
-            _, rows, epochs = self._pool.run([(sql.SYNC, ()), (sql.NEWEST, ()), (sql.EPOCH, ())])
+            *_, rows, epochs = self._pool.run([*self._sync, (sql.NEWEST, ()), (sql.EPOCH, ())])
             newest = int(rows[0][0])
             self.epoch = epochs[0][0] if epochs else None
         finally:

@@ -123,10 +123,13 @@ def _create(pool: Pool, settings: Settings, *, refuses: bool) -> None:
             if not session.rows(sql.HAS_META, [settings.schema])[0][0]:
                 raise _foreign(settings.schema)
             return
+        version = session.rows(sql.VERSION)[0][0]
+        is_plain = (settings.dialect or _dialect(version)) == "postgresql"
         text = sql.CREATE.format(
             lock=lock_key(settings.schema),
             schema=settings.schema,
-            unlogged="UNLOGGED",
+            unlogged="UNLOGGED" if is_plain else "",
+            storage=sql.NOT_COMPRESSED if is_plain else "",
             format=sql.FORMAT_VERSION,
             store_id=secrets.randbits(63),
             epoch=secrets.randbits(63),

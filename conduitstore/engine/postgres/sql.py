@@ -24,7 +24,7 @@ CREATE TABLE commits (
     catalog bigint NOT NULL, trees bigint NOT NULL, token bytea NOT NULL, events bytea,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-ALTER TABLE commits ALTER COLUMN events SET STORAGE EXTERNAL;
+{storage}
 CREATE TABLE writer (one int PRIMARY KEY, sequence bigint NOT NULL);
 CREATE TABLE ceilings (name text PRIMARY KEY, value bigint NOT NULL);
 CREATE TABLE holders (id text PRIMARY KEY, watches boolean NOT NULL DEFAULT false);
@@ -39,6 +39,8 @@ INSERT INTO ceilings VALUES ('counts', {counts}), ('ids', 0);
 INSERT INTO running VALUES ({epoch});
 """
 
+VERSION = b"SELECT version()"
+NOT_COMPRESSED = "ALTER TABLE commits ALTER COLUMN events SET STORAGE EXTERNAL;"
 META = b"SELECT format, store_id FROM meta"
 TREES = b"SELECT name, id FROM trees"
 CEILING = b"SELECT value FROM ceilings WHERE name = 'counts'"

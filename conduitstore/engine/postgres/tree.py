@@ -212,6 +212,8 @@ class LiveTree(LiveSurface):
         only_durable: bool = False,
     ) -> Subscriber:
         self.number()
+        if only_durable and self._db.settings.read_only:
+            raise InvalidArgumentError("a store that is open for reading cannot make durable")
         subscriber = Subscriber(prefix, capacity, only_durable=only_durable)
         self._db.delivery.watch(self.name, subscriber, since)
         return subscriber

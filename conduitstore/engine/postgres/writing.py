@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.types.numeric import Int8
 
-from conduitstore.errors import UnavailableError
+from conduitstore.errors import ConduitStoreError
 from conduitstore.kv import Insert
 
 from . import sql
@@ -115,7 +115,7 @@ class Writing:
         try:
             if not self._session.is_lost:
                 self._hand_over()
-        except UnavailableError:
+        except ConduitStoreError:
             self._walks.clear()  # They find out when they go on.
         finally:
             self._session.end(b"SELECT setval('drawn', %d);" % self.drawn)
@@ -127,9 +127,22 @@ class Writing:
         Raises:
             ConnectionLostError: whether it happened is told by the token.
         """
+        try:
+            self._hand_over()
+            statements = self._statements(tx, events, settings, holder)
+            self.is_heard = bool(self._session.run(statements)[-2][0][0])
+        except ConnectionLostError:
+            raise
+        except BaseException:
+            self._pool.give_back(self._session)
+            raise
+        self._pool.give_back(self._session)
+
+    def _statements(
+        self, tx: Transaction, events: Events, settings: Settings, holder: str
+    ) -> list[Statement]:
         made = self.made_by(tx)
-        self._hand_over()
-        statements = [
+        return [
             *self._statements_of_trees(tx, made),
             *_statements_of_rows(tx, events, made),
             *self._statements_of_commit(tx, events, made),
@@ -138,14 +151,6 @@ class Writing:
             (sql.ANYBODY_WATCHES, [holder]),
             (sql.COMMIT, ()),
         ]
-        try:
-            self.is_heard = bool(self._session.run(statements)[-2][0][0])
-        except ConnectionLostError:
-            raise
-        except BaseException:
-            self._pool.give_back(self._session)
-            raise
-        self._pool.give_back(self._session)
 
     def made_by(self, tx: Transaction) -> dict[str, int]:
         """The trees that are new with its commit, and their numbers."""
