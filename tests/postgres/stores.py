@@ -108,11 +108,11 @@ def open_more(harness, **settings):
 def cut(db, admin):
     """End every connection of a store, as a fault in the network would."""
     name = f"conduitstore {db.holder}"
-    admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [name]
-    )
-    still = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
-    while admin.execute(still, [name]).fetchone():
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+    ended = [pid for (pid,) in admin.execute(query, [name])]
+    admin.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [ended])
+    still = "SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)"  # Others may have come by now.
+    while admin.execute(still, [ended]).fetchone():
         time.sleep(0.001)
 
 

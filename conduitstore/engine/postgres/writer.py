@@ -18,6 +18,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from psycopg.types.numeric import Int8
@@ -238,7 +239,8 @@ class Writer:
                 if not self._did_happen(writing, error):
                     raise
             self._know(tx, writing.sequence)
-            db.delivery.committed(writing.base.sequence, writing.sequence, events)
+            with suppress(UnavailableError):  # It is made: the listener tells of it later.
+                db.delivery.committed(writing.base.sequence, writing.sequence, events)
         db.after_commit(is_heard=writing.is_heard)
         return writing.sequence
 
