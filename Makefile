@@ -19,7 +19,7 @@ FOR_BENCH := $(VENV)/$(STAMP)-bench
 COMPILED := .venv-compiled
 FOR_COMPILED := $(COMPILED)/$(STAMP)
 OF_COMPILED := tests/conformance tests/embedded tests/blocks tests/property tests/unit tests/parts \
-  tests/golden tests/recovery tests/threads tests/crash tests/fuzz tests/house/test_compiled.py
+  tests/golden tests/recovery tests/threads tests/crash tests/fuzz tests/house/test_compiled.py tests/house/test_wheel.py
 # A Python that is too old, and one that is not there, get the same answer.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])
@@ -38,7 +38,7 @@ test: $(FOR_WORK)  ## run every test
 	FAULTS_AT_LEAST=10000 $(BIN)/pytest $(SPREAD)
 
 compiled: $(FOR_COMPILED)  ## build the engine with mypyc and a C compiler, and test that
-	$(COMPILED)/bin/pytest $(SPREAD) --timeout=900 $(OF_COMPILED)
+	CONDUITSTORE_COMPILE=1 $(COMPILED)/bin/pytest $(SPREAD) --timeout=900 $(OF_COMPILED)
 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} PARTS_EVERY=5 ROT_EVERY=5 ROT_BITS=10000 \

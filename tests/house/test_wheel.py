@@ -63,8 +63,8 @@ def wheel(tmp_path_factory, root, tracked):
 
 @pytest.fixture(scope="module")
 def compiled_wheel(tmp_path_factory, root, tracked):
-    if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler")
+    if os.environ.get("CONDUITSTORE_COMPILE") != "1":
+        pytest.skip("a minute: a part of make compiled")
     return built(tmp_path_factory, root, tracked, CONDUITSTORE_COMPILE="1")
 
 
