@@ -19,7 +19,7 @@ FOR_BENCH := $(VENV)/$(STAMP)-bench
 COMPILED := .venv-compiled
 FOR_COMPILED := $(COMPILED)/$(STAMP)
 OF_COMPILED := tests/conformance tests/embedded tests/blocks tests/property tests/unit tests/parts \
-  tests/golden tests/recovery tests/threads tests/crash tests/house/test_compiled.py
+  tests/golden tests/recovery tests/threads tests/crash tests/fuzz tests/house/test_compiled.py
 # A Python that is too old, and one that is not there, get the same answer.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VERSION := import sys; print(sys.version_info[:2])

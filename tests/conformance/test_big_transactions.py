@@ -97,3 +97,19 @@ def test_ranges_follow_what_is_written(db, tree, seed):
     assert dict(iter(tree)) == life.model
     for items, expected in life.walks:
         assert list(items) == expected, "also behind the end of the transaction"
+
+
+def test_a_tree_that_the_transaction_makes_is_walked_in_it(db):
+    keys = [bytes([number]) for number in range(250)]
+
+    def run(tx):
+        tree = tx.open_tree("new")
+        for key in reversed(keys):
+            tree.insert(key, key)
+        assert list(tree.range()) == [(key, key) for key in keys]
+        assert list(tree.keys(reverse=True)) == keys[::-1]
+        assert [key for key, _ in tree.range(b"\x05", b"\x09")] == keys[5:9]
+        return len(tree)
+
+    assert db.transaction(run) == 250
+    assert [key for key, _ in db.open_tree("new")] == keys

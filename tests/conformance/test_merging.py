@@ -179,3 +179,17 @@ def test_dropping_a_tree_forgets_its_operator_and_its_name(db, tree):
         tree.merge(b"a", b"1")
     tree.set_merge_operator(concatenate, name="other")
     assert tree.merge(b"a", b"1") == b"1"
+
+
+def test_a_tree_that_never_had_an_operator_goes_beside_one_that_has(db, tree):
+    tree.set_merge_operator(lambda _key, _old, operand: operand, "last")
+    tree.merge(b"k", b"v")
+    db.open_tree("plain").insert(b"a", b"1")
+    before = tree_of_operators(db)
+    assert db.drop_tree("plain")
+    assert tree_of_operators(db) == before != []
+    assert tree.merge(b"k", b"w") == b"w"
+
+
+def tree_of_operators(db):
+    return list(db.open_tree(NAMES))

@@ -1,6 +1,7 @@
 """What each durability promises, observed on the simulated disk."""
 
 import asyncio
+import errno
 import threading
 
 import pytest
@@ -271,5 +272,40 @@ def test_a_write_that_takes_nothing_fails_and_latches(disk):
     disk.append_bytes_max = None
     with pytest.raises(PoisonedError):
         db.insert(b"c", b"3")
+    disk.kill()
+    assert list(open_on(disk)) == [(b"a", b"1")]
+
+
+def test_ceilings_are_raised_before_they_are_reached(disk):
+    db = open_on(disk, idgen_persist_interval=10)
+    raised = []
+    disk.fail = lambda operation, name: (
+        raised.append(name) if operation == "append" and name.startswith("manifest") else None
+    )
+    taken = [db.generate_id() for _ in range(7)]
+    before = len(raised)
+    db.keep_up()
+    assert len(raised) == before + 1
+    taken += [db.generate_id() for _ in range(8)]
+    db.keep_up()
+    db.keep_up()
+    assert len(raised) == before + 2, "nobody who took an id has waited for one"
+    assert taken == list(range(15))
+    disk.kill()
+    assert open_on(disk).generate_id() > taken[-1]
+
+
+def test_background_work_that_fails_ends_and_says_so(disk, caplog):
+    db = open_on(disk, flush_every_ms=5)
+    disk.fail = lambda operation, name: (
+        OSError(errno.EIO, "injected") if (operation, name[:3]) == ("sync", "log") else None
+    )
+    db.insert(b"a", b"1")
+    db._flusher._thread.join(20)
+    assert not db._flusher._thread.is_alive()
+    assert "background work ends: injected" in caplog.text.replace("[Errno 5] ", "")
+    with pytest.raises(PoisonedError):
+        db.insert(b"b", b"2")
+    db.close()
     disk.kill()
     assert list(open_on(disk)) == [(b"a", b"1")]

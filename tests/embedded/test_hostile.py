@@ -111,7 +111,8 @@ def test_made_up_commits_raise_nothing_untyped(ops, count, is_next):
 
 
 @pytest.mark.parametrize("op", [(99, b"k", b"v"), (99, Op.DROP, None), (0, Op.DROP, None),
-                                (0, Op.CREATE, "x"), (1, b"k", 7), (1, b"", b"v")])  # fmt: skip
+                                (0, Op.CREATE, "x"), (1, b"k", 7), (1, b"", b"v"),
+                                ("t", b"k", b"v"), (-1, b"k", b"v")])  # fmt: skip
 def test_commits_that_cannot_be_are_damage(op):
     name = max(file for file in FILES if file.startswith("log"))
     data = bytes_of(name)

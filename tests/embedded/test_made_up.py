@@ -319,3 +319,10 @@ def test_a_store_that_is_mended_and_still_damaged_elsewhere_says_where():
         assert db.open_tree("t").get(b"ka") == b"value"
     with pytest.raises(CorruptedError, match=LOG):
         open_on(files | {LOG: bytes(log), SEGMENT: bytes(segment)})
+
+
+def test_a_segment_of_another_number_is_none_of_this_place():
+    made = file(b"S", 9, (FrameKind.LEAF, LEAF))["segment-00000009"]
+    with pytest.raises(CorruptedError, match="it belongs to another place or store") as caught:
+        open_on(image(log=[]) | {SEGMENT: made})
+    assert (caught.value.file, caught.value.offset) == (SEGMENT, 0)

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import threading
+from itertools import chain
 
 import pytest
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import wal
+from conduitstore.engine.embedded.items import Items, slices_of
 from conduitstore.errors import CorruptedError, InvalidArgumentError, PoisonedError
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -180,6 +182,7 @@ def test_who_comes_just_behind_a_failed_sync_makes_none(disk):
     db.log.close()
 
 
+@pytest.mark.interpreted("it puts a list of its own in the place of one")
 def test_a_sync_that_ends_while_somebody_gets_in_line_is_not_waited_for(disk, monkeypatch):
     monkeypatch.setattr(wal, "SYNC_WAIT_S", 250)
     db = open_on(disk)
@@ -227,3 +230,40 @@ def test_a_blob_moves_while_its_leaf_is_read_from_the_old_place(disk):
     with open_on(disk, **settings) as db:
         assert dict(iter(db)) == {b"blob": b"value" * 40, b"k": b"other"}
         assert list(db.verify()) == []
+
+
+def test_two_threads_that_find_no_ids_left_take_one_block(disk):
+    db = open_on(disk)
+    counters, lock = db.counters, db.counters._lock
+
+    class Behind:
+        """The lock; another thread that was waiting for it as well comes first."""
+
+        def __enter__(self):
+            counters._lock = lock
+            others.append(db.generate_id())
+            lock.acquire()
+
+        def __exit__(self, *_):
+            lock.release()
+
+    others, counters._lock = [], Behind()
+    assert (db.generate_id(), others) == (1, [0])
+    assert db.generate_id() == 2
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_far_end_is_asked_for_before_the_first_entry_of_a_leaf_is_taken(disk, reverse):
+    """By another thread that has the same iterator: nothing is told twice, and nothing is lost."""
+    db = open_on(disk, leaf_entries_max=4)
+    for number in range(10):
+        db.insert(bytes([number]), b"")
+    db.checkpoint()
+    root, hold = db.forest.freeze_tree(0, db)
+    items = Items.over(slices_of(root, hold), None, None, None, reverse=reverse)
+    near = items._range.near_end()
+    assert next(near), "a leaf is at hand, of which nothing was taken"
+    far = items.next_back()
+    rest = list(chain.from_iterable(near))
+    keys = [key for key, _ in (*rest, far)]
+    assert keys == sorted([bytes([number]) for number in range(10)], reverse=reverse)

@@ -26,6 +26,7 @@ def test_reads_that_come_in_pieces(tmp_path, monkeypatch):
         assert list(db.verify()) == []
 
 
+@pytest.mark.interpreted("it replaces a method of a class")
 def test_the_lock_of_a_file_that_was_just_deleted_locks_nothing(directory, monkeypatch):
     """Somebody closed a temporary store between our opening of its lock file and our locking it."""
     try_lock = OsFile.try_lock

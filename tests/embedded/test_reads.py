@@ -118,3 +118,21 @@ def test_no_byte_in_a_file_is_ever_written_twice(db):
         "unlink",
     }
     assert ("append", "segment") in seen
+
+
+@pytest.mark.parametrize("cache_capacity_bytes", [0, 1 << 20])
+def test_ranges_that_begin_behind_the_last_key_of_a_leaf(cache_capacity_bytes):
+    disk = SimulatedDisk()
+    settings = {"leaf_entries_max": 4, "cache_capacity_bytes": cache_capacity_bytes}
+    rows = [(bytes([number]), b"%d" % number) for number in range(20)]
+    with embedded.open("store", files=disk, flush_every_ms=None, **settings) as db:
+        for row in rows:
+            db.insert(*row)
+    with embedded.open("store", files=disk, flush_every_ms=None, **settings) as db:
+        for at in range(20):
+            lo, hi = bytes([at, 1]), bytes([at])
+            assert list(db.range(lo)) == rows[at + 1 :]
+            assert list(db.range(hi=hi, reverse=True)) == rows[:at][::-1]
+            assert list(db.range(lo, bytes([at + 1]))) == []
+            with db.snapshot() as view:
+                assert list(view.range(lo, limit=3)) == rows[at + 1 : at + 4]

@@ -56,6 +56,7 @@ def test_what_it_tries_is_the_same_for_a_seed():
 
 
 @pytest.mark.slow
+@pytest.mark.interpreted("it replaces a function of a module")
 def test_a_decoder_that_lost_a_check_is_found_out(monkeypatch):
     monkeypatch.setattr(leaf, "_check_references", lambda _: None)
     target = TARGETS["reference"]

@@ -108,9 +108,3 @@ def test_opening_in_memory():
 def test_in_memory_there_are_no_settings():
     with pytest.raises(InvalidArgumentError, match="flush_every_ms"):
         engine.open(":memory:", flush_every_ms=500)
-
-
-@pytest.mark.parametrize("dsn", ["postgresql://localhost/store", "postgres://localhost/store"])
-def test_an_engine_that_is_not_there_says_so(dsn):
-    with pytest.raises(InvalidArgumentError, match="PostgreSQL"):
-        engine.open(dsn)
