@@ -6,6 +6,7 @@ remembered here, beside the store.
 """
 
 import threading
+import traceback
 from collections import Counter
 from contextlib import suppress
 
@@ -29,8 +30,8 @@ class Ledger:
         """By writer, the newest row that a call with durability ``commit`` acknowledged."""
         self.acknowledged = Counter()
         self.counts, self.ids = set(), set()
-        self.refused = set()
-        """Counts of attempts that are known not to have happened."""
+        self.refused = {}
+        """Counts of attempts that are known not to have happened, and how that is known."""
         self.errors = Counter()
         self.broken = []
         """Promises that were seen broken by threads, which have nobody to tell."""
@@ -63,7 +64,8 @@ class Ledger:
             for writer, least in self.durable.items():
                 assert rows.get(writer, 0) >= least, f"an acknowledged row of {writer} is lost"
             assert counts <= self.counts, "a count that nobody drew"
-            assert counts.isdisjoint(self.refused), "what failed, or was run again, happened too"
+            twice = {count: why for count, why in self.refused.items() if count in counts}
+            assert twice == {}, f"happened too: {twice}"
             assert view.current_count() >= max(counts, default=0)
         drawn = db.transaction(lambda tx: tx.next_count())
         assert drawn > max(self.counts, default=0), "a count below one that was handed out"
@@ -122,10 +124,11 @@ class Writer:
             is_unknown = getattr(error, "is_commit_unknown", False)
             self.ledger.errors[type(error).__name__ + " of a commit" * is_unknown] += 1
             if not is_unknown:
-                self.ledger.refused.update(self.attempts)
+                why = "".join(traceback.format_exception(error)[-6:])
+                self.ledger.refused.update(dict.fromkeys(self.attempts, why))
             return False
         self.ledger.acknowledge(self.name, row, self.durability)
-        self.ledger.refused.update(self.attempts[:-1])
+        self.ledger.refused.update(dict.fromkeys(self.attempts[:-1], "run again"))
         with suppress(*MAY_HAPPEN):
             self.ledger.take(self.db.generate_id())
         return True

@@ -60,8 +60,15 @@ class Session:
         self._pool.trips_total += 1
         try:
             with translating(lambda: self.is_lost):
-                self._take_answer_of_end()
-                yield
+                try:
+                    self._take_answer_of_end()
+                    yield
+                except psycopg.OperationalError as error:
+                    if (
+                        not error.sqlstate
+                    ):  # Not the server's: how far the exchange came, who knows.
+                        self.close()
+                    raise
         except ConnectionLostError:  # The server may have said so before the connection ended.
             self.close()
             raise
