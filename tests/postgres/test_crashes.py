@@ -1,5 +1,6 @@
 """What a crash of the server takes back, and what is durable; real ones are killed next door."""
 
+import asyncio
 import threading
 import time
 
@@ -7,9 +8,7 @@ import pytest
 from stores import PostgresHarness, open_more
 
 from conduitstore.engine.postgres import sql
-from conduitstore.errors import (
-    LaggedError,
-)
+from conduitstore.errors import LaggedError, UnavailableError
 
 PATIENCE_S = 30
 
@@ -63,6 +62,21 @@ def test_after_a_crash_counts_and_sequences_go_on_above_all_there_were(harness, 
     again = tree.watch_prefix(b"", since=kept)
     events = [*iter(lambda: again.next(timeout=0), None)]
     assert [event.key for event in events] == [b"after"], "from what survived one goes on"
+
+
+def test_waiting_for_a_commit_that_a_crash_took_says_so(db, admin):
+    for number in range(5):
+        db.insert(bytes([number]), b"")
+    lost = db.sequence
+    lose_commits(db, admin, 2)
+    db.insert(b"after", b"")
+    db.flush()
+    assert db.durable_sequence > lost
+    for sequence in (lost - 1, lost):
+        with pytest.raises(UnavailableError, match=f"lost commit {sequence}"):
+            asyncio.run(db.wait_durable(sequence))
+    for sequence in (lost - 2, db.sequence):
+        asyncio.run(db.wait_durable(sequence))
 
 
 def test_a_durable_commit_that_a_crash_takes_before_its_sync_is_made_again(db, admin, monkeypatch):

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self, TypeVar
 
+from psycopg.types.numeric import Int8
+
 from conduitstore import kv
 from conduitstore.engine.checksum import checksum
 from conduitstore.engine.guard import Guard, closed
@@ -42,7 +44,7 @@ from .opening import Opened, channel, lock_key
 from .operations import PostgresOperations
 from .snapshot import Snapshot
 from .tree import LiveTree
-from .writer import Writer
+from .writer import LostCommitError, Writer
 
 T = TypeVar("T")
 
@@ -214,8 +216,12 @@ class Store(PostgresOperations, LiveTree, Guard):
 
     async def wait_durable(self, sequence: int) -> None:
         self.check()
-        if sequence <= self.durability.durable:
-            return
+        if sequence > self.durability.durable:
+            await self._wait_durable(sequence)
+        if await asyncio.to_thread(self._is_lost, sequence):
+            raise LostCommitError(f"the server crashed and lost commit {sequence}")
+
+    async def _wait_durable(self, sequence: int) -> None:
         newest = await asyncio.to_thread(lambda: self.sequence)
         if sequence > newest:
             raise InvalidArgumentError(f"no commit {sequence} yet: the newest is {newest}")
@@ -224,6 +230,12 @@ class Store(PostgresOperations, LiveTree, Guard):
         else:
             self._flusher.start()
             await self.waiters.wait(sequence, lambda: self.durability.durable >= sequence)
+
+    def _is_lost(self, sequence: int) -> bool:
+        """Whether history goes on above it without it. What is older than history is told kept."""
+        number = Int8(sequence)
+        rows = self.pool.rows(sql.IS_LOST, [number, Int8(sequence - 1), number])
+        return bool(rows and rows[0][0])
 
     def keep_up(self) -> None:
         """Sync what is not durable yet; the flusher's turn."""

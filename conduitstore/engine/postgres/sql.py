@@ -86,6 +86,8 @@ COMMITS_AFTER = b"""SELECT sequence, previous, events FROM (
     FROM (SELECT sequence, previous, events FROM commits WHERE sequence > %b AND sequence <= %b
         ORDER BY sequence LIMIT 1000) AS found) AS page
     WHERE coalesce(before, 0) < 16777216 ORDER BY sequence"""
+IS_LOST = b"""SELECT sequence > %b AND previous BETWEEN 0 AND %b FROM commits
+    WHERE sequence >= %b ORDER BY sequence LIMIT 1"""
 HAS_COMMIT = b"SELECT EXISTS (SELECT FROM commits WHERE sequence = %b)"
 
 # Durability, counts and ids -----------------------------------------------------------------------
