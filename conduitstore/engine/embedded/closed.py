@@ -70,7 +70,7 @@ def subject_of(directory: Directory, on_read: OnRead) -> Subject:
     found = directory.names()
     newest = newest_manifest(found)
     if not newest:
-        raise CorruptedError(names.MANIFEST, 0, "there is none")
+        raise CorruptedError(names.MANIFEST, 0, "each one is missing")
     header, generation = read_manifest(directory, newest)
     named = segments_in(generation.leaves)
     subject = Subject(directory, header.store_id, generation, on_read, files=found, segments=named)
