@@ -136,3 +136,29 @@ def test_ranges_that_begin_behind_the_last_key_of_a_leaf(cache_capacity_bytes):
             assert list(db.range(lo, bytes([at + 1]))) == []
             with db.snapshot() as view:
                 assert list(view.range(lo, limit=3)) == rows[at + 1 : at + 4]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_far_end_of_a_limit_where_nothing_is_in_memory(tmp_path, reverse):
+    """A page that is not in memory is walked, and its far end looked for when it is asked for."""
+    keys = [b"%03d" % number for number in range(40)]
+    with embedded.open(tmp_path / "s", leaf_entries_max=4) as db:
+        for key in keys:
+            db.insert(key, b"v")
+    ordered = keys[::-1] if reverse else keys
+    for taken in (0, 3, 10):
+        with embedded.open(tmp_path / "s", leaf_entries_max=4) as db:
+            items = db.range(b"000", b"039\0", reverse=reverse, limit=10)
+            assert [next(items)[0] for _ in range(taken)] == ordered[:taken]
+            assert [key for key, _ in reversed(items)] == ordered[taken:10][::-1]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_range_that_is_used_up_before_its_limit_has_no_far_end(tmp_path, reverse):
+    with embedded.open(tmp_path / "s", leaf_entries_max=4) as db:
+        for number in range(9):
+            db.insert(b"%d" % number, b"v")
+    with embedded.open(tmp_path / "s", leaf_entries_max=4) as db:
+        items = db.range(b"0", b"8\0", reverse=reverse, limit=20)
+        assert len([next(items) for _ in range(9)]) == 9
+        assert items.next_back() is None
