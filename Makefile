@@ -43,7 +43,7 @@ compiled: $(FOR_COMPILED)  ## build the engine with mypyc and a C compiler, and 
 crash: $(FOR_WORK)  ## crash, fail and kill the engine, some minutes of it
 	CRASH_SEEDS=2 CRASH_ROUNDS=$${CRASH_ROUNDS:-150} PARTS_EVERY=5 ROT_EVERY=5 ROT_BITS=10000 \
 	  RECOVERY_EVERY=5 INTERLEAVE_EVERY=61 INTERRUPT_EVERY=17 HISTORY_SEEDS=5 FUZZ_RUNS=60 \
-	  FAULTS_AT_LEAST=30000 $(BIN)/pytest $(SPREAD) --timeout=900 $(CRASHES)
+	  FAULTS_AT_LEAST=100000 $(BIN)/pytest $(SPREAD) --timeout=900 $(CRASHES)
 
 crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS say how long
 	CRASH_SEEDS=$${CRASH_SEEDS:-6} CRASH_ROUNDS=$${CRASH_ROUNDS:-1500} PARTS_EVERY=1 \
@@ -51,7 +51,7 @@ crash-long: $(FOR_WORK)  ## the same for longer; CRASH_SEEDS and CRASH_ROUNDS sa
 	  ROT_BITS=$${ROT_BITS:-10000} INTERRUPT_EVERY=$${INTERRUPT_EVERY:-1} \
 	  HISTORY_SEEDS=$${HISTORY_SEEDS:-100} FUZZ_RUNS=$${FUZZ_RUNS:-2000} METAMORPHIC_TOTAL=2000 \
 	  SERVER_FAULTS=$${SERVER_FAULTS:-20} FAILOVERS=$${FAILOVERS:-20} COPY_ROUNDS=$${COPY_ROUNDS:-200} \
-	  FAULTS_AT_LEAST=100000 $(BIN)/pytest $(SPREAD) --timeout=7200 $(CRASHES)
+	  FAULTS_AT_LEAST=200000 $(BIN)/pytest $(SPREAD) --timeout=7200 $(CRASHES)
 
 fuzz: $(FOR_WORK)  ## fuzz every decoder; FUZZ_SECONDS says how long each
 	@$(PIP) atheris || echo "atheris cannot be installed here: our own fuzzer goes on without it"
