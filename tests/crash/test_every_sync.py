@@ -23,6 +23,7 @@ from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.report import tally
 from conduitstore.testing.steps import Checkpoint, Close, Commit, Flush, Group, TakeIds, workload
 
+pytestmark = pytest.mark.interpreted("it leaves out lines of modules")
 in_crash_runs = pytest.mark.skipif(EFFORT == 1, reason="minutes: a part of make crash")
 NAMES = ("sync", "sync_files", "_sync", "_sync_directory", "fsync")
 ENGINE = calls_of("engine/embedded", names=NAMES)

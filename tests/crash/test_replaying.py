@@ -14,6 +14,7 @@ from conduitstore.testing.crash import explore
 from conduitstore.testing.faults import explore_errors
 from conduitstore.testing.steps import Commit, workload
 
+pytestmark = pytest.mark.interpreted("it leaves out lines of modules")
 PLANTED = """\
 import sys
 sys.path.insert(0, {folder!r})

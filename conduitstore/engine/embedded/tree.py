@@ -13,7 +13,6 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
 
 from . import index
-from .forest import NO_PLACE
 from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
@@ -203,7 +202,7 @@ class LiveTree(RootReads, LiveSurface):
             db.check_writable()
             forest, ops = db.forest, [self.tree_id, key, value]
             places = forest.prepare(ops)
-            if places[0] is NO_PLACE:
+            if places[0][0] is None:  # By content: compiled, a tuple has no identity.
                 raise self._missing()
             old: bytes | None = places[0][-1].get(key)
             if value is None and old is None:
