@@ -16,7 +16,7 @@ from conduitstore.engine import embedded
 from conduitstore.errors import InvalidArgumentError, UnsupportedFormatError
 from conduitstore.testing.report import tally
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "100"))
 ROUNDS_A_STORE = 40
 
 
