@@ -16,7 +16,7 @@ from conduitstore.files import DirectoryFiles
 from conduitstore.operations import Damage
 
 from .display import bytes_text, one_line
-from .options import existing, path_option
+from .options import existing, existing_store, path_option, store_option
 from .progress import reading
 
 
@@ -34,7 +34,7 @@ def verify(ctx: click.Context, path: Path) -> None:
 
 
 @click.command()
-@path_option
+@store_option
 @click.option(
     "--media",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -42,7 +42,7 @@ def verify(ctx: click.Context, path: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
-def check(ctx: click.Context, path: Path, media: Path | None, *, as_json: bool) -> None:
+def check(ctx: click.Context, path: Path | str, media: Path | None, *, as_json: bool) -> None:
     """Verify, then test every rule of consistency; each violation is one line.
 
     Exit status: 0 when there is none, 1 when there is one.
@@ -50,7 +50,7 @@ def check(ctx: click.Context, path: Path, media: Path | None, *, as_json: bool) 
     tell = _tell_json if as_json else _tell_line
     violations = _damages(path, tell)
     if not violations:
-        with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
+        with engine.open(existing_store(path), read_only=True) as db, db.snapshot() as view:
             files = None if media is None else DirectoryFiles(media, read_only=True)
             for violation in consistency.check(view, files):
                 tell(violation)
@@ -75,9 +75,15 @@ def _tell_json(found: Damage | Violation) -> None:
     click.echo(json.dumps(texts, ensure_ascii=True))
 
 
-def _damages(path: Path, tell: Tell) -> int:
+def _damages(path: Path | str, tell: Tell) -> int:
     """Tell of each damage; gives how many there are."""
     total = 0
+    if isinstance(path, str):
+        with engine.open(path, read_only=True) as db:
+            for damage in db.verify():
+                tell(damage)
+                total += 1
+        return total
     with reading("verifying", existing(path)) as on_read:
         for damage in embedded.verify(path, on_read=on_read):
             tell(damage)

@@ -13,12 +13,12 @@ from conduitstore.upkeep import Collected, GcOptions
 from conduitstore.upkeep.options import DAY_MS
 
 from .display import Screen
-from .options import existing, files_in, media_option, path_option
+from .options import existing_store, files_in, media_option, store_option
 from .progress import counting_each
 
 
 @click.command()
-@path_option
+@store_option
 @media_option
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove no row.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -29,7 +29,7 @@ from .progress import counting_each
     help="Forget messages older than so many days, too; by default all stay.",
 )
 def gc(
-    path: Path, media: Path | None, messages_days: int | None, *, dry_run: bool, as_json: bool
+    path: Path | str, media: Path | None, messages_days: int | None, *, dry_run: bool, as_json: bool
 ) -> None:
     """Remove what nobody needs any more from every tree that would grow for ever.
 
@@ -40,7 +40,9 @@ def gc(
     if messages_days is not None:
         options = replace(options, messages_ms=messages_days * DAY_MS)
     with (
-        conduitstore.open(existing(path), media_files=files_in(media), read_only=dry_run) as store,
+        conduitstore.open(
+            existing_store(path), media_files=files_in(media), read_only=dry_run
+        ) as store,
         counting_each("collecting") as on_progress,
     ):
         collected = store.gc(options, dry_run=dry_run, on_progress=on_progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,22 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 path_option = click.option(
     "--path", required=True, metavar="DIR", type=_DIRECTORY, help="The store's directory."
+)
+
+
+class _Store(click.Path):
+    """A directory, or the address of a store in a database, which is no path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+store_option = click.option(
+    "--path",
+    required=True,
+    metavar="DIR",
+    type=_Store(file_okay=False, path_type=Path),
+    help="The store's directory, or postgresql://...",
 )
 new_path_option = click.option(
     "--path", metavar="DIR", type=_DIRECTORY, help="The store's directory; made if not there."
@@ -34,3 +51,8 @@ def existing(path: Path) -> Path:
     if not path.is_dir() or not any(path.iterdir()):
         raise click.ClickException(f"there is no store at {path}")
     return path
+
+
+def existing_store(path: Path | str) -> Path | str:
+    """Like :func:`existing`; an address is left to the engine."""
+    return path if isinstance(path, str) else existing(path)

@@ -11,18 +11,18 @@ import conduitstore
 from conduitstore.types import PduToken, RoomId, StoredEvent
 
 from .display import Screen, event_row
-from .options import existing, path_option
+from .options import existing_store, store_option
 
 _START = "start"
 
 
 @click.command()
 @click.argument("room")
-@path_option
+@store_option
 @click.option("--limit", default=20, type=click.IntRange(min=1), help="Events at most.")
 @click.option("--back", metavar="TOKEN", help="Events older than this, newest first.")
 @click.option("--forward", metavar="TOKEN", help='Events newer than this; "start": the oldest.')
-def page(room: str, path: Path, limit: int, back: str | None, forward: str | None) -> None:
+def page(room: str, path: Path | str, limit: int, back: str | None, forward: str | None) -> None:
     """Show a page of ROOM's events, by default the newest ones, newest first.
 
     The first column is each event's token.
@@ -30,7 +30,7 @@ def page(room: str, path: Path, limit: int, back: str | None, forward: str | Non
     if back is not None and forward is not None:
         raise click.UsageError("--back and --forward exclude each other")
     start = None if forward == _START else forward or back
-    with conduitstore.open(existing(path), read_only=True) as store, store.snapshot() as view:
+    with conduitstore.open(existing_store(path), read_only=True) as store, store.snapshot() as view:
         if view.rooms.short.room(RoomId(room)) is None:
             raise click.ClickException(f"the store has no events of {room}")
         events, more = view.rooms.timeline.page(

@@ -15,14 +15,14 @@ from conduitstore.types import FileHash, MediaId, Mxc, ServerName, UserId
 from conduitstore.upkeep.batches import tried
 
 from .display import one_line
-from .options import existing, files_in, media_option, path_option
+from .options import existing_store, files_in, media_option, store_option
 
 _DAY_SECS = 24 * 60 * 60
 
 
 @click.command("purge-media")
 @click.argument("names", nargs=-1, metavar="[MXC]...")
-@path_option
+@store_option
 @media_option
 @click.option("--server", help="Media of this server.")
 @click.option("--uploader", metavar="USER", help="Media of this local user.")
@@ -32,7 +32,7 @@ _DAY_SECS = 24 * 60 * 60
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 def purge_media(
     names: tuple[str, ...],
-    path: Path,
+    path: Path | str,
     media: Path | None,
     server: str | None,
     uploader: str | None,
@@ -55,7 +55,7 @@ def purge_media(
     if bool(names) == (selection != Selection()):
         raise click.UsageError("say which: either their names, or what they are")
     mxcs = [_mxc(name) for name in names]
-    with conduitstore.open(existing(path), media_files=files_in(media)) as store:
+    with conduitstore.open(existing_store(path), media_files=files_in(media)) as store:
         gone = tried(store.db, lambda tx: _purge(Parts(tx, store.beside), mxcs, selection))
         if not dry_run:
             if not yes:

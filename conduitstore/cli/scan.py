@@ -20,24 +20,26 @@ from conduitstore.schema import TREES, decode_key, decode_value
 from conduitstore.types import Destination
 
 from .display import Screen, bytes_text
-from .options import existing, path_option
+from .options import existing_store, store_option
 
 
 @click.command()
 @click.argument("tree")
 @click.argument("prefix", default="")
-@path_option
+@store_option
 @click.option("--limit", default=50, type=click.IntRange(min=0), help="Rows at most.")
 @click.option("--reverse", is_flag=True, help="Last row first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
-def scan(tree: str, prefix: str, path: Path, limit: int, *, reverse: bool, as_json: bool) -> None:
+def scan(
+    tree: str, prefix: str, path: Path | str, limit: int, *, reverse: bool, as_json: bool
+) -> None:
     """Show the rows of TREE, keys and values decoded by the schema.
 
     PREFIX is the leading fields of the key as text, whole and joined by "/", as in
     "@a:example.org/DEVICE"; write a "/" inside a field as "%2F". Fields are listed by `trees` and
     shown as the column heads. A row that does not fit the schema is shown as bytes.
     """
-    with engine.open(existing(path), read_only=True) as db, db.snapshot() as view:
+    with engine.open(existing_store(path), read_only=True) as db, db.snapshot() as view:
         if tree not in view.tree_names():
             raise click.ClickException(f"the store has no tree {tree!r}")
         rows = _scan(view, tree, prefix, limit, reverse=reverse)

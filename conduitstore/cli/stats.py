@@ -11,17 +11,17 @@ from conduitstore import engine
 from conduitstore.operations import Stats
 
 from .display import Screen
-from .options import existing, path_option
+from .options import existing_store, store_option
 
 
 @click.command()
-@path_option
-def stats(path: Path) -> None:
+@store_option
+def stats(path: Path | str) -> None:
     """Show sizes and positions of the store, and entries and bytes of each tree.
 
     Nothing but the index is read; bytes of trees are those before compression.
     """
-    with engine.open(existing(path), read_only=True) as db:
+    with engine.open(existing_store(path), read_only=True) as db:
         found = db.stats()
     screen = Screen()
     rows = [(f.name, getattr(found, f.name)) for f in fields(Stats) if f.name != "trees"]

@@ -12,19 +12,19 @@ from conduitstore.kv import DEFAULT_TREE, Database, Tree
 from conduitstore.schema import RETIRED, TREES
 
 from .display import Screen
-from .options import existing, path_option
+from .options import existing_store, store_option
 
 COLUMNS = ("tree", "rows", "key bytes", "value bytes", "owner", "meaning")
 
 
 @click.command()
-@path_option
-def trees(path: Path) -> None:
+@store_option
+def trees(path: Path | str) -> None:
     """List the trees with rows and bytes of keys and values, and what they mean.
 
     Sizes are those of the data, before compression. Each tree is read through once.
     """
-    with engine.open(existing(path), read_only=True) as db:
+    with engine.open(existing_store(path), read_only=True) as db:
         Screen().table(COLUMNS, tree_rows(db))
 
 
