@@ -1,4 +1,4 @@
-"""Servers of a test's own, to be killed, and stores on them."""
+"""Stores on the session's server; servers of a test's own, to be killed, and stores on them."""
 
 import itertools
 import os
@@ -6,6 +6,7 @@ import random
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from stores import PostgresHarness
 
 from conduitstore.engine import open as open_store
 from conduitstore.testing import binaries
@@ -21,6 +22,25 @@ QUICK = {
     "statement_timeout_ms": 10_000,
     "idgen_persist_interval": 10,
 }
+
+
+@pytest.fixture
+def harness(postgres_server):
+    harness = PostgresHarness(postgres_server.dsn)
+    yield harness
+    harness.dispose()
+
+
+@pytest.fixture
+def db(harness):
+    return harness.open()
+
+
+@pytest.fixture
+def admin(harness):
+    """A connection of somebody else's, in the store's schema."""
+    with harness.admin() as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

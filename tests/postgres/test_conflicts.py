@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from stores import PostgresHarness, open_more
+from stores import open_more
 
 from conduitstore.engine.postgres import instant
 from conduitstore.errors import (
@@ -15,25 +15,6 @@ from conduitstore.errors import (
 )
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def harness(postgres_server):
-    harness = PostgresHarness(postgres_server.dsn)
-    yield harness
-    harness.dispose()
-
-
-@pytest.fixture
-def db(harness):
-    return harness.open()
-
-
-@pytest.fixture
-def admin(harness):
-    """A connection of somebody else's, in the store's schema."""
-    with harness.admin() as connection:
-        yield connection
 
 
 # Conflicts ----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from stores import PostgresHarness, cut, open_more
+from stores import cut, open_more
 
 from conduitstore.engine.postgres import connections, faults, instant, sql, writer, writing
 from conduitstore.errors import (
@@ -12,25 +12,6 @@ from conduitstore.errors import (
 )
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def harness(postgres_server):
-    harness = PostgresHarness(postgres_server.dsn)
-    yield harness
-    harness.dispose()
-
-
-@pytest.fixture
-def db(harness):
-    return harness.open()
-
-
-@pytest.fixture
-def admin(harness):
-    """A connection of somebody else's, in the store's schema."""
-    with harness.admin() as connection:
-        yield connection
 
 
 # Lost connections ---------------------------------------------------------------------------------

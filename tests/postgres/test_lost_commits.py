@@ -5,31 +5,12 @@ import threading
 import time
 
 import pytest
-from stores import PostgresHarness, open_more
+from stores import open_more
 
 from conduitstore.engine.postgres import sql
 from conduitstore.errors import LaggedError, UnavailableError
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def harness(postgres_server):
-    harness = PostgresHarness(postgres_server.dsn)
-    yield harness
-    harness.dispose()
-
-
-@pytest.fixture
-def db(harness):
-    return harness.open()
-
-
-@pytest.fixture
-def admin(harness):
-    """A connection of somebody else's, in the store's schema."""
-    with harness.admin() as connection:
-        yield connection
 
 
 # Crashes of the server, without one ---------------------------------------------------------------

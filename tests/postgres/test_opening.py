@@ -20,25 +20,6 @@ from conduitstore.errors import (
 PATIENCE_S = 30
 
 
-@pytest.fixture
-def harness(postgres_server):
-    harness = PostgresHarness(postgres_server.dsn)
-    yield harness
-    harness.dispose()
-
-
-@pytest.fixture
-def db(harness):
-    return harness.open()
-
-
-@pytest.fixture
-def admin(harness):
-    """A connection of somebody else's, in the store's schema."""
-    with harness.admin() as connection:
-        yield connection
-
-
 # Opening ------------------------------------------------------------------------------------------
 
 

@@ -25,11 +25,6 @@ def harness(postgres_server):
 
 
 @pytest.fixture
-def db(harness):
-    return harness.open()
-
-
-@pytest.fixture
 def other(harness, db):
     """The same store once more, as another process would have it."""
     return harness._open()

@@ -64,9 +64,7 @@ class Session:
                     self._take_answer_of_end()
                     yield
                 except psycopg.OperationalError as error:
-                    if (
-                        not error.sqlstate
-                    ):  # Not the server's: how far the exchange came, who knows.
+                    if not error.sqlstate:  # How far the exchange came, nobody knows.
                         self.close()
                     raise
         except ConnectionLostError:  # The server may have said so before the connection ended.

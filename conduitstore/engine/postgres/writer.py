@@ -258,10 +258,11 @@ class Writer:
         while True:
             try:
                 session, _ = self._locked()
-                token = [Int8(writing.base.sequence), writing.token]
-                found = session.rows(sql.FIND_COMMIT, token)
-                session.end()
-                self._db.pool.give_back(session)
+                try:
+                    token = [Int8(writing.base.sequence), writing.token]
+                    found = session.rows(sql.FIND_COMMIT, token)
+                finally:  # It has the writers' lock, and a place in the pool.
+                    self._db.pool.give_back(session)
             except (ConnectionLostError, UnavailableError, LockedError) as still:
                 if time.monotonic() > deadline:
                     raise UnavailableError(
