@@ -49,7 +49,7 @@ from .batches import ops_of
 from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest, Place
-from .format import FRAME_PAYLOAD_BYTES_MAX
+from .format import FRAME_PAYLOAD_BYTES_MAX, HEADER_BYTES
 from .history import events_of
 from .operations import StoreOperations
 from .snapshot import Snapshot
@@ -78,6 +78,7 @@ class Database(StoreOperations, LiveTree, Guard):
         self.was_recovered = False
         self._running: Transaction | None = None
         self.is_behind = False
+        self._log_bytes_max = settings.checkpoint_log_bytes + HEADER_BYTES  # of one file
         self.frozen_log_bytes = 0  # of checkpoints that are not published, or failed
         self.frozen_dirty_bytes = 0
         self._waiters = DurableWaiters()
@@ -223,19 +224,17 @@ class Database(StoreOperations, LiveTree, Guard):
         """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
         if durability == "commit":
             self.sync(sequence)
-        is_long = self.is_long
-        if is_long or self.frozen_log_bytes:
+        if self.frozen_log_bytes or self.is_long:
             self.is_behind = self.backlog >= BACKLOG_MAX
-        if is_long:
-            self.on_long_log()
+            if self.is_long:
+                self.on_long_log()
 
     @property
     def is_long(self) -> bool:
         """Whether the log, or what is dirty in memory, has reached its bound."""
-        settings = self.settings
         return (
-            self.log.commits_bytes >= settings.checkpoint_log_bytes
-            or self.forest.dirty_bytes >= settings.dirty_bytes_max
+            self.log.size_bytes >= self._log_bytes_max
+            or self.forest.dirty_bytes >= self.settings.dirty_bytes_max
         )
 
     @property

@@ -200,15 +200,17 @@ class LiveTree(RootReads, LiveSurface):
             db.wait_for_checkpoint()
         with db.writer_lock:
             db.check_writable()
-            forest, ops = db.forest, [self.tree_id, key, value]
-            places = forest.prepare(ops)
-            if places[0][0] is None:  # By content: compiled, a tuple has no identity.
+            forest, tree_id, durability = db.forest, self.tree_id, db.settings.durability
+            root = self._roots.get(tree_id)
+            if root is None:
                 raise self._missing()
-            old: bytes | None = places[0][-1].get(key)
+            place = forest.place(root, key)
+            old: bytes | None = place[-1].get(key)
             if value is None and old is None:
                 return None
-            sequence = db.commit_prepared(ops, places, forest.count, db.settings.durability)
-        db.settle(sequence, db.settings.durability)
+            ops = [tree_id, key, value]
+            sequence = db.commit_prepared(ops, [place], forest.count, durability)
+        db.settle(sequence, durability)
         return old
 
     def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:
