@@ -167,7 +167,7 @@ def test_an_interrupt_in_the_middle_of_a_commit_hides_all_of_it(disk, monkeypatc
 
     monkeypatch.setattr(forest, "insert_into", interrupted(forest.insert_into))
     # The fifth begins a leaf of its own.
-    monkeypatch.setattr(db.forest, "leaf_of", interrupted(db.forest.leaf_of))
+    monkeypatch.setattr(forest, "separator", interrupted(forest.separator))
     with pytest.raises(interrupt):
         db.transaction(lambda tx: [tx.open_tree("t").insert(bytes([n]), b"1") for n in range(5)])
     for call in (lambda: tree.get(b"\0"), db.snapshot, tree.range, lambda: tree.insert(b"a", b"")):

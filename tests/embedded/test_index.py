@@ -111,7 +111,6 @@ def test_a_key_that_overfills_a_leaf_from_anywhere_halves_it(at):
     assert totals == ([4, 1] if at == 4 else [2, 3])
 
 
-
 @given(st.sets(KEYS, max_size=60))
 def test_an_index_built_at_once_finds_every_key(keys):
     ordered = sorted(keys)

@@ -224,10 +224,10 @@ def test_nobody_waits_for_what_will_never_be_durable(disk, end):
 
     async def main_close():
         db.latch(RuntimeError(), is_torn=False)
-        db._no_writes = None  # It has not heard of it yet when it begins to wait.
+        db.no_writes = None  # It has not heard of it yet when it begins to wait.
         waiting = asyncio.ensure_future(db.wait_durable(1))
         await asyncio.sleep(0)
-        db._no_writes = PoisonedError
+        db.no_writes = PoisonedError
         db.close()
         with pytest.raises(ClosedError):
             await asyncio.wait_for(waiting, 20)

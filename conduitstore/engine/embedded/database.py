@@ -45,7 +45,7 @@ from conduitstore.kv import (
     check_tree_name,
 )
 
-from .batches import ops_of
+from .batches import placed
 from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest, Place
@@ -148,7 +148,7 @@ class Database(StoreOperations, LiveTree, Guard):
                 self._running = tx
                 self.enter()
                 result = fn(tx)
-                ops, count = tx.finish()
+                ops, places, count = tx.finish()
             finally:
                 self.leave()
                 self._running = None
@@ -156,7 +156,7 @@ class Database(StoreOperations, LiveTree, Guard):
             self.check_writable()  # Again: the function may have forked, and this be the child.
             if not ops and count == self.forest.count:
                 return result
-            sequence = self.commit(ops, count, tx.durability)
+            sequence = self.commit_prepared(ops, places, count, tx.durability)
         self.settle(sequence, tx.durability)
         return result
 
@@ -169,11 +169,12 @@ class Database(StoreOperations, LiveTree, Guard):
         chosen = durability or self.settings.durability
         with self.writer_lock:
             self.check_writable()
-            ops = ops_of(batch, self.forest)
-            sequence = self.commit(ops, self.forest.count, chosen) if ops else self.forest.sequence
-        if ops is None:
+            found = placed(batch, self.forest)
+            if found is not None and found[0]:
+                sequence = self.commit_prepared(*found, self.forest.count, chosen)
+        if found is None:
             self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
-        elif ops:
+        elif found[0]:
             self.settle(sequence, chosen)
 
     def commit(self, ops: list[Any], count: int, durability: Durability) -> int:

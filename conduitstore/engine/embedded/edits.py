@@ -58,7 +58,7 @@ def cut_of(keys: list[bytes], entries: dict[bytes, bytes], key: bytes) -> int:
 
 def separator(left: bytes, right: bytes) -> bytes:
     """The shortest key above ``left`` and not above ``right``: short ones keep the index small."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return right[: position + 1]
-    return right[: len(left) + 1]
+    both = min(len(left), len(right))
+    unlike = int.from_bytes(left[:both]) ^ int.from_bytes(right[:both])
+    equal = both - (unlike.bit_length() + 7) // 8  # leading bytes
+    return right[: equal + 1]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conduitstore.errors import PoisonedError
@@ -167,18 +168,38 @@ class Forest:
             if root is None or type(key) is not bytes:
                 places.append(NO_PLACE)
             else:
-                places.append(self.place(root, key))
+                places += self.places(root, (key,))
         return places
 
-    def place(self, root: Root, key: bytes) -> Place:
-        """Where a write of ``key`` will go, loaded if need be."""
-        leaf: Any = root
-        while type(leaf) is Node:
-            leaf = leaf.children[bisect_right(leaf.lows, key)]
-        keys, entries = leaf.keys, leaf.entries
-        if keys is None or entries is None:
-            keys, entries = self.cache.contents(leaf)
-        return root, leaf, keys, entries
+    def places(self, root: Root, keys: Iterable[bytes]) -> list[Place]:
+        """Where writes of these keys will go, loaded if need be."""
+        places = []
+        for key in keys:
+            leaf: Any = root
+            while type(leaf) is Node:
+                leaf = leaf.children[bisect_right(leaf.lows, key)]
+            there, entries = leaf.keys, leaf.entries
+            if there is None or entries is None:
+                there, entries = self.cache.contents(leaf)
+            places.append((root, leaf, there, entries))
+        return places
+
+    def placed(
+        self, tree_id: int, values: Mapping[bytes, bytes | None]
+    ) -> tuple[list[Any], list[Place]]:
+        """What a commit of ``values`` writes to a tree, and where.
+
+        The removal of what is not there is left out.
+        """
+        root = self.roots.get(tree_id)
+        places = self.places(root, values) if root is not None else [NO_PLACE] * len(values)
+        ops: list[Any] = []
+        taken = []
+        for place, (key, value) in zip(places, values.items(), strict=True):
+            if value is not None or (root is not None and key in place[-1]):
+                ops += tree_id, key, value
+                taken.append(place)
+        return ops, taken
 
     def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
@@ -267,7 +288,8 @@ class Forest:
             and (is_over or leaf.size_bytes + added_bytes > self.leaf_bytes_max)
         ):
             # Keys that arrive in order leave full leaves behind, as they are.
-            right = self.leaf_of([key], {key: stored}, added_bytes)
+            entries = entries_of({key: stored})
+            right = Leaf([key], entries, size_bytes=added_bytes, epoch=self._clock)
             self.dirty_bytes += right.memory_bytes
             parts = [(b"", leaf), (separator(keys[-1], key), right)]
         else:
