@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from .database import Store
 
-NO_TIMEOUT = b"SELECT set_config('statement_timeout', '0', true)"
-
 
 class PostgresOperations:
     """See :class:`conduitstore.operations.Operations`."""
@@ -48,7 +46,7 @@ class PostgresOperations:
         db = self._operated
         with db.snapshot() as view:
             instant, numbers = view.instant(), view.catalog.numbers
-            instant.rows(NO_TIMEOUT)
+            instant.take_time()
             rows = instant.rows(sql.payload_bytes(list(numbers.values())))
             of_number = {number: TreeStats(*found) for number, *found in rows}
             size, files = instant.rows(sql.SIZE_ON_DISK)[0]
@@ -75,6 +73,7 @@ class PostgresOperations:
         self.reap()
         db.pool.run([trimming(db.sequence, db.settings)])
         with db.pool.session() as session:
+            session.take_time()
             session.rows(b"SET statement_timeout = 0")
             try:
                 for number in db.catalog.numbers.values():
