@@ -28,12 +28,18 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TreeStats:
-    """One tree: how many entries, and bytes of their keys and values before compression."""
+    """One tree: how many entries, and bytes of their keys and values before compression.
+
+    Values that lie beside the leaves are not among these: see ``blob_bytes``.
+    """
 
     entries_total: int
     payload_bytes: int
     is_estimate: bool = False
     """Whether both are what a sample of the tree says."""
+    blob_bytes: int = 0
+    """Of values that lie in frames of their own (embedded engine, ``blob_bytes_min``): as they lie
+    on the disk, compressed; of those that no checkpoint has written yet, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

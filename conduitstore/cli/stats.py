@@ -20,7 +20,8 @@ from .options import existing_store, store_option
 def stats(path: Path | str, *, exact: bool) -> None:
     """Show sizes and positions of the store, and entries and bytes of each tree.
 
-    Nothing but the index is read; bytes of trees are those before compression. On PostgreSQL large
+    Nothing but the index is read; bytes of trees are those before compression, but for blobs: big
+    values that lie beside the others, as they are on the disk. On PostgreSQL large
     trees are estimated from a sample, and marked; the sizes of all tables are exact.
     """
     with engine.open(existing_store(path), read_only=True) as db:
@@ -30,9 +31,12 @@ def stats(path: Path | str, *, exact: bool) -> None:
     screen.table(("what", "value"), rows)
     screen.heading("trees")
     screen.table(
-        ("tree", "entries", "bytes", ""),
+        ("tree", "entries", "bytes", "blob bytes", ""),
         [
-            (name, one.entries_total, one.payload_bytes, "estimated" if one.is_estimate else "")
+            (
+                *(name, one.entries_total, one.payload_bytes, one.blob_bytes),
+                "estimated" if one.is_estimate else "",
+            )
             for name, one in found.trees.items()
         ],
     )
