@@ -36,7 +36,7 @@ def test_a_command_takes_an_address(cli, address, words, said):
 
 
 def test_what_is_estimated_is_marked(cli, address, monkeypatch):
-    monkeypatch.setattr(operations, "SAMPLE_PAGES", 0.5)  # So one page is large.
+    monkeypatch.setattr(operations, "SAMPLE_PAGES", 0.5)  # So that one page is large.
     assert "estimated" in cli("stats", "--path", address).output
     assert "estimated" not in cli("stats", "--exact", "--path", address).output
 

@@ -53,8 +53,10 @@ class PostgresOperations:
             instant, numbers = view.instant(), view.catalog.numbers
             if exact := exact or db.opened.dialect != "postgresql":
                 instant.take_time()
-            parts = {} if exact else _sampled(instant.rows(sql.TABLE_PAGES))
-            rows = instant.rows(sql.payload_bytes({n: parts.get(n) for n in numbers.values()}))
+            parts = {} if exact else _sampled(numbers.values(), instant.rows(sql.TABLE_PAGES))
+            counted = [number for number in numbers.values() if number not in parts]
+            rows = instant.rows(sql.payload_bytes(counted)) if counted else []
+            rows += instant.rows(sql.sampled_bytes(parts)) if parts else []
             of_number = {n: TreeStats(total, size, n in parts) for n, total, size in rows}
             disk_bytes, files = instant.rows(sql.SIZE_ON_DISK)[0]
             return Stats(
@@ -159,10 +161,11 @@ class PostgresOperations:
         return verify(db, bytes_per_second, on_read)
 
 
-def _sampled(pages: list[Row]) -> dict[int, float]:
+def _sampled(numbers: Iterable[int], pages: list[Row]) -> dict[int, float]:
     """Which part of each large table to look at, in percent, by the number of its tree."""
+    pages_of: dict[str, int] = dict(pages)  # Of dropped trees too, whose tables may go any time.
     return {
-        int(name.removeprefix("t_")): 100 * SAMPLE_PAGES / total
-        for name, total in pages
-        if total > SAMPLE_PAGES
+        number: 100 * SAMPLE_PAGES / total
+        for number in numbers
+        if (total := pages_of.get(f"t_{number}", 0)) > SAMPLE_PAGES
     }

@@ -207,16 +207,23 @@ def page(number: int, *, lo: bool, hi: bool, reverse: bool, values: bool) -> byt
     ).encode()
 
 
-def payload_bytes(percents: Mapping[int, float | None]) -> bytes:
-    """How many entries each tree has, and how many bytes those: of all of it, or by a sample."""
-    return " UNION ALL ".join(_payload_bytes(*tree) for tree in percents.items()).encode()
-
-
-def _payload_bytes(number: int, percent: float | None) -> str:
-    sample = "" if percent is None else f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
-    each = 1 if percent is None else 100 / percent
-    return (
-        f"SELECT {int(number)}, round(count(*) * {each:.6f})::bigint, "
-        f"round(coalesce(sum(octet_length(k) + octet_length(v)), 0) * {each:.6f})::bigint "
-        f"FROM t_{int(number)}{sample}"
+def payload_bytes(numbers: list[int]) -> bytes:
+    """How many entries each tree has, and how many bytes those."""
+    each = (
+        f"SELECT {int(number)}, count(*), "
+        "coalesce(sum(octet_length(k) + octet_length(v)), 0)::bigint "
+        f"FROM t_{int(number)}"
+        for number in numbers
     )
+    return " UNION ALL ".join(each).encode()
+
+
+def sampled_bytes(percents: Mapping[int, float]) -> bytes:
+    """The same of large trees, by a sample of their pages."""
+    each = (
+        f"SELECT {int(number)}, round(count(*) * {100 / percent:.6f})::bigint, "
+        f"round(coalesce(sum(octet_length(k) + octet_length(v)), 0) * {100 / percent:.6f})::bigint "
+        f"FROM t_{int(number)} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
+        for number, percent in percents.items()
+    )
+    return " UNION ALL ".join(each).encode()
