@@ -199,7 +199,7 @@ class _World:
         """The states that are lawful: before the last step, and behind it."""
         disk, db = self._store()
         before = content(db)
-        self._act(db)
+        self._look_on(db)
         with suppress(ClosedError):
             after = content(db)
             db.abandon()
@@ -207,14 +207,18 @@ class _World:
         with open_on(disk, self.settings) as again:
             return [before, content(again)]
 
-    def places(self) -> list[Place]:
-        """Of every moment; from Python 3.12 on a function's are seen at its second run."""
-        self._after()
-        _, db = self._store()
+    def _look_on(self, db: embedded.Store) -> list[Place]:
+        """Take the last step; from Python 3.12 on its moments are seen when this was done once."""
         interrupter = Interrupter(_NEVER, KeyboardInterrupt)
         interrupter.run(lambda: self._act(db))
-        db.abandon()
         return interrupter.places
+
+    def places(self) -> list[Place]:
+        """Of every moment."""
+        _, db = self._store()
+        found = self._look_on(db)
+        db.abandon()
+        return found
 
     # The interruption ---------------------------------------------------------------------------
     def fails(self, interruption: Interruption) -> bool:

@@ -115,7 +115,7 @@ def verified(disk):
 
 
 def read_all(disk):
-    return content(embedded.open("store", files=disk, **SETTINGS))
+    return content(embedded.open("store", files=disk, flush_every_ms=None, **SETTINGS))
 
 
 @pytest.mark.parametrize(
