@@ -77,6 +77,28 @@ def test_a_hot_blob_is_not_copied(disk):
     assert db.get(b"\x01") is db.get(b"\x01")
 
 
+def test_statistics_tell_how_much_lies_beside_the_leaves(disk):
+    """Of what was written already by the frames; no leaf and no value is read for it."""
+    with open_on(disk) as db:
+        tree = db.open_tree("t")
+        tree.insert(b"big", bytes(BIG))
+        tree.insert(b"small", b"v")
+        assert db.stats().trees["t"].blob_bytes == BIG
+        db.checkpoint()
+        tree.insert(b"small", b"w")  # A dirty leaf that has a blob on the disk.
+        dirty = db.stats().trees["t"]
+        tree.insert(b"other", bytes(BIG))
+        assert db.stats().trees["t"].blob_bytes == dirty.blob_bytes + BIG
+    with open_on(disk) as db:
+        loads = db.stats().cache_loads_total
+        found = db.stats().trees["t"]
+        assert 2 * BIG < found.blob_bytes == 2 * dirty.blob_bytes < 2 * BIG + 100
+        assert found.payload_bytes < BIG
+        assert db.stats().cache_loads_total == loads
+        db.open_tree("t").remove(b"big")
+        assert db.stats().trees["t"].blob_bytes == dirty.blob_bytes
+
+
 def test_the_threshold_decides(disk):
     with open_on(disk, blob_bytes_min=100) as db:
         db.insert(b"a", b"x" * 99)
