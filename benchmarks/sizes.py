@@ -1,11 +1,16 @@
 """What size costs: load 10^4 to 10^7 rows, then measure points, opening, memory, disk.
 
-    python benchmarks/sizes.py [--rows 10000,1000000] [--peers A,B] [--to DIR]
+    python benchmarks/sizes.py [--rows 10000,10000000] [--peers A,B] [--minutes N] [--to DIR]
 
 Each contender and size runs in a process of its own, one after another: memory is what the process
 has, and an engine that was killed is really killed. For each it prints microseconds for a row
 loaded in batches of 1,000, for a first get and a second one of the same rows, and for an insert;
-seconds to open after a clean close and after a kill; bytes on disk for a row; MiB of memory.
+seconds to open after a clean close and after a kill; bytes on disk for a row; MiB of memory. At the
+end stands how much dearer each became from the smallest size to the largest, beside LMDB.
+
+Whoever is not done with a size after so many minutes is stopped, and the next begins, so a run ends
+in time. What is done is kept in `sizes.json` at once: the same command again goes on from there, as
+long as commit, machine and versions are the same.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from peers import Contender, Setup, field_of
+from peers import Contender, Setup, Write, field_of
 from peers.field import FLOOR
 from suite import report
 from suite.world import TREE, batches, event, key_of
@@ -31,11 +37,17 @@ ROOMS = 50
 VALUE_BYTES = 100
 POINTS = 20_000
 CACHE_BYTES = 256 << 20
+STEP_BATCHES = 1_000
+"""After so many batches of a load it is told how far it is."""
+GROWING = ("load_us", "get_us", "insert_us")
+RIVAL = "LMDB"
+
+Found = dict[str, float | str]
 
 
-def rows_of(total: int) -> object:
+def rows_of(total: int) -> Iterator[Write]:
     chance = random.Random(1)
-    return ((TREE, key_of(n % ROOMS, n), event(chance, VALUE_BYTES)) for n in range(total))
+    return (Write(TREE, key_of(n % ROOMS, n), event(chance, VALUE_BYTES)) for n in range(total))
 
 
 def opened(name: str, directory: Path) -> Contender:
@@ -83,8 +95,10 @@ def load(name: str, directory: Path, total: int) -> dict[str, float]:
     """Load, close cleanly; what a killed process leaves is made by :func:`points`."""
     contender = opened(name, directory)
     started = time.perf_counter()
-    for rows in batches(rows_of(total)):  # type: ignore[arg-type]
+    for number, rows in enumerate(batches(rows_of(total))):
         contender.write(rows)
+        if number % STEP_BATCHES == STEP_BATCHES - 1:
+            progress(f"{(number + 1) * len(rows):,} of {total:,} rows")
     seconds = time.perf_counter() - started
     contender.settle()
     contender.close()
@@ -123,14 +137,28 @@ def tell(found: dict[str, float]) -> None:
     print(json.dumps(found), flush=True)
 
 
-def measured(name: str, total: int, directory: Path) -> dict[str, float]:
-    """All stages, each in a process of its own."""
-    found: dict[str, float] = {"rows": total}
+def progress(text: str) -> None:
+    """Where somebody looks on: beside what is printed, which may go to a file."""
+    if sys.stderr.isatty():
+        print(f"\r  {text:<60}\r", end="", file=sys.stderr, flush=True)
+
+
+def measured(name: str, total: int, directory: Path, seconds: float) -> Found | None:
+    """All stages, each in a process of its own; None where that takes longer."""
+    found: Found = {"contender": name, "rows": total}
+    deadline = time.monotonic() + seconds
     for stage in STAGES:
+        progress(f"{name}, {total:,} rows: {stage}")
         command = [sys.executable, __file__, "--stage", stage, name, str(directory), str(total)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this file
+        left = deadline - time.monotonic()
+        try:
+            run = subprocess.run(  # noqa: S603 - this file
+                command, stdout=subprocess.PIPE, text=True, check=False, timeout=left
+            )
+        except subprocess.TimeoutExpired:
+            return None
         if run.returncode not in (0, -signal.SIGKILL):
-            raise SystemExit(run.stderr)
+            raise SystemExit(f"{name} failed with {total:,} rows: {stage}")
         found |= json.loads(run.stdout)
     return found
 
@@ -139,6 +167,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--peers", help="names, with commas between; all that are installed")
+    parser.add_argument("--minutes", type=float, default=15, help="for one contender at one size")
+    parser.add_argument("--again", action="store_true", help="measure what is done already, too")
     parser.add_argument("--to", type=Path, default=HERE / "results", help="where results go")
     parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -147,32 +177,73 @@ def main() -> None:
         tell(STAGES[stage](name, Path(directory), int(total)))
         return
     names = [n for n in field_of(options.peers.split(",") if options.peers else None) if n != FLOOR]
-    results: list[dict[str, float | str]] = []
-    for total in map(int, options.rows.split(",")):
-        for name in names:
+    wanted = [(name, int(total)) for total in options.rows.split(",") for name in names]
+    kept = Kept(options.to / "sizes.json", is_new=options.again)
+    left = [one for one in wanted if one not in kept.results]
+    print(
+        f"{len(wanted) - len(left)} of {len(wanted)} are done; the others take at most "
+        f"{len(left) * options.minutes:g} minutes, {options.minutes:g} each"
+    )
+    for name, total in wanted:
+        if (name, total) in left:
             with tempfile.TemporaryDirectory(prefix="conduitstore-bench-") as directory:
-                found = measured(name, total, Path(directory))
-            if not results:
-                print(f"{'':14}" + "".join(f"{head:>18}" for head in found))
-            print(
-                f"{name:14}" + "".join(f"{value:>18,.2f}" for value in found.values()), flush=True
-            )
-            results.append({"contender": name, **found})
-    everything = {"conditions": report.conditions(0, 1), "results": results}
-    options.to.mkdir(parents=True, exist_ok=True)
-    (options.to / "sizes.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
-    grown(results)
+                found = measured(name, total, Path(directory), options.minutes * 60)
+            if found is None:
+                print(f"{name:14}{total:>18,.2f}   not done after {options.minutes:g} minutes")
+                continue
+            kept.keep(found)
+        told(kept.results[name, total], is_first=(name, total) == wanted[0])
+    grown([kept.results[one] for one in wanted if one in kept.results])
 
 
-def grown(results: list[dict[str, float | str]]) -> None:
+class Kept:
+    """What was measured, here and by earlier runs under the same conditions; in a file."""
+
+    def __init__(self, path: Path, *, is_new: bool) -> None:
+        self._path = path
+        self._conditions = report.conditions(0, 1)
+        self.results: dict[tuple[str, int], Found] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not is_new:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["conditions"] == self._conditions:
+                for line in found["results"]:
+                    self.results[line["contender"], line["rows"]] = line
+            else:
+                print(f"{path} is of another commit, machine or version: all begins anew")
+
+    def keep(self, found: Found) -> None:
+        self.results[str(found["contender"]), int(found["rows"])] = found
+        everything = {"conditions": self._conditions, "results": list(self.results.values())}
+        self._path.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+
+
+def told(found: Found, *, is_first: bool) -> None:
+    """A line of the table."""
+    _, *heads = found
+    name, *values = found.values()
+    if is_first:
+        print(f"{'':14}" + "".join(f"{head:>18}" for head in heads))
+    print(f"{name:14}" + "".join(f"{value:>18,.2f}" for value in values), flush=True)
+
+
+def grown(results: list[Found]) -> None:
     """How many times dearer an operation is at the largest size than at the smallest."""
-    for name in dict.fromkeys(str(line["contender"]) for line in results):
-        own = [line for line in results if line["contender"] == name]
-        told = []
-        for what in ("load_us", "get_us", "insert_us"):
-            ratio = float(own[-1][what]) / float(own[0][what])
-            told.append(f"{what} x{ratio:.2f}")
+    sizes = sorted({float(line["rows"]) for line in results})
+    lines = {(str(line["contender"]), float(line["rows"])): line for line in results}
+    growth: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for name, _ in lines):
+        small, large = lines.get((name, sizes[0])), lines.get((name, sizes[-1]))
+        if small is not None and large is not None and small is not large:
+            growth[name] = {what: float(large[what]) / float(small[what]) for what in GROWING}
+    for name, own in growth.items():
+        told = [f"{what} x{ratio:.2f}{beside(growth, what, ratio)}" for what, ratio in own.items()]
         print(f"{name:14} grew " + ", ".join(told))
+
+
+def beside(growth: dict[str, dict[str, float]], what: str, ratio: float) -> str:
+    """The same as a part of what LMDB grew: above 1 is worse."""
+    return f" ({ratio / growth[RIVAL][what]:.2f} of {RIVAL}'s)" if RIVAL in growth else ""
 
 
 if __name__ == "__main__":

@@ -87,13 +87,17 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write(results: Sequence[Result], told: dict[str, Any], directory: Path) -> None:
-    """`results.json`, `results.md` and `ratios.svg`."""
+def write(
+    results: Sequence[Result], told: dict[str, Any], beside: Sequence[str], directory: Path
+) -> None:
+    """`results.json`, `results.md` and `ratios.svg`; ``beside`` are lines below the table."""
     directory.mkdir(parents=True, exist_ok=True)
-    everything = {"conditions": told, "results": [asdict(result) for result in results]}
+    rows = [asdict(result) for result in results]
+    everything = {"conditions": told, "results": rows, "beside": list(beside)}
     (directory / "results.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
     heading = "\n".join(f"- {name}: {value}" for name, value in told.items())
-    text = f"# Results\n\n{heading}\n\n{table(results)}\n"
+    below = "".join(f"- {line}\n" for line in beside)
+    text = f"# Results\n\n{heading}\n\n{table(results)}\n\n{below}"
     (directory / "results.md").write_text(text, encoding="utf-8")
     plot(results, directory / "ratios.svg")
 
