@@ -206,11 +206,16 @@ class Kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not is_new:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if found["conditions"] == self._conditions:
+            if found["conditions"] == self._conditions and not self._is_dirty:
                 for line in found["results"]:
                     self.results[line["contender"], line["rows"]] = line
             else:
-                print(f"{path} is of another commit, machine or version: all begins anew")
+                print(f"{path} is of other code, another machine or version: all begins anew")
+
+    @property
+    def _is_dirty(self) -> bool:
+        """Whether nobody can say which code ran."""
+        return str(self._conditions["commit"]).endswith(("dirty", "unknown"))
 
     def keep(self, found: Found) -> None:
         self.results[str(found["contender"]), int(found["rows"])] = found

@@ -103,13 +103,15 @@ def write(
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
-    """A bar a line and peer: right of 1 we are quicker. Without matplotlib there is none."""
+    """A bar a line and peer: right of 1 we are quicker. Without peers or matplotlib none."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError:
         print("no plot: matplotlib is not installed (extra `bench`)")
         return
     peers = [name for name in results[0].seconds if name not in (OURS, FLOOR)]
+    if not peers:
+        return
     figure = Figure(figsize=(9, 1 + 0.42 * len(results)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / max(1, len(peers))
