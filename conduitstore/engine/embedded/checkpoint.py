@@ -301,5 +301,7 @@ def _rows(
 def row_of(location: Location, leaf: Leaf) -> LeafRow:
     """The manifest's row of a leaf that lies, or will lie, there."""
     segment, offset, frame_bytes, entries_total, blobs = location
+    if not blobs:
+        return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes
     flat = tuple(number for at, frames in blobs for number in (at.number, frames))
     return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes, *flat
