@@ -109,12 +109,10 @@ def told(name: str, best: Round, operations: int) -> Iterator[str]:
     yield f"{whole_ns / operations / 1e3:.2f} us an operation{beside}\n"
     yield "| stage | calls | us | share |"
     yield "| --- | ---: | ---: | ---: |"
-    rest_ns = whole_ns
     for stage, (calls, stage_ns) in sorted(best.stages.items(), key=lambda one: -one[1][1]):
-        if stage_ns >= SHARE_MIN * whole_ns:
-            rest_ns -= stage_ns
+        if calls:  # In every round.
             yield f"| {stage} | {calls / operations:.2f} | {columns(stage_ns)} |"
-    yield f"| the rest | | {columns(rest_ns)} |\n"
+    yield f"| the rest | | {columns(best.rest_ns)} |\n"
 
 
 def main() -> None:

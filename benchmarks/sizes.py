@@ -1,12 +1,15 @@
 """What size costs: load 10^4 to 10^7 rows, then measure points, opening, memory, disk.
 
-    python benchmarks/sizes.py [--rows 10000,10000000] [--peers A,B] [--minutes N] [--to DIR]
+    python benchmarks/sizes.py [--rows 10000,10000000] [--peers A,B] [--cache-mb N] [--minutes N]
 
 Each contender and size runs in a process of its own, one after another: memory is what the process
 has, and an engine that was killed is really killed. For each it prints microseconds for a row
 loaded in batches of 1,000, for a first get and a second one of the same rows, and for an insert;
 seconds to open after a clean close and after a kill; bytes on disk for a row; MiB of memory. At the
 end stands how much dearer each became from the smallest size to the largest, beside LMDB.
+
+The cache is small beside the larger sizes, but for LMDB, whose cache is all memory that the system
+has left: compare growth also with a `--cache-mb` that holds what is read.
 
 Whoever is not done with a size after so many minutes is stopped, and the next begins, so a run ends
 in time. What is done is kept in `sizes.json` at once: the same command again goes on from there, as
@@ -36,7 +39,6 @@ HERE = Path(__file__).parent
 ROOMS = 50
 VALUE_BYTES = 100
 POINTS = 20_000
-CACHE_BYTES = 256 << 20
 STEP_BATCHES = 1_000
 """After so many batches of a load it is told how far it is."""
 GROWING = ("load_us", "get_us", "insert_us")
@@ -50,9 +52,9 @@ def rows_of(total: int) -> Iterator[Write]:
     return (Write(TREE, key_of(n % ROOMS, n), event(chance, VALUE_BYTES)) for n in range(total))
 
 
-def opened(name: str, directory: Path) -> Contender:
+def opened(name: str, directory: Path, cache_mb: int) -> Contender:
     directory.mkdir(exist_ok=True)
-    return field_of([name])[name](Setup(directory, [TREE], cache_bytes=CACHE_BYTES))
+    return field_of([name])[name](Setup(directory, [TREE], cache_bytes=cache_mb << 20))
 
 
 def resident_bytes() -> int:
@@ -66,9 +68,9 @@ def disk_bytes(directory: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in files)
 
 
-def warmed(name: str, directory: Path) -> None:
+def warmed(name: str, directory: Path, cache_mb: int) -> None:
     """Everything that opening imports is imported."""
-    opened(name, directory / "warm").close()
+    opened(name, directory / "warm", cache_mb).close()
 
 
 def per_point(contender: Contender, total: int) -> dict[str, float]:
@@ -91,9 +93,9 @@ def per_point(contender: Contender, total: int) -> dict[str, float]:
     return {"first_get_us": taken[0], "get_us": taken[1], "insert_us": insert_us}
 
 
-def load(name: str, directory: Path, total: int) -> dict[str, float]:
+def load(name: str, directory: Path, total: int, cache_mb: int) -> dict[str, float]:
     """Load, close cleanly; what a killed process leaves is made by :func:`points`."""
-    contender = opened(name, directory)
+    contender = opened(name, directory, cache_mb)
     started = time.perf_counter()
     for number, rows in enumerate(batches(rows_of(total))):
         contender.write(rows)
@@ -105,11 +107,11 @@ def load(name: str, directory: Path, total: int) -> dict[str, float]:
     return {"load_us": seconds / total * 1e6, "disk_bytes_a_row": disk_bytes(directory) / total}
 
 
-def points(name: str, directory: Path, total: int) -> dict[str, float]:
+def points(name: str, directory: Path, total: int, cache_mb: int) -> dict[str, float]:
     """Open what was closed, use it, and die."""
-    warmed(name, directory)
+    warmed(name, directory, cache_mb)
     started = time.perf_counter()
-    contender = opened(name, directory)
+    contender = opened(name, directory, cache_mb)
     found = contender.getter(TREE)(key_of(0, 0))
     clean = time.perf_counter() - started
     assert found is not None
@@ -119,10 +121,10 @@ def points(name: str, directory: Path, total: int) -> dict[str, float]:
     raise AssertionError
 
 
-def after_kill(name: str, directory: Path, total: int) -> dict[str, float]:
-    warmed(name, directory)
+def after_kill(name: str, directory: Path, total: int, cache_mb: int) -> dict[str, float]:
+    warmed(name, directory, cache_mb)
     started = time.perf_counter()
-    contender = opened(name, directory)
+    contender = opened(name, directory, cache_mb)
     found = contender.getter(TREE)(key_of((POINTS // 4 - 1) % ROOMS, total + POINTS // 4 - 1))
     seconds = time.perf_counter() - started
     assert found is not None, "an insert that had returned is gone"
@@ -143,13 +145,14 @@ def progress(text: str) -> None:
         print(f"\r  {text:<60}\r", end="", file=sys.stderr, flush=True)
 
 
-def measured(name: str, total: int, directory: Path, seconds: float) -> Found | None:
+def measured(name: str, total: int, directory: Path, cache_mb: int, seconds: float) -> Found | None:
     """All stages, each in a process of its own; None where that takes longer."""
     found: Found = {"contender": name, "rows": total}
     deadline = time.monotonic() + seconds
     for stage in STAGES:
         progress(f"{name}, {total:,} rows: {stage}")
-        command = [sys.executable, __file__, "--stage", stage, name, str(directory), str(total)]
+        command = [sys.executable, __file__, "--stage", stage, name, str(directory)]
+        command += [str(total), str(cache_mb)]
         left = deadline - time.monotonic()
         try:
             run = subprocess.run(  # noqa: S603 - this file
@@ -167,18 +170,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--peers", help="names, with commas between; all that are installed")
+    parser.add_argument("--cache-mb", type=int, default=256)
     parser.add_argument("--minutes", type=float, default=15, help="for one contender at one size")
     parser.add_argument("--again", action="store_true", help="measure what is done already, too")
     parser.add_argument("--to", type=Path, default=HERE / "results", help="where results go")
-    parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--stage", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
-        stage, name, directory, total = options.stage
-        tell(STAGES[stage](name, Path(directory), int(total)))
+        stage, name, directory, *numbers = options.stage
+        tell(STAGES[stage](name, Path(directory), *map(int, numbers)))
         return
     names = [n for n in field_of(options.peers.split(",") if options.peers else None) if n != FLOOR]
     wanted = [(name, int(total)) for total in options.rows.split(",") for name in names]
-    kept = Kept(options.to / "sizes.json", is_new=options.again)
+    kept = Kept(options.to / "sizes.json", options.cache_mb, is_new=options.again)
     left = [one for one in wanted if one not in kept.results]
     print(
         f"{len(wanted) - len(left)} of {len(wanted)} are done; the others take at most "
@@ -187,7 +191,8 @@ def main() -> None:
     for name, total in wanted:
         if (name, total) in left:
             with tempfile.TemporaryDirectory(prefix="conduitstore-bench-") as directory:
-                found = measured(name, total, Path(directory), options.minutes * 60)
+                seconds = options.minutes * 60
+                found = measured(name, total, Path(directory), options.cache_mb, seconds)
             if found is None:
                 print(f"{name:14}{total:>18,.2f}   not done after {options.minutes:g} minutes")
                 continue
@@ -199,9 +204,9 @@ def main() -> None:
 class Kept:
     """What was measured, here and by earlier runs under the same conditions; in a file."""
 
-    def __init__(self, path: Path, *, is_new: bool) -> None:
+    def __init__(self, path: Path, cache_mb: int, *, is_new: bool) -> None:
         self._path = path
-        self._conditions = report.conditions(0, 1)
+        self._conditions = report.conditions(0, 1) | {"cache_mb": cache_mb}
         self.results: dict[tuple[str, int], Found] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not is_new:
@@ -210,7 +215,7 @@ class Kept:
                 for line in found["results"]:
                     self.results[line["contender"], line["rows"]] = line
             else:
-                print(f"{path} is of other code, another machine or version: all begins anew")
+                print(f"{path} is of other code, settings, versions or machine: all begins anew")
 
     @property
     def _is_dirty(self) -> bool:
