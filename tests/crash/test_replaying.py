@@ -32,7 +32,6 @@ def site_of(function, call):
 
 NO_SYNC = site_of("Manifest.append", "sync")
 NO_LOG_SYNC = site_of("LogFile.sync", "sync")
-NO_CUT = site_of("append_whole", "truncate")
 NO_LATCH = site_of("Database.commit_prepared", "latch")
 
 
@@ -74,18 +73,17 @@ def test_a_crash_of_a_recovery_is_replayed():
 
 
 def test_an_error_is_replayed():
-    with left_out(*NO_CUT), pytest.raises(Exception) as caught:
+    with left_out(*NO_LATCH), pytest.raises(Exception) as caught:
         explore_errors(
             [Commit((("t", bytes([n]), b"v" * 90),)) for n in range(9)],
             SMALL,
-            errno.ENOSPC,
-            lasts=True,
-            kind="short",
+            errno.EIO,
+            lasts=False,
             shrink_seconds=4,
         )
     script = script_of(caught.value)
     assert script.count("Commit(") < 7
-    assert_it_replays(script, NO_CUT)
+    assert_it_replays(script, NO_LATCH)
     with pytest.raises(ValueError, match="no call 900"):
         faults.replay([], SMALL, fault=faults.Fault(900))
 

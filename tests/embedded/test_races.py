@@ -108,11 +108,11 @@ def test_ids_of_many_threads_leave_no_gap_whatever_way_they_are_taken(disk, monk
 
 def test_a_closed_file_writes_into_no_other(tmp_path):
     file = embedded.Os().make_directory(str(tmp_path / "d")).create("old")
-    append = file.append
+    write_at = file.write_at
     file.close()
     with pytest.raises(OSError, match="Bad file"):
-        file.append(b"late")
-    assert append.args != file.append.args
+        file.write_at(b"late", 0)
+    assert write_at.args != file.write_at.args
 
 
 def test_a_child_forked_inside_a_transaction_commits_nothing(tmp_path):

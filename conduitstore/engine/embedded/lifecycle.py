@@ -93,7 +93,7 @@ class Store(Database):
         )
         if recovered.is_new and names.ABOUT not in self.directory.names():
             about = self.directory.create(names.ABOUT)
-            about.append(names.ABOUT_TEXT.encode())
+            about.write_at(names.ABOUT_TEXT.encode(), 0)
             about.close()
         self.log = WriteAheadLog(
             self.directory,

@@ -90,15 +90,13 @@ class ReadOnlyStore(Database):
         # What was handed out may be walked for as long as anybody likes.
         self.forest.freeze()
         if newest == self._manifest and self._replay is not None:
-            self._replay.advance()
-            self._replay.check()
+            self._replay.catch_up()
             return
         found = recovery.read_directory(self.directory)
         forest = recovery.empty_forest(self.settings, self.forest.cache)
         recovery.plant(forest, found)
         replay = Replay(forest, self.directory, found.store_id, found.generation.log_start)
-        replay.advance()
-        replay.check()
+        replay.catch_up()
         self.forest.become(forest)
         replay.forest = self.forest
         self._replay, self._manifest = replay, newest
