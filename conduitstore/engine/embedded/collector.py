@@ -11,7 +11,8 @@ from contextlib import contextmanager
 def collector_at_rest() -> Iterator[None]:
     """For making much that all stays: a collection meanwhile looks at all of it, and finds nothing.
 
-    It holds for the whole process, so what is in it should take tenths of seconds, not seconds.
+    It holds for the whole process, so it is for what takes a second or a few: cycles that other
+    threads leave behind wait for so long.
     """
     was_on = gc.isenabled()
     try:
