@@ -28,7 +28,7 @@ from conduitstore.engine.embedded.wal import WriteAheadLog
 from conduitstore.kv import Batch
 
 STAGES: list[tuple[str, Any, str]] = [
-    ("write, the system call", os, "write"),
+    ("write, the system call", os, "pwrite"),
     ("fdatasync", files, "_sync"),
     ("fsync", os, "fsync"),
     ("pread", os, "pread"),
@@ -44,10 +44,9 @@ STAGES: list[tuple[str, Any, str]] = [
     ("append to the log", WriteAheadLog, "append"),
     ("share a sync", WriteAheadLog, "sync"),
     ("batch to operations", batches, "placed"),
-    ("batch to operations", Forest, "placed"),
-    ("find leaves to change", Forest, "places"),
+    ("find leaves to change", Forest, "placed"),
     ("change leaves", Forest, "apply"),
-    ("commit, and wait for the writer lock", LiveTree, "_put"),
+    ("commit, and wait for the writer lock", LiveTree, "_write"),
     ("commit, and wait for the writer lock", Database, "apply_batch"),
     ("fill a batch", Batch, "insert"),
     ("fill a batch", Batch, "remove"),

@@ -202,13 +202,13 @@ class Forest:
             try:
                 roots, each, dirty_bytes = self.roots, iter(ops), 0
                 for place, tree_id, key, value in zip(places, each, each, each, strict=True):
-                    root, leaf, keys, entries = place
+                    root, leaf, _, _ = place
                     if type(key) is not bytes:
                         self._change_tree(tree_id, key, value)
                         continue
                     if roots[tree_id] is not root or leaf.epoch <= self._frozen_at or self._holds:
                         leaf = self._writable(tree_id, key, place)
-                        keys, entries = leaf.keys, leaf.entries
+                    keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
                     if value is None:
                         self._remove(tree_id, leaf, key)
                         continue
