@@ -1,10 +1,13 @@
-"""Which clean leaves and blobs are in memory: bounded in bytes, loaded on demand, scans kept apart.
+"""What is in memory of clean leaves and blobs: bounded in bytes, read on demand, scans kept apart.
 
 Whatever enters goes on probation first: a queue that gets a tenth of the room once the room is
 full. What was read again when its turn comes moves to the main queue, anything else goes. The main
 queue is a clock: what was read since its last turn stays for another. So one scan of everything
 passes through the tenth and leaves what is hot alone. What comes back soon after it went on
 probation is hot after all and enters the main queue at once: a leaf remembers when it went.
+
+Of a leaf that only point reads ask for, the rows that they ask for stay, and not the others: see
+:mod:`.part`. One whose columns are asked again and again is split after all, and then is as any.
 
 - Contents are installed and dropped under the cache's lock, read without it.
 - Loading happens outside the lock: two readers may read the same leaf twice, never wait for
@@ -20,16 +23,23 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .blob import Blob
+from .columns import Columns
 from .leaf import Leaf
+from .location import Location
+from .part import NO_ROWS, PART_BYTES, Part, Rows, Unsplit
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
-Entry = Leaf | Blob
-E = TypeVar("E", Leaf, Blob)
-C = TypeVar("C", Contents, bytes)
+Found = tuple[Columns, bytes, bytes | None]
+"""Columns, a key that was looked for in them, and its value."""
+Entry = Leaf | Blob | Unsplit
+E = TypeVar("E", Leaf, Blob, Part)
+C = TypeVar("C", Contents, Found, bytes)
 NO_WAITING = (False,)
 
 PROBATION_SHARE = 10
 """One part in so many of the capacity is left to what was read only once."""
+ASKED_MAX = 3
+"""So often columns are asked for a row; then they are split."""
 
 
 class Cache:
@@ -42,28 +52,75 @@ class Cache:
         self._lock = threading.Lock()
         self._probation: deque[Entry] = deque()
         self._probation_bytes = 0
-        self._main: deque[Entry] = deque()
+        self._main: deque[Entry | Rows] = deque()
         self._turn = 1  # goes up with every entry that leaves probation for good
 
+    # Reading --------------------------------------------------------------------------------
     def contents(self, leaf: Leaf) -> Contents:
         """Keys and entries of a leaf, read from its segment when they are not in memory."""
         keys, entries = leaf.keys, leaf.entries
         if keys is not None and entries is not None:
             leaf.touched = True
             return keys, entries
-        location = leaf.location
+        location, part = leaf.location, leaf.part
         assert location is not None
-        contents = location.segment.load(location, self)
+        columns = part.columns if part is not None else None
+        if columns is None:
+            columns = self._load(location)
+        contents = location.segment.contents(location, columns, self)
         self._unless_taken(self._install, leaf, contents)
         return contents
+
+    def value(self, leaf: Leaf, key: bytes) -> bytes | None:
+        """What a leaf that is not whole in memory has under a key."""
+        part = leaf.part
+        if part is None:
+            return self._value(leaf, key, None)
+        value = part.again.get(key)
+        if value is None:
+            value = part.once.get(key)
+            if value is None:
+                return self._value(leaf, key, part)
+            self._unless_taken(self._renew, part, key)
+        return value
+
+    def _value(self, leaf: Leaf, key: bytes, part: Part | None) -> bytes | None:
+        location = leaf.location
+        assert location is not None
+        if location.blobs:
+            return self.contents(leaf)[1].get(key)
+        columns = part.columns if part is not None else None
+        if columns is None:
+            columns = self._load(location)
+        elif part is not None and part.asked_total >= ASKED_MAX:
+            entries = self.contents(leaf)[1]
+            leaf.touched = True
+            return entries.get(key)
+        value: bytes | None = columns.get(key)
+        self._unless_taken(self._keep, leaf, (columns, key, value))
+        return value
+
+    def has(self, leaf: Leaf, key: bytes) -> bool:
+        """Whether a leaf has a key: no blob is read for that."""
+        location = leaf.location
+        if leaf.entries is None and location is not None and not location.blobs:
+            return self.value(leaf, key) is not None
+        return key in self.contents(leaf)[1]
 
     def blob_value(self, blob: Blob) -> bytes:
         """A blob's value, read from its segment."""
         value = blob.load()
+        self.loads_total += 1
         self._unless_taken(self._install_blob, blob, value)
         kept = blob.value  # Another reader may have been first: let both see the same object.
         return value if kept is None else kept
 
+    def _load(self, location: Location) -> Columns:
+        columns = location.segment.load(location)
+        self.loads_total += 1
+        return columns
+
+    # Keeping --------------------------------------------------------------------------------
     def _unless_taken(self, install: Callable[[E, C], None], entry: E, contents: C) -> None:
         """Install what was read under the lock, or not at all where somebody has that."""
         taken: list[bool] = []
@@ -71,7 +128,6 @@ class Cache:
             # One call into C: an interrupt comes before it, or finds what it did.
             taken.extend(map(self._lock.acquire, NO_WAITING))
             if taken[0]:
-                self.loads_total += 1
                 install(entry, contents)
         finally:
             if True in taken:
@@ -87,7 +143,27 @@ class Cache:
             blob.value = value
             self._admit(blob)
 
-    def admit(self, entry: Entry) -> None:
+    def _renew(self, part: Part, key: bytes) -> None:
+        part.renew(key)
+
+    def _keep(self, leaf: Leaf, found: Found) -> None:
+        columns, key, value = found
+        part = leaf.part
+        if part is None:
+            part = leaf.part = Part()
+        if value is not None:
+            if part.once is NO_ROWS and part.again is NO_ROWS:
+                self._main.append(Rows(leaf, part))
+                self.resident_bytes += PART_BYTES
+            self.resident_bytes += part.keep(key, value)
+        part.asked_total += 1
+        if part.columns is None:
+            part.columns = columns
+            self._admit(Unsplit(leaf, part, columns))
+        else:
+            self._make_room()
+
+    def admit(self, entry: Leaf | Blob) -> None:
         """Take in what was dirty until now."""
         with self._lock:
             self._admit(entry)
@@ -100,33 +176,33 @@ class Cache:
         else:
             self._probation.append(entry)
             self._probation_bytes += entry_bytes
+        self._make_room()
+
+    # Letting go -----------------------------------------------------------------------------
+    def _make_room(self) -> None:
+        share = self.capacity_bytes // PROBATION_SHARE
         while self.resident_bytes > self.capacity_bytes:
-            share = self.capacity_bytes // PROBATION_SHARE
             if self._probation and (self._probation_bytes > share or not self._main):
                 self._judge(self._probation.popleft())
             else:
-                self._turn_clock()
+                self._turn_clock(self._main.popleft())
 
     def _judge(self, entry: Entry) -> None:
         """The end of an entry's probation."""
         entry_bytes = entry.memory_bytes
         self._probation_bytes -= entry_bytes
-        if entry.touched and entry_bytes <= self.capacity_bytes:
-            entry.touched = False
+        if entry.was_asked() and entry_bytes <= self.capacity_bytes:
             self._main.append(entry)
             return
         self._turn += 1
         entry.evicted_at = self._turn
-        self._evict(entry)
-
-    def _turn_clock(self) -> None:
-        oldest = self._main.popleft()
-        if oldest.touched:
-            oldest.touched = False
-            self._main.append(oldest)
-        else:
-            self._evict(oldest)
-
-    def _evict(self, entry: Entry) -> None:
-        self.resident_bytes -= entry.memory_bytes
         entry.evict()
+        self.resident_bytes -= entry_bytes
+
+    def _turn_clock(self, oldest: Entry | Rows) -> None:
+        self.resident_bytes -= oldest.memory_bytes
+        if oldest.was_asked():
+            self._main.append(oldest)
+            self.resident_bytes += oldest.memory_bytes
+        else:
+            oldest.evict()
