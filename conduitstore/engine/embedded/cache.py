@@ -26,18 +26,20 @@ from .blob import Blob
 from .columns import Columns
 from .leaf import Leaf
 from .location import Location
-from .part import NO_ROWS, PART_BYTES, Part, Rows, Unsplit
+from .part import PART_BYTES, Part, Rows
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
 Found = tuple[Columns, bytes, bytes | None]
 """Columns, a key that was looked for in them, and its value."""
-Entry = Leaf | Blob | Unsplit
+Entry = Leaf | Blob
 E = TypeVar("E", Leaf, Blob, Part)
 C = TypeVar("C", Contents, Found, bytes)
 NO_WAITING = (False,)
 
 PROBATION_SHARE = 10
 """One part in so many of the capacity is left to what was read only once."""
+COLUMNS_SHARE = 20
+"""And one in so many to the columns of leaves that are not whole."""
 ASKED_MAX = 3
 """So often columns are asked for a row; then they are split."""
 
@@ -53,6 +55,8 @@ class Cache:
         self._probation: deque[Entry] = deque()
         self._probation_bytes = 0
         self._main: deque[Entry | Rows] = deque()
+        self._columns: deque[Leaf] = deque()  # those that have columns, and these have a turn
+        self._columns_bytes = 0
         self._turn = 1  # goes up with every entry that leaves probation for good
 
     # Reading --------------------------------------------------------------------------------
@@ -73,29 +77,25 @@ class Cache:
 
     def value(self, leaf: Leaf, key: bytes) -> bytes | None:
         """What a leaf that is not whole in memory has under a key."""
-        part = leaf.part
-        if part is None:
-            return self._value(leaf, key, None)
-        value = part.again.get(key)
-        if value is None:
-            value = part.once.get(key)
-            if value is None:
-                return self._value(leaf, key, part)
-            self._unless_taken(self._renew, part, key)
-        return value
-
-    def _value(self, leaf: Leaf, key: bytes, part: Part | None) -> bytes | None:
-        location = leaf.location
+        location, part, columns = leaf.location, leaf.part, None
         assert location is not None
-        if location.blobs:
+        if part is not None:
+            row = part.again.get(key)
+            if row is not None:
+                return row
+            row = part.once.get(key)
+            if row is not None:
+                self._unless_taken(self._renew, part, key)
+                return row
+            columns = part.columns
+            if part.asked_total >= ASKED_MAX:
+                entries = self.contents(leaf)[1]
+                leaf.touched = True
+                return entries.get(key)
+        elif location.blobs:
             return self.contents(leaf)[1].get(key)
-        columns = part.columns if part is not None else None
         if columns is None:
             columns = self._load(location)
-        elif part is not None and part.asked_total >= ASKED_MAX:
-            entries = self.contents(leaf)[1]
-            leaf.touched = True
-            return entries.get(key)
         value: bytes | None = columns.get(key)
         self._unless_taken(self._keep, leaf, (columns, key, value))
         return value
@@ -152,18 +152,21 @@ class Cache:
         if part is None:
             part = leaf.part = Part()
         if value is not None:
-            if part.once is NO_ROWS and part.again is NO_ROWS:
+            if not part.has_rows:
                 self._main.append(Rows(leaf, part))
                 self.resident_bytes += PART_BYTES
             self.resident_bytes += part.keep(key, value)
         part.asked_total += 1
         if part.columns is None:
             part.columns = columns
-            self._admit(Unsplit(leaf, part, columns))
-        else:
+            self._columns.append(leaf)
+            columns_bytes = columns.memory_bytes
+            self._columns_bytes += columns_bytes
+            self.resident_bytes += columns_bytes
+        if self.resident_bytes > self.capacity_bytes:
             self._make_room()
 
-    def admit(self, entry: Leaf | Blob) -> None:
+    def admit(self, entry: Entry) -> None:
         """Take in what was dirty until now."""
         with self._lock:
             self._admit(entry)
@@ -180,12 +183,26 @@ class Cache:
 
     # Letting go -----------------------------------------------------------------------------
     def _make_room(self) -> None:
-        share = self.capacity_bytes // PROBATION_SHARE
         while self.resident_bytes > self.capacity_bytes:
-            if self._probation and (self._probation_bytes > share or not self._main):
+            if self._columns_bytes > self.capacity_bytes // COLUMNS_SHARE:
+                self._forget_columns(self._columns.popleft())
+            elif self._probation and (
+                self._probation_bytes > self.capacity_bytes // PROBATION_SHARE or not self._main
+            ):
                 self._judge(self._probation.popleft())
             else:
                 self._turn_clock(self._main.popleft())
+
+    def _forget_columns(self, leaf: Leaf) -> None:
+        part = leaf.part
+        assert part is not None
+        assert part.columns is not None
+        columns_bytes = part.columns.memory_bytes
+        part.columns, part.asked_total = None, 0
+        if not part.has_rows:
+            leaf.part = None
+        self._columns_bytes -= columns_bytes
+        self.resident_bytes -= columns_bytes
 
     def _judge(self, entry: Entry) -> None:
         """The end of an entry's probation."""

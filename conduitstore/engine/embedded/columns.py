@@ -75,38 +75,6 @@ def _rising(column: Sequence[Any]) -> Sequence[Any]:
     return [length, head, total] if is_even else [length, steps]
 
 
-class Joined:
-    """Items of one length, joined."""
-
-    __slots__ = ("_joined", "_length")
-
-    def __init__(self, length: int, joined: bytes) -> None:
-        if type(joined) is not bytes or length <= 0 or len(joined) % length:
-            raise ValueError("a column's bytes are no multiple of its item length")
-        self._length = length
-        self._joined = joined
-
-    def __len__(self) -> int:
-        return len(self._joined) // self._length
-
-    def __getitem__(self, at: int) -> bytes:
-        begin = at * self._length
-        return self._joined[begin : begin + self._length]
-
-    def index(self, item: bytes) -> int:
-        """Where an item is; ``ValueError``: nowhere."""
-        if len(item) != self._length:
-            raise ValueError("items have another length")
-        begin = self._joined.index(item)
-        while begin % self._length:  # The end of one item and the beginning of the next.
-            begin = self._joined.index(item, begin + 1)
-        return begin // self._length
-
-    def split(self) -> list[bytes]:
-        """The items."""
-        return list(struct.unpack(f"{self._length}s" * len(self), self._joined))
-
-
 class Steps:
     """Keys that are numbers of one length, each as far above the one before."""
 
@@ -143,13 +111,17 @@ class Columns:
     """
 
     __slots__ = (
-        "_payload_bytes",
         "_shared",
+        "_suffix_bytes",
         "_suffixes",
+        "_value_bytes",
         "_values",
         "generation",
         "has_references",
+        "keys_total",
+        "memory_bytes",
         "tree_id",
+        "values_total",
     )
 
     def __init__(self, payload: bytes) -> None:
@@ -157,64 +129,75 @@ class Columns:
         if type(shared) is not bytes:
             raise ValueError("keys that are not bytes")
         self._shared: bytes = shared
-        self._suffixes: list[bytes] | Joined | Steps
+        self._suffixes: Any  # joined where they have a length, else a list, or steps of whole keys
         if len(suffixes) == 3 and type(suffixes[0]) is int:
-            self._shared, self._suffixes = b"", Steps(shared, *suffixes)
+            self._shared, self._suffix_bytes, self._suffixes = b"", 0, Steps(shared, *suffixes)
+            self.keys_total = len(self._suffixes)
         else:
-            self._suffixes = _items(_summed(suffixes), 1)
-            if not _is_bytes(self._suffixes):
+            self._suffix_bytes, self._suffixes, self.keys_total = _items(_summed(suffixes), 1)
+        self._value_bytes, self._values, self.values_total = _items(values, self.keys_total)
+        self.has_references = False
+        self.memory_bytes = COLUMNS_BYTES + len(payload)
+        if type(self._suffixes) is list:
+            self.memory_bytes += ITEM_BYTES * self.keys_total
+            if not set(map(type, self._suffixes)) <= BYTES_ONLY:
                 raise ValueError("keys that are not bytes")
-        self._values = _items(values, len(self._suffixes))
-        self.has_references = not _is_bytes(self._values)
-        if self.has_references:
-            _check_references(values)
-        self._payload_bytes = len(payload)
-
-    @property
-    def memory_bytes(self) -> int:
-        """What they take in memory."""
-        plain = sum(
-            len(items) for items in (self._suffixes, self._values) if isinstance(items, list)
-        )
-        return self._payload_bytes + ITEM_BYTES * plain + COLUMNS_BYTES
-
-    @property
-    def totals(self) -> tuple[int, int]:
-        """How many keys there are, and how many values: equal in all that we wrote."""
-        return len(self._suffixes), len(self._values)
+        if type(self._values) is list:
+            self.memory_bytes += ITEM_BYTES * self.values_total
+            if not set(map(type, self._values)) <= BYTES_ONLY:
+                _check_references(self._values)
+                self.has_references = True
 
     def get(self, key: bytes) -> Any:
         """What is stored under a key; None where nothing is."""
-        shared = self._shared
+        shared, size = self._shared, self._suffix_bytes
         if not key.startswith(shared):
             return None
+        suffix = key[len(shared) :]
         try:
-            return self._values[self._suffixes.index(key[len(shared) :])]
+            at: int = self._suffixes.index(suffix)
+            if size:
+                if len(suffix) != size:
+                    return None
+                while at % size:  # The end of one item and the beginning of the next.
+                    at = self._suffixes.index(suffix, at + 1)
+                at //= size
         except ValueError:
             return None
+        size = self._value_bytes
+        return self._values[at * size : at * size + size] if size else self._values[at]
 
     def split(self) -> tuple[list[bytes], list[Any]]:
         """All keys, and what is stored under them."""
-        shared, suffixes, values = self._shared, self._suffixes, self._values
-        keys = suffixes if isinstance(suffixes, list) else suffixes.split()
+        shared, keys, values = self._shared, self._suffixes, self._values
+        if type(keys) is Steps:
+            keys = keys.split()
+        elif self._suffix_bytes:
+            keys = _split(keys, self._suffix_bytes)
         if shared:
             keys = [shared + suffix for suffix in keys]
-        return keys, values if isinstance(values, list) else values.split()
+        return keys, _split(values, self._value_bytes) if self._value_bytes else values
 
 
-def _items(column: list[Any], total: int) -> list[Any] | Joined:
-    """A column's items; ``total`` says how many they are where all are empty."""
+def _items(column: list[Any], total: int) -> tuple[int, Any, int]:
+    """How long each item is, all of them joined, and how many; or 0, a list, and how many.
+
+    ``total`` says how many they are where all are empty.
+    """
+    if len(column) != 2 or type(column[0]) is not int:
+        if type(column) is not list:
+            raise ValueError("a column that is none")
+        return 0, column, len(column)
     if column == EMPTY_COLUMN:
-        return [b""] * total
-    if _is_joined(column):
-        return Joined(*column)
-    if type(column) is not list:
-        raise ValueError("a column that is none")
-    return column
+        return 0, [b""] * total, total
+    length, joined = column
+    if type(joined) is not bytes or length <= 0 or len(joined) % length:
+        raise ValueError("a column's bytes are no multiple of its item length")
+    return length, joined, len(joined) // length
 
 
-def _is_bytes(items: list[Any] | Joined) -> bool:
-    return isinstance(items, Joined) or set(map(type, items)) <= BYTES_ONLY
+def _split(joined: bytes, length: int) -> list[bytes]:
+    return list(struct.unpack(f"{length}s" * (len(joined) // length), joined))
 
 
 def _check_references(stored: Iterable[Any]) -> None:
@@ -233,8 +216,8 @@ def _summed(column: list[Any]) -> list[Any]:
     if not _is_joined(column) or not 0 < column[0] <= NUMBER_BYTES_MAX:
         return column
     length, joined = column
-    numbers, shift = int.from_bytes(joined), 8 * length
-    while shift < 8 * len(joined):
+    numbers, shift, bits = int.from_bytes(joined), 8 * length, 8 * len(joined)
+    while shift < bits:
         numbers += numbers >> shift
         shift *= 2
     return [length, numbers.to_bytes(len(joined))]

@@ -1,14 +1,14 @@
 """What is in memory of a clean leaf that is not whole there: rows, and for a while its columns.
 
-A point read takes one row out of a leaf's columns. The columns stay while they are on probation, so
-that the next one finds them; the row for as long as it is asked for. So what is hot is in memory by
-the row, however it is scattered over leaves.
+A point read takes one row out of a leaf's columns. The columns stay for a while, so that the next
+one finds them; the row for as long as it is asked for. So what is hot is in memory by the row,
+however it is scattered over leaves.
 
 - Rows were true when they were read, and a clean leaf does not change: who finds one may use it.
   Who finds none has to look further.
 - A part changes under the cache's lock and is read without it.
-- It is two entries of the cache: :class:`Unsplit`, on probation, while there are columns, and
-  :class:`Rows`, in the main queue, while there are rows.
+- What it holds is in two queues of the cache: :class:`Rows` in the main one while there are any,
+  the leaf in that of columns while there are these.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Part:
         self.once_bytes = 0
         self.columns: Columns | None = None
         self.asked_total = 0  # how often these columns were
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether they are in the main queue."""
+        return self.once is not NO_ROWS or self.again is not NO_ROWS
 
     def keep(self, key: bytes, value: bytes) -> int:
         """Keep a row that was read; gives how much more memory that takes."""
@@ -91,27 +96,4 @@ class Rows:
         """Leave memory: when none was asked for, none is left."""
         part = self._part
         if part.columns is None and self._leaf.part is part:
-            self._leaf.part = None
-
-
-class Unsplit:
-    """The columns of a leaf."""
-
-    __slots__ = ("_leaf", "_part", "evicted_at", "memory_bytes")
-
-    def __init__(self, leaf: Leaf, part: Part, columns: Columns) -> None:
-        self._leaf = leaf
-        self._part = part
-        self.memory_bytes = columns.memory_bytes
-        self.evicted_at = 0
-
-    def was_asked(self) -> bool:
-        """It does not count: the rows that were stay."""
-        return False
-
-    def evict(self) -> None:
-        """Leave memory."""
-        part = self._part
-        part.columns, part.asked_total = None, 0
-        if part.once is NO_ROWS and part.again is NO_ROWS and self._leaf.part is part:
             self._leaf.part = None

@@ -79,12 +79,12 @@ class Segment:
         Raises:
             CorruptedError: the frame does not verify, or is not the leaf that was looked for.
         """
-        offset = location.offset
-        frame = self.frame(FrameKind.LEAF, offset, location.frame_bytes)
-        columns = self._decoded("leaf", offset, decode_columns, frame.payload, frame.flags)
-        if columns.totals != (location.entries_total, location.entries_total):
+        _, offset, frame_bytes, entries_total, blobs = location
+        _, _, flags, payload = self.frame(FrameKind.LEAF, offset, frame_bytes)
+        columns = self._decoded("leaf", offset, decode_columns, payload, flags)
+        if not columns.keys_total == columns.values_total == entries_total:
             raise CorruptedError(self.file.name, offset, "another leaf stands in this place")
-        if columns.has_references and not location.blobs:
+        if columns.has_references and not blobs:
             raise CorruptedError(self.file.name, offset, "not a leaf: blobs that are none of its")
         return columns
 
