@@ -118,6 +118,49 @@ def test_a_range_splits_columns_that_are_there(opened):
     assert leaf_of(db, 3).entries is not None
 
 
+def split(db, numbers):
+    """Have the leaves of these whole in memory, touched by point reads only."""
+    for number in numbers:
+        first = number - number % LEAF_ROWS
+        for other in range(first, first + ASKED_MAX + 2):
+            assert db.get(key_of(other)) == value_of(other)
+        assert leaf_of(db, number).entries is not None
+
+
+def test_leaves_that_were_whole_give_way_to_the_rows_of_them_that_are_hot(opened):
+    db = opened(3 * CAPACITY)
+    hot, chance = range(1, ROWS, LEAF_ROWS), random.Random(5)
+    split(db, hot[:10])
+    for _ in range(60):
+        loads_of(db, chance.sample(range(ROWS), 30))
+        loads_of(db, hot)
+    assert len([number for number in hot if leaf_of(db, number).entries is not None]) < 3
+    assert loads_of(db, hot) == 0
+
+
+def test_a_leaf_of_which_many_rows_are_hot_stays_whole(opened):
+    db = opened(CAPACITY)
+    hot, chance = range(LEAF_ROWS, 2 * LEAF_ROWS), random.Random(3)
+    split(db, hot[:1])
+    loads = 0
+    for _ in range(60):
+        loads += loads_of(db, hot)
+        loads_of(db, chance.sample(range(1_000, ROWS), 30))
+    assert loads <= 6, "it is folded, and whole again before it is gone"
+
+
+def test_leaves_that_ranges_walk_stay_whole(opened):
+    db = opened(CAPACITY)
+    chance, loads = random.Random(4), 0
+    for _ in range(60):
+        before = db.forest.cache.loads_total
+        assert len(list(db.range(key_of(70), limit=20))) == 20
+        assert db.get(key_of(71)) == value_of(71)
+        loads += db.forest.cache.loads_total - before
+        loads_of(db, chance.sample(range(1_000, ROWS), 30))
+    assert loads <= 4
+
+
 def test_a_cache_of_nothing_keeps_nothing(opened):
     db = opened(0)
     assert loads_of(db, [5, 5, 6]) == 3

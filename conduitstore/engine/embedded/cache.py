@@ -26,10 +26,10 @@ from .blob import Blob
 from .columns import Columns
 from .leaf import Leaf
 from .location import Location
-from .part import PART_BYTES, Part, Rows
+from .part import PART_BYTES, Folded, Part, Rows
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
-Found = tuple[Columns, bytes, bytes | None]
+Found = tuple[Columns | Folded, bytes, bytes | None]
 """Columns, a key that was looked for in them, and its value."""
 Entry = Leaf | Blob
 E = TypeVar("E", Leaf, Blob, Part)
@@ -64,14 +64,17 @@ class Cache:
         """Keys and entries of a leaf, read from its segment when they are not in memory."""
         keys, entries = leaf.keys, leaf.entries
         if keys is not None and entries is not None:
-            leaf.touched = True
+            leaf.touched = leaf.walked = True
             return keys, entries
         location, part = leaf.location, leaf.part
         assert location is not None
         columns = part.columns if part is not None else None
         if columns is None:
             columns = self._load(location)
-        contents = location.segment.contents(location, columns, self)
+        if isinstance(columns, Folded):
+            contents = columns.keys, columns.entries
+        else:
+            contents = location.segment.contents(location, columns, self)
         self._unless_taken(self._install, leaf, contents)
         return contents
 
@@ -158,13 +161,17 @@ class Cache:
             self.resident_bytes += part.keep(key, value)
         part.asked_total += 1
         if part.columns is None:
-            part.columns = columns
-            self._columns.append(leaf)
-            columns_bytes = columns.memory_bytes
-            self._columns_bytes += columns_bytes
-            self.resident_bytes += columns_bytes
+            self._wait(leaf, part, columns)
         if self.resident_bytes > self.capacity_bytes:
             self._make_room()
+
+    def _wait(self, leaf: Leaf, part: Part, columns: Columns | Folded) -> None:
+        part.columns = columns
+        leaf.part = part
+        self._columns.append(leaf)
+        columns_bytes = columns.memory_bytes
+        self._columns_bytes += columns_bytes
+        self.resident_bytes += columns_bytes
 
     def admit(self, entry: Entry) -> None:
         """Take in what was dirty until now."""
@@ -193,6 +200,13 @@ class Cache:
             else:
                 self._turn_clock(self._main.popleft())
 
+    def _fold(self, leaf: Leaf) -> None:
+        """Only rows were asked for: from now on see which. If many are it is whole again soon."""
+        keys, entries, part = leaf.keys, leaf.entries, leaf.part
+        if type(entries) is dict and keys is not None and (part is None or part.columns is None):
+            self._wait(leaf, part or Part(), Folded(keys, entries, leaf.memory_bytes))
+            leaf.touched = False
+
     def _forget_columns(self, leaf: Leaf) -> None:
         part = leaf.part
         assert part is not None
@@ -217,6 +231,8 @@ class Cache:
         self.resident_bytes -= entry_bytes
 
     def _turn_clock(self, oldest: Entry | Rows) -> None:
+        if isinstance(oldest, Leaf) and oldest.touched and not oldest.walked:
+            self._fold(oldest)
         self.resident_bytes -= oldest.memory_bytes
         if oldest.was_asked():
             self._main.append(oldest)

@@ -41,6 +41,7 @@ class Leaf:
         "part",
         "size_bytes",
         "touched",
+        "walked",
     )
 
     def __init__(
@@ -58,7 +59,8 @@ class Leaf:
         self.epoch = epoch
         self.location = location
         self.part: Part | None = None
-        self.touched = False
+        self.touched = False  # by any reader, since its last turn in the cache
+        self.walked = False  # by one who needed more than a row
         self.evicted_at = 0
 
     @property
@@ -77,7 +79,7 @@ class Leaf:
 
     def was_asked(self) -> bool:
         """Whether anything was asked for since this was last called."""
-        was, self.touched = self.touched, False
+        was, self.touched, self.walked = self.touched, False, False
         return was
 
     def evict(self) -> None:

@@ -37,7 +37,7 @@ class Part:
         self.again_bytes = 0  # in memory
         self.once = NO_ROWS  # those that were not, and go when it comes
         self.once_bytes = 0
-        self.columns: Columns | None = None
+        self.columns: Columns | Folded | None = None
         self.asked_total = 0  # how often these columns were
 
     @property
@@ -68,6 +68,21 @@ class Part:
         self.again_bytes += moved_bytes
         del self.once[key]
         self.once_bytes -= moved_bytes
+
+
+class Folded:
+    """A leaf that was whole, in the place of its columns: see which rows of it are asked for."""
+
+    __slots__ = ("entries", "keys", "memory_bytes")
+
+    def __init__(self, keys: list[bytes], entries: dict[bytes, bytes], memory_bytes: int) -> None:
+        self.keys = keys
+        self.entries = entries
+        self.memory_bytes = memory_bytes
+
+    def get(self, key: bytes) -> bytes | None:
+        """As of columns."""
+        return self.entries.get(key)
 
 
 class Rows:
