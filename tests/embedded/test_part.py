@@ -3,6 +3,7 @@
 import random
 import tracemalloc
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from conduitstore.engine import embedded
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.cache import ASKED_MAX
 from conduitstore.engine.embedded.columns import Columns, encode_columns
+from conduitstore.engine.embedded.part import Folded, Part, Rows
 from conduitstore.testing.disk import SimulatedDisk
 
 ROWS = 4_096
@@ -138,15 +140,36 @@ def test_leaves_that_were_whole_give_way_to_the_rows_of_them_that_are_hot(opened
     assert loads_of(db, hot) == 0
 
 
-def test_a_leaf_of_which_many_rows_are_hot_stays_whole(opened):
-    db = opened(CAPACITY)
-    hot, chance = range(LEAF_ROWS, 2 * LEAF_ROWS), random.Random(3)
-    split(db, hot[:1])
-    loads = 0
-    for _ in range(60):
-        loads += loads_of(db, hot)
-        loads_of(db, chance.sample(range(1_000, ROWS), 30))
-    assert loads <= 6, "it is folded, and whole again before it is gone"
+def ask_for_many(db):
+    assert loads_of(db, range(20, 20 + ASKED_MAX + 1)) == 0
+
+
+def walk(db):
+    assert next(db.range(key_of(20))) == (key_of(20), value_of(20))
+
+
+def write(db):
+    db.insert(key_of(20), b"another")
+
+
+@pytest.mark.parametrize("use", [ask_for_many, walk, write])
+def test_a_folded_leaf_is_whole_again_without_a_read(opened, use):
+    db = opened(1 << 20)
+    split(db, [0])
+    leaf, cache = leaf_of(db, 0), db.forest.cache
+    assert leaf.touched
+    assert not leaf.walked
+    cache._forget_columns(cache._columns.popleft())
+    cache._probation.remove(leaf)
+    cache._probation_bytes -= leaf.memory_bytes
+    counted = cache.resident_bytes
+    cache._turn_clock(leaf)
+    assert leaf.entries is None
+    assert type(leaf.part.columns) is Folded
+    assert cache.resident_bytes == counted
+    use(db)
+    assert leaf_of(db, 0).entries is not None
+    assert cache.loads_total == 1
 
 
 def test_leaves_that_ranges_walk_stay_whole(opened):
@@ -219,6 +242,60 @@ def test_columns_have_what_their_keys_have(keys, shared, value):
     for key in [*entries, *others, *(key + b"\0" for key in entries), b"", b"aaabababab", shared]:
         assert columns.get(key) == entries.get(key)
     assert dict(zip(*columns.split(), strict=True)) == entries
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "values"),
+    [
+        ([b"a", 5], [b"", b""]),
+        ([b"a", [1, 2, 3, 4]], [b"", b""]),
+        ([5, b"abcd"], [b""]),
+        ({b"a": 1}, [b""]),
+        ([b"a", b"b"], {b"": b"", b"a": b""}),
+        ([b"a", b"b"], 7),
+    ],
+    ids=str,
+)
+def test_columns_that_are_none(suffixes, values):
+    with pytest.raises(ValueError, match=r"bytes|column"):
+        Columns(msgpack.packb([1, 1, b"", suffixes, values]))
+
+
+class Shell:
+    """As much of a leaf as a part needs."""
+
+    part = None
+
+
+def test_a_row_that_two_readers_read_is_kept_once():
+    part = Part()
+    added_bytes = part.keep(b"key", b"value")
+    assert added_bytes == part.once_bytes > 0
+    assert part.keep(b"key", b"value") == 0
+    part.renew(b"key")
+    assert (part.once_bytes, part.again_bytes) == (0, added_bytes)
+    assert part.keep(b"key", b"value") == 0
+    part.renew(b"key")  # Another reader was first.
+    part.renew(b"gone")
+    assert part.again == {b"key": b"value"}
+    assert (part.once_bytes, part.again_bytes) == (0, added_bytes)
+
+
+def test_a_part_goes_with_its_last_row():
+    leaf = Shell()
+    leaf.part = part = Part()
+    rows = Rows(leaf, part)
+    assert not part.has_rows
+    part.keep(b"key", b"value")
+    part.renew(b"key")
+    assert part.has_rows
+    assert [rows.was_asked(), part.has_rows, rows.was_asked()] == [True, True, False]
+    part.columns = object()
+    rows.evict()
+    assert leaf.part is part, "its columns wait"
+    part.columns = None
+    rows.evict()
+    assert leaf.part is None
 
 
 @given(st.binary(max_size=40))

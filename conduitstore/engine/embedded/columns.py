@@ -126,8 +126,8 @@ class Columns:
 
     def __init__(self, payload: bytes) -> None:
         self.tree_id, self.generation, shared, suffixes, values = msgpack.unpackb(payload)
-        if type(shared) is not bytes:
-            raise ValueError("keys that are not bytes")
+        if type(shared) is not bytes or type(suffixes) is not list or type(values) is not list:
+            raise ValueError("keys that are not bytes, or columns that are none")
         self._shared: bytes = shared
         self._suffixes: Any  # joined where they have a length, else a list, or steps of whole keys
         if len(suffixes) == 3 and type(suffixes[0]) is int:
@@ -185,8 +185,6 @@ def _items(column: list[Any], total: int) -> tuple[int, Any, int]:
     ``total`` says how many they are where all are empty.
     """
     if len(column) != 2 or type(column[0]) is not int:
-        if type(column) is not list:
-            raise ValueError("a column that is none")
         return 0, column, len(column)
     if column == EMPTY_COLUMN:
         return 0, [b""] * total, total
