@@ -12,6 +12,7 @@ from conduitstore.engine import embedded
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.cache import ASKED_MAX
 from conduitstore.engine.embedded.columns import Columns, encode_columns
+from conduitstore.engine.embedded.leaf import Leaf
 from conduitstore.engine.embedded.part import Folded, Part, Rows
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -149,7 +150,7 @@ def walk(db):
 
 
 def write(db):
-    db.insert(key_of(20), b"another")
+    db.insert(key_of(20), value_of(20))
 
 
 @pytest.mark.parametrize("use", [ask_for_many, walk, write])
@@ -261,12 +262,6 @@ def test_columns_that_are_none(suffixes, values):
         Columns(msgpack.packb([1, 1, b"", suffixes, values]))
 
 
-class Shell:
-    """As much of a leaf as a part needs."""
-
-    part = None
-
-
 def test_a_row_that_two_readers_read_is_kept_once():
     part = Part()
     added_bytes = part.keep(b"key", b"value")
@@ -282,15 +277,15 @@ def test_a_row_that_two_readers_read_is_kept_once():
 
 
 def test_a_part_goes_with_its_last_row():
-    leaf = Shell()
-    leaf.part = part = Part()
+    leaf, part = Leaf(None, None), Part()
+    leaf.part = part
     rows = Rows(leaf, part)
     assert not part.has_rows
     part.keep(b"key", b"value")
     part.renew(b"key")
     assert part.has_rows
     assert [rows.was_asked(), part.has_rows, rows.was_asked()] == [True, True, False]
-    part.columns = object()
+    part.columns = Folded([], {}, 0)
     rows.evict()
     assert leaf.part is part, "its columns wait"
     part.columns = None

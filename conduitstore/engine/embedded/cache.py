@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .blob import Blob
 from .columns import Columns
@@ -96,10 +96,12 @@ class Cache:
                 leaf.touched = True
                 return entries.get(key)
         elif location.blobs:
-            return self.contents(leaf)[1].get(key)
+            stored: Any = self.contents(leaf)[1]  # Compiled, a dict's get() is none of a subclass.
+            value: bytes | None = stored.get(key)
+            return value
         if columns is None:
             columns = self._load(location)
-        value: bytes | None = columns.get(key)
+        value = columns.get(key)
         self._unless_taken(self._keep, leaf, (columns, key, value))
         return value
 
