@@ -6,12 +6,12 @@ from typing import Any
 
 from conduitstore.kv import Batch
 
-from .forest import Forest
+from .forest import Forest, Place
 from .index import find
 
 
-def ops_of(batch: Batch, forest: Forest) -> list[Any] | None:
-    """What a commit of ``batch`` has to write; None where trees have to be made for it.
+def placed(batch: Batch, forest: Forest) -> tuple[list[Any], list[Place]] | None:
+    """What a commit of ``batch`` has to write, and where; None where trees have to be made for it.
 
     For whoever holds the writer lock. Removals of what is not there are left out.
     """
@@ -31,9 +31,9 @@ def ops_of(batch: Batch, forest: Forest) -> list[Any] | None:
         if value is not None or key in values or is_there(name, key):
             values[key] = value
     ops: list[Any] = []
+    places: list[Place] = []
     for name, values in written.items():
-        tree_id = ids[name]
-        for key, value in values.items():
-            if value is not None or is_there(name, key):
-                ops += tree_id, key, value
-    return ops
+        more, their = forest.placed(ids[name], values)
+        ops += more
+        places += their
+    return ops, places

@@ -90,16 +90,16 @@ def splice(root: Root, key: bytes, parts: Parts) -> Root:
 def _splice(node: Any, key: bytes, parts: Parts) -> Parts:
     if type(node) is Leaf:
         return parts
-    at = bisect_right(node.lows, key)
-    below = _splice(node.children[at], key, parts)
-    children = (*node.children[:at], *(child for _, child in below), *node.children[at + 1 :])
+    lows, children = node.lows, node.children
+    at = bisect_right(lows, key)
+    below = _splice(children[at], key, parts)
+    children = (*children[:at], *[child for _, child in below], *children[at + 1 :])
     # The first part inherits the low of what it replaces; when nothing replaces the first child,
     # its right neighbour inherits it and that neighbour's own low goes.
-    added = tuple(low for low, _ in below[1:])
-    if below:
-        lows = (*node.lows[:at], *added, *node.lows[at:])
-    else:
-        lows = node.lows[:at - 1] + node.lows[at:] if at else node.lows[1:]  # fmt: skip
+    if len(below) > 1:
+        lows = (*lows[:at], *[low for low, _ in below[1:]], *lows[at:])
+    elif not below:
+        lows = lows[: at - 1] + lows[at:] if at else lows[1:]
     if not children:
         return []
     if len(children) <= FANOUT:
@@ -115,11 +115,8 @@ def _grouped(parts: Parts) -> Parts:
     """One level of inner nodes over ``parts``, evenly filled."""
     groups = -(-len(parts) // FANOUT)
     cuts = [len(parts) * i // groups for i in range(groups + 1)]
-    runs = [parts[begin:end] for begin, end in pairwise(cuts)]
-    return [
-        (run[0][0], Node(tuple(low for low, _ in run[1:]), tuple(child for _, child in run)))
-        for run in runs
-    ]
+    columns = [zip(*parts[begin:end], strict=True) for begin, end in pairwise(cuts)]
+    return [(lows[0], Node(lows[1:], children)) for lows, children in columns]
 
 
 def build(leaves: Parts) -> Root:
@@ -148,7 +145,11 @@ def leaves(root: Root, low: bytes = b"") -> Iterator[tuple[bytes, Leaf]]:
         yield low, root
         return
     assert type(root) is Node
-    for child_low, child in zip((low, *root.lows), root.children, strict=True):
+    children = zip((low, *root.lows), root.children, strict=True)
+    if type(root.children[0]) is Leaf:
+        yield from children
+        return
+    for child_low, child in children:
         yield from leaves(child, child_low)
 
 

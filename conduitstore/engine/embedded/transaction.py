@@ -34,6 +34,7 @@ from conduitstore.kv import (
 
 from . import index
 from .draft import Writes
+from .forest import NO_PLACE, Place
 from .frozen import Hold
 from .index import Root
 from .items import Items, Slices, keys_in, slices_of
@@ -66,7 +67,10 @@ class DraftTree(WriteSurface):
 
     def _committed(self, key: bytes) -> bytes | None:
         leaf = index.find(self._root, key)
-        return self._tx.db.forest.entries(leaf).get(key)
+        entries = leaf.entries
+        if entries is None:
+            entries = self._tx.db.forest.entries(leaf)
+        return entries.get(key)
 
     def _has_committed(self, key: bytes) -> bool:
         return key in self._tx.db.forest.entries(index.find(self._root, key))
@@ -76,24 +80,24 @@ class DraftTree(WriteSurface):
         value = self._writes.get(check_key(key), UNTOUCHED)
         return self._committed(key) if value is UNTOUCHED else value
 
-    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
+    def insert(self, key: bytes, value: bytes) -> bytes | None:
         old = self.get(key)
-        if value is not None or old is not None:
-            self._tx.write(self._writes, key, value)
+        self._tx.write(self._writes, key, check_value(value))
         return old
 
-    def insert(self, key: bytes, value: bytes) -> bytes | None:
-        return self._write(key, check_value(value))
-
     def remove(self, key: bytes) -> bytes | None:
-        return self._write(key, None)
+        old = self.get(key)
+        if old is not None:
+            self._tx.write(self._writes, key, None)
+        return old
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Insert or remove without reading what was there, which may be large, or damaged."""
         if value is not None:
-            check_value(value)
-        if self.contains_key(key) or value is not None:
-            self._tx.write(self._writes, key, value)
+            self._tx.check(self)
+            self._tx.write(self._writes, check_key(key), check_value(value))
+        elif self.contains_key(key):
+            self._tx.write(self._writes, key, None)
 
     def contains_key(self, key: bytes) -> bool:
         self._tx.check(self)
@@ -176,15 +180,9 @@ class DraftTree(WriteSurface):
         self._tx.db.watch(self._name, self.tree_id, subscriber, since)
         return subscriber
 
-    def ops(self) -> list[Any]:
-        """What a commit has to write: not the removal of what was never there."""
-        tree_id = self.tree_id
-        return [
-            part
-            for key, value in self._writes.items()
-            if value is not None or self._has_committed(key)
-            for part in (tree_id, key, value)
-        ]
+    def placed(self) -> tuple[list[Any], list[Place]]:
+        """What a commit has to write, and where: not the removal of what was never there."""
+        return self._tx.db.forest.placed(self.tree_id, self._writes)
 
 
 class Transaction(DraftTree):
@@ -304,11 +302,14 @@ class Transaction(DraftTree):
         self.is_over = True
         self._trees.clear()
 
-    def finish(self) -> tuple[list[Any], int]:
-        """The operations to commit and the count they make visible."""
+    def finish(self) -> tuple[list[Any], list[Place], int]:
+        """The operations to commit, where they go, and the count they make visible."""
         ops: list[Any] = []
         for name in self._created:
             ops += self._trees[name].tree_id, Op.CREATE, name
+        places = [NO_PLACE] * len(self._created)
         for tree in self._trees.values():
-            ops += tree.ops()
-        return ops, self._count
+            more, their = tree.placed()
+            ops += more
+            places += their
+        return ops, places, self._count
