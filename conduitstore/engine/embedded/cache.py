@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 from .blob import Blob
 from .columns import Columns
 from .leaf import Leaf
-from .location import Location
 from .part import PART_BYTES, Folded, Part, Rows
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
@@ -70,7 +69,8 @@ class Cache:
         assert location is not None
         columns = part.columns if part is not None else None
         if columns is None:
-            columns = self._load(location)
+            columns = location.segment.load(location)
+            self.loads_total += 1
         if isinstance(columns, Folded):
             contents = columns.keys, columns.entries
         else:
@@ -100,7 +100,8 @@ class Cache:
             value: bytes | None = stored.get(key)
             return value
         if columns is None:
-            columns = self._load(location)
+            columns = location.segment.load(location)
+            self.loads_total += 1
         value = columns.get(key)
         self._unless_taken(self._keep, leaf, (columns, key, value))
         return value
@@ -119,11 +120,6 @@ class Cache:
         self._unless_taken(self._install_blob, blob, value)
         kept = blob.value  # Another reader may have been first: let both see the same object.
         return value if kept is None else kept
-
-    def _load(self, location: Location) -> Columns:
-        columns = location.segment.load(location)
-        self.loads_total += 1
-        return columns
 
     # Keeping --------------------------------------------------------------------------------
     def _unless_taken(self, install: Callable[[E, C], None], entry: E, contents: C) -> None:

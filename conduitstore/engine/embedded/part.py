@@ -47,12 +47,13 @@ class Part:
 
     def keep(self, key: bytes, value: bytes) -> int:
         """Keep a row that was read; gives how much more memory that takes."""
-        if key in self.once or key in self.again:
+        once = self.once
+        if key in once or key in self.again:
             return 0
-        if self.once is NO_ROWS:
-            self.once = {}
+        if once is NO_ROWS:
+            once = self.once = {}
         added_bytes = ROW_BYTES + len(key) + len(value)
-        self.once[key] = value
+        once[key] = value
         self.once_bytes += added_bytes
         return added_bytes
 
