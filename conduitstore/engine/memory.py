@@ -26,14 +26,18 @@ from conduitstore.kv import (
     DEFAULT_TREE,
     IDS_MAX,
     Batch,
+    Bounds,
     Durability,
     Event,
     Insert,
+    Item,
     MergeOperator,
     Remove,
     Tree,
     check_durability,
     check_key,
+    check_limit,
+    check_ranges,
     check_tree_name,
 )
 
@@ -98,6 +102,14 @@ class _LiveTree(LiveSurface):
         with self._store.lock:
             held = self._read().hold()
         return cursor(held, NOTHING, (lo, hi), reverse=reverse, limit=limit)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit = check_ranges(bounds), check_limit(limit)
+        with self._store.lock:
+            held = self._read().hold()
+        return [list(cursor(held, NOTHING, b, reverse=reverse, limit=limit)) for b in asked]
 
     def __len__(self) -> int:
         return len(self._read().entries)

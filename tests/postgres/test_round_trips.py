@@ -30,6 +30,7 @@ OF_TREES = {
     "len": (1, len),
     "first": (1, lambda tree: tree.first()),
     "get_lt": (1, lambda tree: tree.get_lt(b"b")),
+    "ranges, 100 of them": (1, lambda tree: tree.ranges([(b"a", b"b"), (None, b"b")] * 50)),
     "range of 10": (1, lambda tree: list(tree.range(limit=10))),
     "range of a page": (1, lambda tree: list(tree.range())),
     "range from both ends": (1, next_to_last),
@@ -108,6 +109,13 @@ def test_a_large_range_takes_a_trip_for_each_page(db):
     assert trips(db.pool, lambda: list(tree.range())) <= 4
     assert trips(db.pool, lambda: list(tree.keys(b""))) <= 4
     assert trips(db.pool, tree.clear) <= 6
+
+
+def test_many_ranges_take_a_trip_for_each_thousand(db):
+    tree = db.open_tree("t")
+    assert trips(db.pool, lambda: tree.ranges([(b"x", b"y")] * 2_500)) <= 3
+    with db.snapshot() as view:
+        assert trips(db.pool, lambda: view.open_tree("t").ranges([(b"x", b"y")] * 2_500)) <= 3
 
 
 # Parts --------------------------------------------------------------------------------------------

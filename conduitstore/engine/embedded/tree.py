@@ -10,13 +10,23 @@ from conduitstore import kv
 from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface, prefix_bounds
 from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentError
-from conduitstore.kv import MergeOperator, Tree, check_bound, check_key, check_limit, check_value
+from conduitstore.kv import (
+    Bounds,
+    Item,
+    MergeOperator,
+    Tree,
+    check_bound,
+    check_key,
+    check_limit,
+    check_ranges,
+    check_value,
+)
 
 from . import index
 from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
-from .page import LIMIT_MAX, page_of
+from .page import LIMIT_MAX, page_of, rows_of
 from .pageitems import Page
 
 if TYPE_CHECKING:
@@ -114,6 +124,19 @@ class RootReads(ReadSurface):
         if page is not None:
             return page
         return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit = check_ranges(bounds), check_limit(limit)
+        root, hold = self._held()
+        found = []
+        for lo, hi in asked:
+            rows = rows_of(root, lo, hi, limit, reverse)
+            if rows is None:
+                rows = list(Items.over(slices_of(root, hold), lo, hi, limit, reverse=reverse))
+            found.append(rows)
+        return found
 
     def keys(
         self,
