@@ -47,7 +47,7 @@ from .memory_snapshot import MemorySnapshot
 from .memory_transaction import DROPPED, Transaction
 from .merge import MERGE_OPERATORS, MergeOperators
 from .reading import read
-from .rows import NOTHING, Cursor, Rows, cursor
+from .rows import NOTHING, Cursor, Rows, cursor, entries
 from .subscriber import EVER, Subscriber, Subscribers, check_since
 from .surface import LiveSurface
 
@@ -109,7 +109,7 @@ class _LiveTree(LiveSurface):
         asked, limit = check_ranges(bounds), check_limit(limit)
         with self._store.lock:
             held = self._read().hold()
-        return [list(cursor(held, NOTHING, b, reverse=reverse, limit=limit)) for b in asked]
+        return [entries(held, each, reverse=reverse, limit=limit) for each in asked]
 
     def __len__(self) -> int:
         return len(self._read().entries)

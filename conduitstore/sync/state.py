@@ -38,7 +38,7 @@ def state_section(
     """What to tell of the room's state, besides the timeline."""
     if window.now is None:
         return []
-    if not timeline.events and not heroes and _is_as_known(request, window):
+    if not (timeline.events or heroes or may_tell(request, window)):
         return []
     before = {} if request.options.state_after else _before(request, room, timeline)
     shown = [*speakers(timeline.events), *heroes] if request.options.lazy_members else []
@@ -51,8 +51,9 @@ def state_section(
     return [event for event in events if event is not None]
 
 
-def _is_as_known(request: Request, window: StateWindow) -> bool:
-    return window.known == window.now and not request.options.full_state
+def may_tell(request: Request, window: StateWindow) -> bool:
+    """Whether there is something to tell also where nothing happened in the timeline."""
+    return window.known != window.now or request.options.full_state or window.is_new
 
 
 def _before(request: Request, room: RoomId, timeline: TimelineSlice) -> Ids:

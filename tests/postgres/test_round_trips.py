@@ -188,3 +188,40 @@ def store(emptied_schema):
 def test_trips_of_parts(store, name):
     most, call = PARTS[name]
     assert trips(store.db.pool, lambda: call(store)) == most
+
+
+# A sync in many rooms -----------------------------------------------------------------------------
+NOTHING_NEW, EVENT_IN_A_ROOM = 23, 27
+
+
+def join_rooms(store, rooms):
+    def fill(tx):
+        for room in rooms:
+            more = {"room_id": room}
+            join = event(2, "m.room.member", content={"membership": "join"}, state_key=A)
+            tx.rooms.append(event(1, "m.room.create", state_key="") | more, f"$c{room}", room)
+            tx.rooms.append(join | more, f"$j{room}", room)
+            for at in range(3):
+                tx.rooms.append(event(at) | more, f"${at}{room}", room)
+
+    store.transaction(fill)
+
+
+def sync_from(store, since):
+    with store.snapshot() as view:
+        return sync(view, A, "PHONE", since=since)
+
+
+@pytest.mark.parametrize("total", [20, 200])
+def test_a_sync_takes_as_many_trips_in_many_rooms_as_in_a_few(store, total):
+    """There is something new elsewhere, so that each range has to be looked into."""
+    rooms = [f"!room{number}of{total}:one.test" for number in range(total)]
+    join_rooms(store, rooms)
+    since = store.globals.current_count()
+    store.to_device.queue(A, B, "PHONE", "m.t", {})
+    found = []
+    pool = store.db.pool
+    assert trips(pool, lambda: found.append(sync_from(store, since))) == NOTHING_NEW
+    store.rooms.append(event(9) | {"room_id": rooms[7]}, f"$new{total}", rooms[7])
+    assert trips(pool, lambda: found.append(sync_from(store, since))) == EVENT_IN_A_ROOM
+    assert [list(answer.joined) for answer in found] == [[], [rooms[7]]]
