@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conduitstore.codec.events import membership_in
-from conduitstore.parts.rooms.user_counters import RoomUnread
 from conduitstore.types import (
     Count,
     RoomChange,
@@ -17,10 +16,10 @@ from conduitstore.types import (
 )
 
 from .answer import JoinedRoom, LeftRoom
-from .news import RoomNews, news_of
+from .news import news_of
 from .request import Request
-from .state import may_tell, state_section
-from .summary import summary_of
+from .state import Told, may_tell, state_sections
+from .summary import summaries_of
 from .window import MEMBER, StateWindow, state_window
 
 
@@ -36,30 +35,23 @@ def joined_rooms(
     news = news_of(request, since)
     stirred = [room for room in windows if news[room].is_there or may_tell(request, windows[room])]
     unread = request.view.rooms.user_counters.unread_many(request.user, stirred)
-    joined = {
-        room: _joined_room(request, room, windows[room], news[room], counters)
+    summaries = summaries_of(request, {room: windows[room] for room in stirred})
+    heroes = {room: summary.heroes or [] for room, summary in summaries.items()}
+    told = {room: Told(news[room].timeline, heroes.get(room, [])) for room in stirred}
+    states = state_sections(request, windows, told)
+    return {
+        room: JoinedRoom(
+            is_new=windows[room].is_new,
+            state=states[room],
+            summary=summaries.get(room),
+            unread=counters,
+            shown_members=_members_in([*states[room], *news[room].timeline.events]),
+            **news[room]._asdict(),
+        )
         for room, counters in zip(stirred, unread, strict=True)
+        # A state may change and say the same.
+        if windows[room].is_new or news[room].is_there or states[room] or room in summaries
     }
-    return {room: told for room, told in joined.items() if told is not None}
-
-
-def _joined_room(
-    request: Request, room: RoomId, window: StateWindow, news: RoomNews, unread: RoomUnread
-) -> JoinedRoom | None:
-    """None where there is nothing to tell: a state may change and say the same."""
-    summary = summary_of(request, room, window)
-    heroes = summary.heroes or [] if summary is not None else []
-    state = state_section(request, room, window, news.timeline, heroes)
-    if not (window.is_new or news.is_there or state or summary is not None):
-        return None
-    return JoinedRoom(
-        is_new=window.is_new,
-        state=state,
-        summary=summary,
-        unread=unread,
-        shown_members=_members_in([*state, *news.timeline.events]),
-        **news._asdict(),
-    )
 
 
 def _members_in(events: list[StoredEvent]) -> list[UserId]:
@@ -80,7 +72,7 @@ def left_room(request: Request, change: RoomChange) -> LeftRoom:
     if was_known or (leaving is not None and _is_joined(request, room, _before(leaving))):
         window = state_window(view, room, since, upto, now)
         timeline = view.rooms.timeline.since(room, since, upto, request.options.timeline_limit)
-        state = state_section(request, room, window, timeline)
+        state = state_sections(request, {room: window}, {room: Told(timeline)})[room]
     else:  # One who was invited, or knocked, and never was in.
         timeline, state = TimelineSlice([] if leaving is None else [leaving], limited=False), []
     account_data = view.account_data.changes_since(room, user, request.since, request.upto)

@@ -150,6 +150,14 @@ BY_TYPE = {
     "Iterable[JsonObject]": [{}],
     "Mapping[StateKey, EventId]": {("m.room.name", ""): "$w1"},
     "Mapping[StateKey, EventId | None]": {("m.room.name", ""): None},
+    "Sequence[ShortStateHash]": lambda tx: [tx.rooms.state.before("$w24")],
+    "Sequence[tuple[ShortStateHash, Sequence[ShortStateKey]]]": lambda tx: [
+        (tx.rooms.state.before("$w24"), [1])
+    ],
+    "Sequence[tuple[ShortStateHash, Sequence[StateKey]]]": lambda tx: [
+        (tx.rooms.state.before("$w24"), [("m.room.name", "")])
+    ],
+    "Sequence[tuple[ShortStateHash, Wanted]]": lambda tx: [(tx.rooms.state.before("$w24"), None)],
     "Mapping[RoomId, Count]": {WHOLE: 5},
     "Mapping[RoomId, PduCount]": {WHOLE: 7},
     "Mapping[RoomId, Count | PduCount]": {WHOLE: 7},

@@ -191,7 +191,7 @@ def test_trips_of_parts(store, name):
 
 
 # A sync in many rooms -----------------------------------------------------------------------------
-NOTHING_NEW, EVENT_IN_A_ROOM = 23, 27
+NOTHING_NEW, EVENT_IN_A_ROOM, FIRST_SYNC = 23, 27, 44
 
 
 def join_rooms(store, rooms):
@@ -225,3 +225,5 @@ def test_a_sync_takes_as_many_trips_in_many_rooms_as_in_a_few(store, total):
     store.rooms.append(event(9) | {"room_id": rooms[7]}, f"$new{total}", rooms[7])
     assert trips(pool, lambda: found.append(sync_from(store, since))) == EVENT_IN_A_ROOM
     assert [list(answer.joined) for answer in found] == [[], [rooms[7]]]
+    assert trips(pool, lambda: found.append(sync_from(store, 0))) == FIRST_SYNC
+    assert found[-1].joined.keys() >= set(rooms)

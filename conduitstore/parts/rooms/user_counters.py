@@ -15,6 +15,7 @@ from conduitstore.codec.values import pack_u64, unpack_u64
 from conduitstore.kv import Tree, prefix_end
 from conduitstore.parts.arguments import distinct, listed
 from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
+from conduitstore.parts.totals import totals_in
 from conduitstore.schema import TREES
 from conduitstore.types import Count, RoomId, ThreadId, UserId
 
@@ -124,7 +125,7 @@ class UserCounters(Part[Near]):
         """:meth:`unread` of many rooms, in their order. Cost: two bulk reads and two of ranges."""
         keys = [_ROOM.pack(user, room) for room in listed(rooms, "rooms")]
         totals = zip(
-            _numbers(self._notifications, keys), _numbers(self._highlights, keys), strict=True
+            totals_in(self._notifications, keys), totals_in(self._highlights, keys), strict=True
         )
         threads = self._unread_threads([_THREAD.prefix(user, room) for room in rooms])
         return [
@@ -167,12 +168,7 @@ class UserCounters(Part[Near]):
     def last_read_many(self, user: UserId, rooms: Sequence[RoomId]) -> list[Count]:
         """:meth:`last_read` of many rooms, in their order. Cost: one bulk read."""
         keys = [_READ(room, user) for room in listed(rooms, "rooms")]
-        return list(map(Count, _numbers(self._reads, keys)))
-
-
-def _numbers(tree: Tree, keys: list[bytes]) -> list[int]:
-    values = tree.get_many(keys)
-    return [0 if value is None else unpack_u64(tree.name, value) for value in values]
+        return list(map(Count, totals_in(self._reads, keys)))
 
 
 def _sum(trees: Iterable[Tree], prefix: bytes) -> int:
