@@ -86,7 +86,11 @@ class Batch:
 
     def insert(self, tree: Tree | str, key: bytes, value: bytes) -> Self:
         """Set ``key`` to ``value``; gives the batch back, so that calls chain."""
-        self.writes.append((name_of(tree), check_key(key), check_value(value)))
+        if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
+        if type(value) is not bytes or len(value) > VALUE_BYTES_MAX:
+            check_value(value)
+        self.writes.append((name_of(tree), key, value))
         return self
 
     def remove(self, tree: Tree | str, key: bytes) -> Self:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from zlib import crc32
 
+from conduitstore.engine.crc import crc32
 from conduitstore.kv import Keyspace
 
 

@@ -34,7 +34,8 @@ class Guard:
         self.cause: BaseException | None = None
         self._owner = 0  # the thread whose transaction runs
         self._no_reads: Refusal | None = None
-        self._no_writes: Refusal | None = None
+        self.no_writes: Refusal | None = None
+        """Why the store takes none; who holds the writer lock may look at it in a hot path."""
         _open_guards.add(self)
 
     def enter(self) -> None:
@@ -61,13 +62,13 @@ class Guard:
 
     def check_writable(self) -> None:
         """Whether the store takes writes; ask while holding the writer lock."""
-        if self._no_writes is not None:
-            raise self._no_writes() from self.cause
+        if self.no_writes is not None:
+            raise self.no_writes() from self.cause
 
     def latch(self, cause: BaseException, *, is_torn: bool) -> None:
         """Take no more writes; give no more reads where half a commit may be visible."""
         self.cause = self.cause or cause
-        self._no_writes = self._no_writes or poisoned
+        self.no_writes = self.no_writes or poisoned
         if is_torn:
             self._no_reads = self._no_reads or poisoned
             self.guarded = True
@@ -90,7 +91,7 @@ class Guard:
 
     def refuse(self, refusal: Refusal) -> None:
         """Give nothing more, for this reason."""
-        self._no_writes = self._no_reads = refusal
+        self.no_writes = self._no_reads = refusal
         self.guarded = True
 
     def on_fork(self) -> None:
@@ -99,12 +100,12 @@ class Guard:
     @property
     def is_forked(self) -> bool:
         """Whether this is a child's copy of its parent's store."""
-        return self._no_writes is forked
+        return self.no_writes is forked
 
     @property
     def is_latched(self) -> bool:
         """Whether writes are refused."""
-        return self._no_writes is not None
+        return self.no_writes is not None
 
 
 def poisoned() -> Exception:

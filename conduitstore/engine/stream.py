@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from enum import IntEnum
 from itertools import chain
 from typing import NamedTuple
-from zlib import crc32
 
 import zstandard
 
+from conduitstore.engine.crc import crc32
 from conduitstore.kv import KEY_BYTES_MAX, VALUE_BYTES_MAX, Item, Keyspace, Snapshot
 
 from .checksum import extend

@@ -6,10 +6,10 @@ What is held in memory is what came, never what was announced, and at most one c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from zlib import crc32
 
 import zstandard
 
+from conduitstore.engine.crc import crc32
 from conduitstore.errors import CorruptedError, UnsupportedFormatError
 from conduitstore.kv import Item
 from conduitstore.operations import ByteSource

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded.forest import Forest
+from conduitstore.engine.embedded import forest
 from conduitstore.testing.disk import SimulatedDisk
 
 TOTAL = 20_000
@@ -52,13 +52,13 @@ def test_a_range_copies_no_more_than_it_visits(db, ask):
 
 @pytest.mark.interpreted("it replaces a method of a class")
 def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatch):
-    put, calls = Forest._put, []
+    put, calls = forest.insert_into, []
 
-    def interrupted(self, *place):
+    def interrupted(*place):
         calls.append(place)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return put(self, *place)
+        return put(*place)
 
     def run(tx):
         for number in range(200):
@@ -66,7 +66,7 @@ def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatc
         assert len(list(tx.keys())) == 200
         for number in range(200, 300):
             tx.insert(number.to_bytes(4), b"v")
-        monkeypatch.setattr(Forest, "_put", interrupted)
+        monkeypatch.setattr(forest, "insert_into", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tx.first()
         monkeypatch.undo()

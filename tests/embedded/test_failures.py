@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded.forest import Forest
+from conduitstore.engine.embedded import forest
 from conduitstore.errors import CorruptedError, PoisonedError, StoreFullError
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -156,13 +156,18 @@ def test_an_interrupt_in_the_middle_of_a_commit_hides_all_of_it(disk, monkeypatc
     items = tree.range()
     calls = []
 
-    def put(self, *args, put=Forest._put):
-        calls.append(args)
-        if len(calls) == at:
-            raise interrupt
-        put(self, *args)
+    def interrupted(call):
+        def each(*args):
+            calls.append(args)
+            if len(calls) == at:
+                raise interrupt
+            return call(*args)
 
-    monkeypatch.setattr(Forest, "_put", put)
+        return each
+
+    monkeypatch.setattr(forest, "insert_into", interrupted(forest.insert_into))
+    # The fifth begins a leaf of its own.
+    monkeypatch.setattr(forest, "separator", interrupted(forest.separator))
     with pytest.raises(interrupt):
         db.transaction(lambda tx: [tx.open_tree("t").insert(bytes([n]), b"1") for n in range(5)])
     for call in (lambda: tree.get(b"\0"), db.snapshot, tree.range, lambda: tree.insert(b"a", b"")):

@@ -90,6 +90,27 @@ def test_a_thousand_keys_in_order_and_out_again():
     assert entries(forest.roots[DEFAULT_TREE_ID], forest) == []
 
 
+@pytest.mark.parametrize("total", [120, 121, 122])
+def test_keys_that_arrive_in_order_under_a_prefix_leave_full_leaves(total):
+    forest = forest_of()
+    for number in range(total):
+        # The rooms' newest events come in turn, each amid the tree but for the last room's.
+        write(forest, bytes([number % 5, number // 5]), b"")
+    root = forest.roots[DEFAULT_TREE_ID]
+    check(root)
+    leaves = [leaf for _, leaf in index.leaves(root)]
+    assert len(leaves) <= total // 4 + 5, "a room has one leaf that is not full"
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_key_that_overfills_a_leaf_from_anywhere_halves_it(at):
+    forest, keys = forest_of(), [bytes([n]) for n in range(5)]
+    for key in (*keys[:at][::-1], *keys[at + 1 :][::-1], keys[at]):
+        write(forest, key, b"")
+    totals = [leaf.entries_total for _, leaf in index.leaves(forest.roots[DEFAULT_TREE_ID])]
+    assert totals == ([4, 1] if at == 4 else [2, 3])
+
+
 @given(st.sets(KEYS, max_size=60))
 def test_an_index_built_at_once_finds_every_key(keys):
     ordered = sorted(keys)

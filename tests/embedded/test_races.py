@@ -9,8 +9,7 @@ import threading
 import pytest
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import counters
-from conduitstore.engine.embedded.forest import Forest
+from conduitstore.engine.embedded import counters, forest
 from conduitstore.engine.embedded.manifest import Manifest
 from conduitstore.errors import (
     ClosedError,
@@ -187,16 +186,17 @@ def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(
         begun.set()  # The handle was checked: from here on the reader only waits for the lock.
         return do(*args)
 
-    def put(self, *args, put=Forest._put):
+    def put(*args, put=forest.insert_into):
         if begun.is_set():
             raise KeyboardInterrupt
-        put(self, *args)
+        added_bytes = put(*args)
         monkeypatch.setattr(db.forest, freezing, wait_for_the_lock)
         reader.start()
         assert begun.wait(20)
+        return added_bytes
 
     reader = threading.Thread(target=read)
-    monkeypatch.setattr(Forest, "_put", put)
+    monkeypatch.setattr(forest, "insert_into", put)
     latch = db.latch
     # The reader has the lock before the store is latched.
     monkeypatch.setattr(db, "latch", lambda *a, **k: (reader.join(), latch(*a, **k)))
@@ -224,10 +224,10 @@ def test_nobody_waits_for_what_will_never_be_durable(disk, end):
 
     async def main_close():
         db.latch(RuntimeError(), is_torn=False)
-        db._no_writes = None  # It has not heard of it yet when it begins to wait.
+        db.no_writes = None  # It has not heard of it yet when it begins to wait.
         waiting = asyncio.ensure_future(db.wait_durable(1))
         await asyncio.sleep(0)
-        db._no_writes = PoisonedError
+        db.no_writes = PoisonedError
         db.close()
         with pytest.raises(ClosedError):
             await asyncio.wait_for(waiting, 20)

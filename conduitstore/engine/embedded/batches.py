@@ -6,21 +6,16 @@ from typing import Any
 
 from conduitstore.kv import Batch
 
-from .forest import Forest
-from .index import find
+from .forest import Forest, Place
 
 
-def ops_of(batch: Batch, forest: Forest) -> list[Any] | None:
-    """What a commit of ``batch`` has to write; None where trees have to be made for it.
+def placed(batch: Batch, forest: Forest) -> tuple[list[Any], list[Place]] | None:
+    """What a commit of ``batch`` has to write, and where; None where trees have to be made for it.
 
     For whoever holds the writer lock. Removals of what is not there are left out.
     """
     ids, roots = forest.ids, forest.roots
     written: dict[str, dict[bytes, bytes | None]] = {}
-
-    def is_there(name: str, key: bytes) -> bool:
-        return key in forest.entries(find(roots[ids[name]], key))
-
     for name, key, value in batch.writes:
         values = written.get(name)
         if values is None:
@@ -28,12 +23,16 @@ def ops_of(batch: Batch, forest: Forest) -> list[Any] | None:
                 return None
             values = written[name] = {}
         # The removal of what is not there is no event, so it takes no place among them.
-        if value is not None or key in values or is_there(name, key):
+        if (
+            value is not None
+            or key in values
+            or key in forest.places(roots[ids[name]], (key,))[0][-1]
+        ):
             values[key] = value
     ops: list[Any] = []
+    places: list[Place] = []
     for name, values in written.items():
-        tree_id = ids[name]
-        for key, value in values.items():
-            if value is not None or is_there(name, key):
-                ops += tree_id, key, value
-    return ops
+        more, their = forest.placed(ids[name], values)
+        ops += more
+        places += their
+    return ops, places

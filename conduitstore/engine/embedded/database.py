@@ -45,11 +45,11 @@ from conduitstore.kv import (
     check_tree_name,
 )
 
-from .batches import ops_of
+from .batches import placed
 from .config import Settings
 from .counters import Counters
 from .forest import DEFAULT_TREE_ID, Forest, Place
-from .format import FRAME_PAYLOAD_BYTES_MAX
+from .format import FRAME_PAYLOAD_BYTES_MAX, HEADER_BYTES
 from .history import events_of
 from .operations import StoreOperations
 from .snapshot import Snapshot
@@ -78,6 +78,7 @@ class Database(StoreOperations, LiveTree, Guard):
         self.was_recovered = False
         self._running: Transaction | None = None
         self.is_behind = False
+        self._log_bytes_max = settings.checkpoint_log_bytes + HEADER_BYTES  # of one file
         self.frozen_log_bytes = 0  # of checkpoints that are not published, or failed
         self.frozen_dirty_bytes = 0
         self._waiters = DurableWaiters()
@@ -147,7 +148,7 @@ class Database(StoreOperations, LiveTree, Guard):
                 self._running = tx
                 self.enter()
                 result = fn(tx)
-                ops, count = tx.finish()
+                ops, places, count = tx.finish()
             finally:
                 self.leave()
                 self._running = None
@@ -155,7 +156,7 @@ class Database(StoreOperations, LiveTree, Guard):
             self.check_writable()  # Again: the function may have forked, and this be the child.
             if not ops and count == self.forest.count:
                 return result
-            sequence = self.commit(ops, count, tx.durability)
+            sequence = self.commit_prepared(ops, places, count, tx.durability)
         self.settle(sequence, tx.durability)
         return result
 
@@ -168,11 +169,12 @@ class Database(StoreOperations, LiveTree, Guard):
         chosen = durability or self.settings.durability
         with self.writer_lock:
             self.check_writable()
-            ops = ops_of(batch, self.forest)
-            sequence = self.commit(ops, self.forest.count, chosen) if ops else self.forest.sequence
-        if ops is None:
+            found = placed(batch, self.forest)
+            if found is not None and found[0]:
+                sequence = self.commit_prepared(*found, self.forest.count, chosen)
+        if found is None:
             self.transaction(lambda tx: tx.apply_batch(batch), durability=durability)
-        elif ops:
+        elif found[0]:
             self.settle(sequence, chosen)
 
     def commit(self, ops: list[Any], count: int, durability: Durability) -> int:
@@ -223,19 +225,17 @@ class Database(StoreOperations, LiveTree, Guard):
         """Step 6, without the writer lock; also sees to it that a long log is checkpointed."""
         if durability == "commit":
             self.sync(sequence)
-        is_long = self.is_long
-        if is_long or self.frozen_log_bytes:
+        if self.frozen_log_bytes or self.is_long:
             self.is_behind = self.backlog >= BACKLOG_MAX
-        if is_long:
-            self.on_long_log()
+            if self.is_long:
+                self.on_long_log()
 
     @property
     def is_long(self) -> bool:
         """Whether the log, or what is dirty in memory, has reached its bound."""
-        settings = self.settings
         return (
-            self.log.commits_bytes >= settings.checkpoint_log_bytes
-            or self.forest.dirty_bytes >= settings.dirty_bytes_max
+            self.log.size_bytes >= self._log_bytes_max
+            or self.forest.dirty_bytes >= self.settings.dirty_bytes_max
         )
 
     @property

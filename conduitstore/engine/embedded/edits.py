@@ -42,9 +42,23 @@ def remove_from(leaf: Leaf, key: bytes) -> int:
     return -removed_bytes - ENTRY_OVERHEAD_BYTES
 
 
+def cut_of(keys: list[bytes], entries: dict[bytes, bytes], key: bytes) -> int:
+    """Where a leaf, full since ``key`` came, is cut: so many of its keys stay on the left.
+
+    Keys that arrive in order, be it at the end of the tree or of what some prefix groups, leave
+    full leaves behind: a dict knows which key came before the newest. Any others halve them.
+    """
+    if key == keys[-1]:
+        return len(keys) - 1
+    at = bisect_left(keys, key)
+    arrived = reversed(entries)
+    follows = at > 0 and next(arrived) == key and next(arrived) == keys[at - 1]
+    return at + 1 if follows else len(keys) // 2
+
+
 def separator(left: bytes, right: bytes) -> bytes:
     """The shortest key above ``left`` and not above ``right``: short ones keep the index small."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return right[: position + 1]
-    return right[: len(left) + 1]
+    both = min(len(left), len(right))
+    unlike = int.from_bytes(left[:both]) ^ int.from_bytes(right[:both])
+    equal = both - (unlike.bit_length() + 7) // 8  # leading bytes
+    return right[: equal + 1]

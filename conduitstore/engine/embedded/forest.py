@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conduitstore.errors import PoisonedError
@@ -21,9 +23,9 @@ from conduitstore.kv import DEFAULT_TREE
 from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache
-from .edits import insert_into, remove_from, separator
+from .edits import cut_of, insert_into, remove_from, separator
 from .frozen import Frozen, Hold
-from .index import Root
+from .index import Node, Root
 from .leaf import Leaf, payload_bytes, stored_values
 from .page import page_of
 from .pageitems import Page
@@ -165,24 +167,63 @@ class Forest:
             root = roots.get(tree_id)
             if root is None or type(key) is not bytes:
                 places.append(NO_PLACE)
-                continue
-            leaf = index.find(root, key)
-            keys, entries = leaf.keys, leaf.entries
-            if keys is None or entries is None:
-                keys, entries = self.cache.contents(leaf)
-            places.append((root, leaf, keys, entries))
+            else:
+                places += self.places(root, (key,))
         return places
+
+    def places(self, root: Root, keys: Iterable[bytes]) -> list[Place]:
+        """Where writes of these keys will go, loaded if need be."""
+        places = []
+        for key in keys:
+            leaf: Any = root
+            while type(leaf) is Node:
+                leaf = leaf.children[bisect_right(leaf.lows, key)]
+            there, entries = leaf.keys, leaf.entries
+            if there is None or entries is None:
+                there, entries = self.cache.contents(leaf)
+            places.append((root, leaf, there, entries))
+        return places
+
+    def placed(
+        self, tree_id: int, values: Mapping[bytes, bytes | None]
+    ) -> tuple[list[Any], list[Place]]:
+        """What a commit of ``values`` writes to a tree, and where.
+
+        The removal of what is not there is left out.
+        """
+        root = self.roots.get(tree_id)
+        places = self.places(root, values) if root is not None else [NO_PLACE] * len(values)
+        ops: list[Any] = []
+        taken = []
+        for place, (key, value) in zip(places, values.items(), strict=True):
+            if value is not None or (root is not None and key in place[-1]):
+                ops += tree_id, key, value
+                taken.append(place)
+        return ops, taken
 
     def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
             try:
-                each = iter(ops)
+                roots, each = self.roots, iter(ops)
                 for place, tree_id, key, value in zip(places, each, each, each, strict=True):
-                    if type(key) is bytes:
-                        self._put(tree_id, key, value, place)
-                    else:
+                    root, leaf, keys, _ = place
+                    if type(key) is not bytes:
                         self._change_tree(tree_id, key, value)
+                        continue
+                    if roots[tree_id] is not root or leaf.epoch <= self._frozen_at or self._holds:
+                        leaf = self._writable(tree_id, key, place)
+                        keys = leaf.keys
+                    if value is None:
+                        self._remove(tree_id, leaf, key)
+                    elif (
+                        len(keys) < self.leaf_entries_max
+                        and leaf.size_bytes + len(key) + len(value) <= self.leaf_bytes_max
+                        and len(value) < self._blob_bytes_min
+                    ):
+                        self.dirty_bytes += insert_into(leaf, key, value)
+                    else:
+                        self._insert_shaping(tree_id, leaf, key, value)
                 if self._emptied:
                     self._drop_emptied()
                 self.count = count
@@ -204,61 +245,67 @@ class Forest:
             self._holds.pop(tree_id, None)
             self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
 
-    def _put(self, tree_id: int, key: bytes, value: bytes | None, place: Place) -> None:
-        root = self.roots[tree_id]
+    def _writable(self, tree_id: int, key: bytes, place: Place) -> Leaf:
+        """The leaf that holds ``key``, or a copy in its place if somebody may be looking at it."""
         prepared_root, leaf, keys, entries = place
+        root = self.roots[tree_id]
         if prepared_root is not root:  # A write before this one gave the tree another.
             leaf = index.find(root, key)
         epoch = leaf.epoch
-        copied = epoch <= self._frozen_at or (
-            len(self._holds) > 0 and self._is_held(tree_id, epoch)
-        )
-        if copied:
-            if epoch <= self._checkpointed_at:
-                self.dirty_bytes += leaf.memory_bytes
-            leaf.touched = False  # A reader's touch is meant for its copy.
-            if leaf.keys is not None and leaf.entries is not None:
-                keys, entries = leaf.keys, leaf.entries
-            # Else it is the prepared one: a leaf that this commit made is in memory.
-            leaf = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
-        if value is None:
-            added_bytes = remove_from(leaf, key)
-            if not added_bytes:
-                return
-            if not leaf.keys:
-                self._emptied.append((tree_id, key))
-        elif len(value) < self._blob_bytes_min:
-            added_bytes = insert_into(leaf, key, value)
-        else:
-            added_bytes = self._insert_blob(leaf, key, value)
-        self.dirty_bytes += added_bytes
+        if epoch > self._frozen_at and not (self._holds and self._is_held(tree_id, epoch)):
+            return leaf  # type: ignore[no-any-return]
+        if epoch <= self._checkpointed_at:
+            self.dirty_bytes += leaf.memory_bytes
+        leaf.touched = False  # A reader's touch is meant for its copy.
+        if leaf.keys is not None and leaf.entries is not None:
+            keys, entries = leaf.keys, leaf.entries
+        # Else it is the prepared one: a leaf that this commit made is in memory.
+        copy = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
+        self.roots[tree_id] = index.splice(root, key, [(b"", copy)])
+        return copy
+
+    def _remove(self, tree_id: int, leaf: Leaf, key: bytes) -> None:
+        self.dirty_bytes += remove_from(leaf, key)
+        root, keys = self.roots[tree_id], leaf.keys
+        if not keys:
+            self._emptied.append((tree_id, key))
+        elif root is not leaf and len(keys) * 4 < self.leaf_entries_max:
+            self.roots[tree_id] = self._merged(root, key)
+
+    def _insert_shaping(self, tree_id: int, leaf: Leaf, key: bytes, value: bytes) -> None:
+        """An insert of a blob, or one for which the leaf may have to be cut."""
+        stored: Any = value
+        if len(value) >= self._blob_bytes_min:
+            stored = Blob(self.cache, value, size_bytes=len(value))
+            self.dirty_bytes += stored.memory_bytes
+        added_bytes = len(key) + len(stored)
+        root, keys = self.roots[tree_id], leaf.keys
+        assert keys is not None
+        is_over = len(keys) >= self.leaf_entries_max
         if (
-            copied
-            or value is None
-            or leaf.size_bytes > self.leaf_bytes_max
-            or len(leaf.keys) > self.leaf_entries_max
+            keys
+            and key > keys[-1]
+            and (is_over or leaf.size_bytes + added_bytes > self.leaf_bytes_max)
         ):
-            self.roots[tree_id] = self._reshaped(
-                root, leaf, key, shrunk=value is None, copied=copied
-            )
+            # Keys that arrive in order leave full leaves behind, as they are.
+            entries = entries_of({key: stored})
+            right = Leaf([key], entries, size_bytes=added_bytes, epoch=self._clock)
+            self.dirty_bytes += right.memory_bytes
+            parts = [(b"", leaf), (separator(keys[-1], key), right)]
+        else:
+            if stored is not value and type(leaf.entries) is dict:
+                leaf.entries = BlobEntries(leaf.entries)
+            self.dirty_bytes += insert_into(leaf, key, stored)
+            if not self._is_full(leaf):
+                return
+            parts = self._split(leaf, key)
+        self.roots[tree_id] = index.splice(root, key, parts)
 
     def _is_full(self, leaf: Leaf) -> bool:
         total = len(leaf.keys)  # type: ignore[arg-type]  # it was just written to
         return total > self.leaf_entries_max or (
             leaf.size_bytes > self.leaf_bytes_max and total > 1
         )
-
-    def _reshaped(self, root: Root, leaf: Leaf, key: bytes, *, shrunk: bool, copied: bool) -> Root:
-        """The root after ``leaf`` changed; the old one where it still serves."""
-        keys = leaf.keys
-        assert keys is not None
-        if shrunk and keys and root is not leaf and len(keys) * 4 < self.leaf_entries_max:
-            if copied:
-                root = index.splice(root, key, [(b"", leaf)])
-            return self._merged(root, key)
-        if self._is_full(leaf):
-            return index.splice(root, key, self._split(leaf, key))
-        return index.splice(root, key, [(b"", leaf)]) if copied else root
 
     def _drop_emptied(self) -> None:
         """Leaves go last: what the commit writes next to them was prepared with them in place."""
@@ -272,17 +319,10 @@ class Forest:
         keys, entries = leaf.keys, leaf.entries
         assert keys is not None
         assert entries is not None
-        # Keys that arrive in order leave full leaves behind; any others halve them.
-        cut = len(keys) - 1 if key == keys[-1] else len(keys) // 2
+        cut = cut_of(keys, entries, key)
         right = self.leaf_of(keys[cut:], entries)
         left = self.leaf_of(keys[:cut], entries, leaf.size_bytes - right.size_bytes)
         return [(b"", left), (separator(keys[cut - 1], keys[cut]), right)]
-
-    def _insert_blob(self, leaf: Leaf, key: bytes, value: bytes) -> int:
-        if type(leaf.entries) is dict:
-            leaf.entries = BlobEntries(leaf.entries)
-        blob = Blob(self.cache, value, size_bytes=len(value))
-        return blob.memory_bytes + insert_into(leaf, key, blob)
 
     def leaf_of(
         self, keys: list[bytes], entries: dict[bytes, bytes], size_bytes: int | None = None

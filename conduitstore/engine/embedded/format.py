@@ -27,8 +27,8 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
-from zlib import crc32
 
+from conduitstore.engine.crc import crc32
 from conduitstore.errors import CorruptedError, UnsupportedFormatError
 
 MAGIC = b"\x89CONDUIT"

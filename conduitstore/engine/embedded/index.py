@@ -90,16 +90,16 @@ def splice(root: Root, key: bytes, parts: Parts) -> Root:
 def _splice(node: Any, key: bytes, parts: Parts) -> Parts:
     if type(node) is Leaf:
         return parts
-    at = bisect_right(node.lows, key)
-    below = _splice(node.children[at], key, parts)
-    children = (*node.children[:at], *(child for _, child in below), *node.children[at + 1 :])
+    lows, children = node.lows, node.children
+    at = bisect_right(lows, key)
+    below = _splice(children[at], key, parts)
+    children = (*children[:at], *[child for _, child in below], *children[at + 1 :])
     # The first part inherits the low of what it replaces; when nothing replaces the first child,
     # its right neighbour inherits it and that neighbour's own low goes.
-    added = tuple(low for low, _ in below[1:])
-    if below:
-        lows = (*node.lows[:at], *added, *node.lows[at:])
-    else:
-        lows = node.lows[:at - 1] + node.lows[at:] if at else node.lows[1:]  # fmt: skip
+    if len(below) > 1:
+        lows = (*lows[:at], *[low for low, _ in below[1:]], *lows[at:])
+    elif not below:
+        lows = lows[: at - 1] + lows[at:] if at else lows[1:]
     if not children:
         return []
     if len(children) <= FANOUT:

@@ -293,7 +293,7 @@ class Store(Database):
             if not self.is_latched:
                 with self.latching():
                     self._finish()
-                    self._no_writes = closed  # Whatever interrupts what is left to do.
+                    self.no_writes = closed  # Whatever interrupts what is left to do.
         finally:
             try:
                 if self.settings.temporary:

@@ -45,7 +45,7 @@ class ReadOnlyStore(Database):
     def __init__(self, directory: Directory, settings: Settings) -> None:
         cache = Cache(settings.cache_capacity_bytes)
         super().__init__(directory.path, settings, recovery.empty_forest(settings, cache))
-        self._no_writes = read_only
+        self.no_writes = read_only
         self.directory = directory
         self._refresh_lock = threading.Lock()
         self._absent: dict[str, int] = {}  # trees that were opened before they were there

@@ -34,6 +34,7 @@ from conduitstore.kv import (
 
 from . import index
 from .draft import Writes
+from .forest import NO_PLACE, Place
 from .frozen import Hold
 from .index import Root
 from .items import Items, Slices, keys_in, slices_of
@@ -176,15 +177,9 @@ class DraftTree(WriteSurface):
         self._tx.db.watch(self._name, self.tree_id, subscriber, since)
         return subscriber
 
-    def ops(self) -> list[Any]:
-        """What a commit has to write: not the removal of what was never there."""
-        tree_id = self.tree_id
-        return [
-            part
-            for key, value in self._writes.items()
-            if value is not None or self._has_committed(key)
-            for part in (tree_id, key, value)
-        ]
+    def placed(self) -> tuple[list[Any], list[Place]]:
+        """What a commit has to write, and where: not the removal of what was never there."""
+        return self._tx.db.forest.placed(self.tree_id, self._writes)
 
 
 class Transaction(DraftTree):
@@ -304,11 +299,14 @@ class Transaction(DraftTree):
         self.is_over = True
         self._trees.clear()
 
-    def finish(self) -> tuple[list[Any], int]:
-        """The operations to commit and the count they make visible."""
+    def finish(self) -> tuple[list[Any], list[Place], int]:
+        """The operations to commit, where they go, and the count they make visible."""
         ops: list[Any] = []
         for name in self._created:
             ops += self._trees[name].tree_id, Op.CREATE, name
+        places = [NO_PLACE] * len(self._created)
         for tree in self._trees.values():
-            ops += tree.ops()
-        return ops, self._count
+            more, their = tree.placed()
+            ops += more
+            places += their
+        return ops, places, self._count

@@ -11,6 +11,8 @@ from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import FrozenSurface, LiveSurface, ReadSurface, prefix_bounds
 from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentError
 from conduitstore.kv import (
+    KEY_BYTES_MAX,
+    VALUE_BYTES_MAX,
     Bounds,
     Item,
     MergeOperator,
@@ -206,32 +208,42 @@ class LiveTree(RootReads, LiveSurface):
             raise self._missing()
 
     def insert(self, key: bytes, value: bytes) -> bytes | None:
-        return self._put(check_key(key), check_value(value))
+        if type(value) is not bytes:
+            check_value(value)
+        return self._put(key, value)
 
     def remove(self, key: bytes) -> bytes | None:
-        return self._put(check_key(key), None)
+        return self._put(key, None)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        self._put(check_key(key), value if value is None else check_value(value))
+        self._put(key, value)
 
     def _put(self, key: bytes, value: bytes | None) -> bytes | None:
         """One write as one commit, without the machinery of a transaction."""
+        if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
+        if value is not None and (type(value) is not bytes or len(value) > VALUE_BYTES_MAX):
+            check_value(value)
         db = self._db
         if db.guarded:
             db.check_handle()
         if db.is_behind:
             db.wait_for_checkpoint()
         with db.writer_lock:
-            db.check_writable()
-            forest, ops = db.forest, [self.tree_id, key, value]
-            places = forest.prepare(ops)
-            if places[0][0] is None:  # By content: compiled, a tuple has no identity.
+            if db.no_writes is not None:
+                db.check_writable()
+            forest, tree_id, durability = db.forest, self.tree_id, db.settings.durability
+            root = self._roots.get(tree_id)
+            if root is None:
                 raise self._missing()
+            places = forest.places(root, (key,))
             old: bytes | None = places[0][-1].get(key)
             if value is None and old is None:
                 return None
-            sequence = db.commit_prepared(ops, places, forest.count, db.settings.durability)
-        db.settle(sequence, db.settings.durability)
+            ops = [tree_id, key, value]
+            sequence = db.commit_prepared(ops, places, forest.count, durability)
+        if durability == "commit" or db.frozen_log_bytes or db.is_long:
+            db.settle(sequence, durability)
         return old
 
     def set_merge_operator(self, fn: MergeOperator, name: str | None = None) -> None:

@@ -83,7 +83,7 @@ class Store(PostgresOperations, LiveTree, Guard):
             was_unclean=opened.was_recovered, sequence=opened.sequence, count=opened.count
         )
         if settings.read_only:
-            self._no_writes = read_only
+            self.no_writes = read_only
         elif not opened.is_standby:
             pool.greet = self.writer.greet
             with pool.session() as session:
