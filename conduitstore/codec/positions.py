@@ -44,9 +44,11 @@ def position_in(key: bytes) -> PduCount:
     Raises:
         CorruptedError: this is no such key.
     """
-    if len(key) not in (16, 24):
-        raise CorruptedError("pduid_pdu", 0, f"{key!r} is no room and position")
-    return PduCount(decode_position(key[8:]))
+    if len(key) == 16:
+        return PduCount(int.from_bytes(key[8:]))
+    if len(key) == 24:
+        return PduCount(decode_position(key[8:]))
+    raise CorruptedError("pduid_pdu", 0, f"{key!r} is no room and position")
 
 
 def keys_before(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes]:

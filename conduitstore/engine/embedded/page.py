@@ -1,12 +1,17 @@
-"""Which ranges are pages: those that leaves in memory answer at once, as they do most."""
+"""Which ranges are pages: those that leaves in memory answer at once, as they do most.
+
+And reads of many ranges or keys out of one root, without a call for each.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from typing import Any
 
 from conduitstore.kv import Item
 
-from .index import Root, first_leaf, last_leaf
+from .cache import Cache
+from .index import Node, Root, first_leaf, last_leaf
 from .pageitems import Page, page
 
 LIMIT_MAX = 1_024
@@ -79,3 +84,21 @@ def rows_of(
     if reverse:
         part.reverse()
     return list(zip(part, map(entries.__getitem__, part), strict=True))
+
+
+def values_of(root: Root, keys: list[bytes], cache: Cache) -> list[bytes | None]:
+    """The values of keys, in their order."""
+    found: list[bytes | None] = []
+    for key in keys:
+        node: Any = root
+        while type(node) is Node:
+            node = node.children[bisect_right(node.lows, key)]
+        entries = node.entries
+        if entries is None:  # Not touched by this: read once is not hot yet.
+            found.append(cache.contents(node)[1].get(key))
+            continue
+        value = entries.get(key)
+        if value is not None:
+            node.touched = True
+        found.append(value)
+    return found

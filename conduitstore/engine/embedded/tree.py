@@ -28,7 +28,7 @@ from . import index
 from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
-from .page import LIMIT_MAX, page_of, rows_of
+from .page import LIMIT_MAX, page_of, rows_of, values_of
 from .pageitems import Page
 
 if TYPE_CHECKING:
@@ -98,6 +98,14 @@ class RootReads(ReadSurface):
         else:
             node.touched = True  # type: ignore[union-attr]
         return value
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        asked = list(keys)
+        for key in asked:
+            if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+                check_key(key)
+        root, hold = self._held()
+        return values_of(root, asked, hold.cache)
 
     def range(
         self,
@@ -183,12 +191,6 @@ class LiveTree(RootReads, LiveSurface):
 
     def _missing(self) -> Exception:
         return InvalidArgumentError(DROPPED)
-
-    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        root, hold = self._held()
-        return FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: root}, hold).get_many(
-            keys
-        )
 
     def _commit(self, write: Callable[[Tree], T]) -> T:
         self._check()  # Inside a transaction this would join it unseen.
