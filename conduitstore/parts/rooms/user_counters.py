@@ -148,6 +148,9 @@ class UserCounters(Part[Near]):
         bounds = [(prefix, prefix_end(prefix)) for prefix in prefixes]
         trees = (self._thread_notifications, self._thread_highlights)
         for rows in zip(*(tree.ranges(bounds) for tree in trees), strict=True):
+            if not any(rows):
+                yield {}
+                continue
             notifications, highlights = (
                 {key: unpack_u64(tree.name, value) for key, value in found}
                 for tree, found in zip(trees, rows, strict=True)
