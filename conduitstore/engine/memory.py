@@ -264,7 +264,7 @@ class MemoryDatabase(MemoryOperations, _LiveTree):
     def _apply(self, tx: Transaction) -> dict[str, list[Event]]:
         """Make the drafts the committed rows; gives the events by tree. The count comes last."""
         events: dict[str, list[Event]] = {}
-        for name, key in dict.fromkeys((name, key) for name, key, _ in tx.writes):
+        for name, key in dict.fromkeys((name, key) for name, key, _, _ in tx.writes):
             draft = tx.drafts[name]
             value = draft.over.entries[key]
             if value is not None:

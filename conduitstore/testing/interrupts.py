@@ -31,17 +31,24 @@ _NOTICES = frozenset(
     or (name.startswith("CALL") and "INTRINSIC" not in name)
 )
 Happening = type[BaseException] | Callable[[], object]
+Place = tuple[str, int]
+"""File and line."""
 
 
 class Interrupter:
-    """Lets something happen at the nth moment; counts those that come."""
+    """Lets something happen at the nth moment; counts those that come, and says where they were."""
 
     def __init__(self, at: int, happening: Happening) -> None:
         self.moments_total = 0
-        self.where = ""
+        self.places: list[Place] = []
         self._at = at
         self._happening = happening
         self._codes: dict[CodeType, tuple[bytes, list[int]]] = {}
+
+    @property
+    def where(self) -> str:
+        """The line at which it struck."""
+        return "{}:{}".format(*self.places[-1]) if self.has_struck else ""
 
     @property
     def has_struck(self) -> bool:
@@ -80,8 +87,8 @@ class Interrupter:
 
     def _moment(self, frame: FrameType) -> None:
         self.moments_total += 1
+        self.places.append((frame.f_code.co_filename, frame.f_lineno))
         if self.has_struck:
-            self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             happening = self._happening
             if isinstance(happening, type):
                 raise happening

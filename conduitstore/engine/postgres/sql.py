@@ -6,6 +6,7 @@ its search path. ``docs/format/postgres.md`` draws the tables.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -128,6 +129,9 @@ HAS_META = b"SELECT to_regclass(%s || '.meta') IS NOT NULL"
 SIZE_ON_DISK = b"""SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'S')"""
+TABLE_PAGES = rb"""SELECT c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname ~ '^t_[0-9]+$'"""
 LOG_BYTES = b"""SELECT (pg_current_wal_insert_lsn() - (pg_control_checkpoint()).redo_lsn)::bigint"""
 REAPABLE = b"""SELECT id FROM dropped d WHERE NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
@@ -224,5 +228,16 @@ def payload_bytes(numbers: list[int]) -> bytes:
         "coalesce(sum(octet_length(k) + octet_length(v)), 0)::bigint "
         f"FROM t_{int(number)}"
         for number in numbers
+    )
+    return " UNION ALL ".join(each).encode()
+
+
+def sampled_bytes(percents: Mapping[int, float]) -> bytes:
+    """The same of large trees, by a sample of their pages."""
+    each = (
+        f"SELECT {int(number)}, round(count(*) * {100 / percent:.6f})::bigint, "
+        f"round(coalesce(sum(octet_length(k) + octet_length(v)), 0) * {100 / percent:.6f})::bigint "
+        f"FROM t_{int(number)} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
+        for number, percent in percents.items()
     )
     return " UNION ALL ".join(each).encode()
