@@ -65,6 +65,8 @@ def snapshot_reads(view):
     assert list(view.scan_prefix(KEYS[5])) == [(KEYS[5], VALUES[KEYS[5]])]
     assert list(view.keys()) == KEYS
     assert view.get_many(KEYS) == list(VALUES.values())
+    pairs = list(zip(KEYS, [*KEYS[1:], None], strict=True))
+    assert view.ranges(pairs) == [[item] for item in VALUES.items()]
     assert (view.first()[0], view.last()[0]) == (KEYS[0], KEYS[-1])
     assert view.get_gt(KEYS[4])[0] == KEYS[5]
     assert view.get_lt(KEYS[4])[0] == KEYS[3]
