@@ -28,10 +28,18 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TreeStats:
-    """One tree: how many entries, and bytes of their keys and values before compression."""
+    """One tree: how many entries, and bytes of their keys and values before compression.
+
+    Values that lie beside the leaves are not among these: see ``blob_bytes``.
+    """
 
     entries_total: int
     payload_bytes: int
+    is_estimate: bool = False
+    """Whether both are what a sample of the tree says."""
+    blob_bytes: int = 0
+    """Of values that lie in frames of their own (embedded engine, ``blob_bytes_min``): as they lie
+    on the disk, compressed; of those that no checkpoint has written yet, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,10 +188,14 @@ class Operations(Protocol):
     def recovery_report(self) -> RecoveryReport:
         """What opening had to mend. False, and one quiet line of text, where nothing was."""
 
-    def stats(self) -> Stats:
+    def stats(self, *, exact: bool = False) -> Stats:
         """Sizes and positions, of files and of memory.
 
-        Cost: no entry is read; the embedded engine walks its index. Source: Conduit, memory_usage.
+        ``exact`` counts what is estimated without: entries and bytes of the large trees of a store
+        on PostgreSQL, usually within a tenth. Other engines know them.
+
+        Cost: no entry is read; the embedded engine walks its index. On PostgreSQL a few pages of
+        each table, and with ``exact`` all of them. Source: Conduit, memory_usage.
         """
 
     def size_on_disk(self) -> int:

@@ -57,7 +57,11 @@ def copy(
     if source is target:
         raise InvalidArgumentError("a store cannot be copied onto itself")
     if not replace:
-        check_empty(target)
+        check_empty(
+            target,
+            "copy with --replace (replace=True): then it holds what the source does, and nothing "
+            "else",
+        )
     pieces = _Pieces(source.export(compression_level=0))
     target.import_(pieces, over=True, on_entries=on_entries)
     end = End(*END.unpack(pieces.last[-END.size :]))

@@ -34,7 +34,7 @@ class MemoryOperations:
     def _db(self) -> MemoryDatabase:
         return cast("MemoryDatabase", self)
 
-    def stats(self) -> Stats:
+    def stats(self, *, exact: bool = False) -> Stats:  # noqa: ARG002 - it always is
         db = self._db
         with db.snapshot() as view:
             trees = {name: _tree_stats(view.open_tree(name)) for name in view.tree_names()}

@@ -1,39 +1,31 @@
 """A transaction of the memory engine: drafts over committed rows, and a journal to undo them.
 
 - A draft holds what was written to one tree (None: removed) over that tree's committed rows.
-- The journal keeps, for each write in order, what the draft had before it; a savepoint is a
-  position in it, and the order of events follows it.
+- The journal is that of :mod:`.journal`.
 - It all belongs to the thread that runs the transaction, and is over with it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from conduitstore import kv
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
     Batch,
-    Durability,
     MergeOperator,
-    check_durability,
     check_key,
     check_tree_name,
-    check_value,
 )
 
-from .reading import NestedReadTransaction, as_transaction
+from .journal import Journal, JournalTree
 from .rows import Cursor, Rows, cursor
 from .subscriber import Subscriber
-from .surface import WriteSurface, refuse_write
 
 if TYPE_CHECKING:
     from .memory import MemoryDatabase
 
-T = TypeVar("T")
 DROPPED = "this tree was dropped, or its creation undone: open it again"
 
 
@@ -47,10 +39,8 @@ class Draft:
         self.over = Rows()
 
 
-class DraftTree(WriteSurface):
+class DraftTree(JournalTree):
     """A tree of a transaction."""
-
-    name = ""
 
     def __init__(self, tx: Transaction, name: str) -> None:
         self._transaction = tx
@@ -90,25 +80,6 @@ class DraftTree(WriteSurface):
             base, over = draft.base.hold(), draft.over.hold()
         return cursor(base, over, (lo, hi), reverse=reverse, limit=limit)
 
-    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
-        old = self.get(key)
-        if value is not None or old is not None:
-            self._tx.write(self.name, key, value)
-        return old
-
-    def insert(self, key: bytes, value: bytes) -> bytes | None:
-        return self._write(key, check_value(value))
-
-    def remove(self, key: bytes) -> bytes | None:
-        return self._write(key, None)
-
-    def clear(self) -> None:
-        self.remove_prefix(b"")
-
-    def merge(self, key: bytes, operand: bytes) -> bytes | None:
-        # A nested transaction, because an operator that raises must not leave its name behind.
-        return self._tx.transaction(lambda _: super(DraftTree, self).merge(key, operand))
-
     def merge_operator(self) -> MergeOperator:
         self._draft()
         return self._tx.store.operators.take(self.name, self._tx)
@@ -132,15 +103,13 @@ class DraftTree(WriteSurface):
         return subscriber
 
 
-class Transaction(DraftTree):
+class Transaction(DraftTree, Journal[Draft]):
     """See :class:`conduitstore.kv.Transaction`. Lives in the thread that runs it, until it ends."""
 
     def __init__(self, store: MemoryDatabase) -> None:
         self.store = store
-        self.drafts = {DEFAULT_TREE: Draft(store.trees[DEFAULT_TREE])}
-        self.writes: list[tuple[str, bytes, tuple[bytes | None, ...]]] = []
-        self.created: list[str] = []
-        self.count = store.visible_count
+        drafts = {DEFAULT_TREE: Draft(store.trees[DEFAULT_TREE])}
+        Journal.__init__(self, drafts, store.visible_count)
         self.name = DEFAULT_TREE
 
     @property
@@ -154,44 +123,6 @@ class Transaction(DraftTree):
             raise ClosedError("the transaction is over, and its handles with it")
         if running[0] != threading.get_ident():
             raise InvalidArgumentError("a transaction belongs to the thread that runs it")
-
-    def write(self, name: str, key: bytes, value: bytes | None) -> None:
-        """Journal what the draft had for ``key`` (nothing, or one value or None), then write."""
-        over = self.drafts[name].over
-        before = (over.entries[key],) if key in over.entries else ()
-        self.writes.append((name, key, before))
-        over.own()[key] = value
-
-    def _undo(self, writes_total: int, created_total: int, count: int) -> None:
-        while len(self.writes) > writes_total:
-            name, key, before = self.writes.pop()
-            if before:
-                self.drafts[name].over.own()[key] = before[0]
-            else:
-                del self.drafts[name].over.own()[key]
-        while len(self.created) > created_total:
-            del self.drafts[self.created.pop()]
-        self.count = count
-
-    def transaction(
-        self,
-        fn: Callable[[kv.Transaction], T],
-        *,
-        durability: Durability | None = None,
-        read_only: bool = False,
-    ) -> T:
-        self.check()
-        check_durability(durability)
-        savepoint = len(self.writes), len(self.created), self.count
-        try:
-            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
-            # Its own handles refuse each write; this is about those of the transaction around it.
-            if read_only and savepoint != (len(self.writes), len(self.created), self.count):
-                refuse_write()
-        except BaseException:
-            self._undo(*savepoint)
-            raise
-        return result
 
     def open_tree(self, name: str) -> DraftTree:
         self.check()

@@ -95,19 +95,20 @@ def sequence_behind(end: End, sequence: int) -> int:
     return max(end.sequence, sequence) + SEQUENCE_GAP
 
 
-def check_empty(db: Database) -> None:
-    """Refuse a store that holds anything, but for a part of an import."""
+def check_empty(db: Database, instead: str) -> None:
+    """Refuse a store that holds anything, but for a part of an import; say what to do instead."""
     if IMPORT_MARK in db.tree_names():
         return
     full = [name for name in db.tree_names() if db.open_tree(name).first() is not None]
     if full:
         raise InvalidArgumentError(
-            f"a stream goes into an empty store, and this one has entries in {full[0]!r}"
+            f"it goes into an empty store, and this one has entries in {full[0]!r}: choose another "
+            f"directory or schema, or {instead}"
         )
 
 
 def _begin(db: Database) -> None:
-    check_empty(db)
+    check_empty(db, "import with over=True: then it holds what the stream does, and nothing else")
     if IMPORT_MARK in db.tree_names():
         _empty(db)
     else:

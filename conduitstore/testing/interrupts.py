@@ -31,17 +31,24 @@ _NOTICES = frozenset(
     or (name.startswith("CALL") and "INTRINSIC" not in name)
 )
 Happening = type[BaseException] | Callable[[], object]
+Place = tuple[str, int]
+"""File and line."""
 
 
 class Interrupter:
-    """Lets something happen at the nth moment; counts those that come."""
+    """Lets something happen at the nth moment; counts those that come, and says where they were."""
 
     def __init__(self, at: int, happening: Happening) -> None:
         self.moments_total = 0
-        self.where = ""
+        self.places: list[Place] = []
         self._at = at
         self._happening = happening
         self._codes: dict[CodeType, tuple[bytes, list[int]]] = {}
+
+    @property
+    def where(self) -> str:
+        """The line at which it struck."""
+        return "{}:{}".format(*self.places[-1]) if self.has_struck else ""
 
     @property
     def has_struck(self) -> bool:
@@ -64,7 +71,6 @@ class Interrupter:
         if code not in self._codes:
             self._codes[code] = code.co_code, _handlers(code)
         ops, handlers = self._codes[code]
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
         last = -1
 
         def inside(frame: FrameType, event: str, _arg: Any) -> Any:
@@ -76,12 +82,15 @@ class Interrupter:
                     self._moment(frame)
             return inside
 
+        # In this order: Python 3.13 tells instructions only of frames that have a tracer by then.
+        frame.f_trace = inside
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return inside
 
     def _moment(self, frame: FrameType) -> None:
         self.moments_total += 1
+        self.places.append((frame.f_code.co_filename, frame.f_lineno))
         if self.has_struck:
-            self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             happening = self._happening
             if isinstance(happening, type):
                 raise happening

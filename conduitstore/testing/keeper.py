@@ -44,11 +44,12 @@ def main(arguments: list[str]) -> None:
     )
     sys.stdout.write(f"{process.pid}\n")
     sys.stdout.flush()
-    if not _outlived_by(process, int(parent)):
+    has_ended = _outlived_by(process, int(parent))
+    if not has_ended:
         _end(process)
-        for directory in directories:
-            shutil.rmtree(directory, ignore_errors=True)
     _reap()
+    for directory in directories if not has_ended else ():  # When nobody writes there any more.
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _outlived_by(process: "subprocess.Popen[bytes]", parent: int) -> bool:

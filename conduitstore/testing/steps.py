@@ -129,9 +129,11 @@ class FullCheckpoint:
         disk.fail = lambda operation, name: (
             OSError(errno.ENOSPC, "full") if operation == "create" and "segment" in name else None
         )
-        with suppress(StoreFullError):
-            db.checkpoint()
-        disk.fail = fail
+        try:
+            with suppress(StoreFullError):
+                db.checkpoint()
+        finally:
+            disk.fail = fail
 
 
 @dataclass(frozen=True)

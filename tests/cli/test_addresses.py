@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 import conduitstore
+from conduitstore.engine.postgres import operations
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def address(postgres_server):
         (["scan", "userid_password"], "@a:example.org"),
         (["check"], "no violation"),
         (["stats"], "userid_password"),
+        (["stats", "--exact"], "userid_password"),
         (["gc", "--dry-run"], ""),
         (["rebuild"], ""),
     ],
@@ -31,6 +33,12 @@ def test_a_command_takes_an_address(cli, address, words, said):
     result = cli(*words, "--path", address)
     assert result.exit_code == 0, result.output
     assert said in result.output
+
+
+def test_what_is_estimated_is_marked(cli, address, monkeypatch):
+    monkeypatch.setattr(operations, "SAMPLE_PAGES", 0.5)  # So that one page is large.
+    assert "estimated" in cli("stats", "--path", address).output
+    assert "estimated" not in cli("stats", "--exact", "--path", address).output
 
 
 def test_what_is_about_files_wants_a_directory(cli, postgres_server):

@@ -58,6 +58,7 @@ def test_a_copy_is_brought_up_to_date(cli, filled, tmp_path):
     refused = cli("copy", filled, tmp_path / "twin")
     assert refused.exit_code == 1
     assert "goes into an empty store" in refused.stderr
+    assert "copy with --replace" in refused.stderr
     assert cli("copy", filled, tmp_path / "twin", "--replace").exit_code == 0
     assert content(tmp_path / "twin") == content(filled)
 

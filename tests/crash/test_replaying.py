@@ -9,9 +9,10 @@ import pytest
 from effort import SMALL
 from mutants import calls_of, left_out
 
-from conduitstore.testing import crash, faults, steps
+from conduitstore.testing import crash, faults, interruptions, steps
 from conduitstore.testing.crash import explore
 from conduitstore.testing.faults import explore_errors
+from conduitstore.testing.interruptions import Interruption, explore_interrupts
 from conduitstore.testing.steps import Commit, workload
 
 pytestmark = pytest.mark.interpreted("it leaves out lines of modules")
@@ -56,7 +57,7 @@ def assert_it_replays(script, site):
 
 def test_a_crash_is_replayed():
     with left_out(*NO_SYNC), pytest.raises(Exception) as caught:
-        explore(workload(1, 30), SMALL, small=True, shrink_seconds=8)
+        explore(workload(1, 30), SMALL, small=True, shrink_seconds=60)
     script = script_of(caught.value)
     assert any(note.startswith("crashed at call ") for note in caught.value.__notes__)
     assert script.count("Commit(") + script.count("()") < 12
@@ -78,13 +79,28 @@ def test_an_error_is_replayed():
             SMALL,
             errno.EIO,
             lasts=False,
-            shrink_seconds=4,
+            shrink_seconds=60,
         )
     script = script_of(caught.value)
     assert script.count("Commit(") < 7
     assert_it_replays(script, NO_LATCH)
     with pytest.raises(ValueError, match="no call 900"):
         faults.replay([], SMALL, fault=faults.Fault(900))
+
+
+def test_an_interrupt_is_replayed():
+    """A commit that is cut short does not latch the store."""
+    lived = [step for step in workload(4, 20) if not isinstance(step, steps.Group)]
+    last = Commit((("t", b"a", b"1"), ("u", b"b", b"2")), "commit")
+    with left_out(*NO_LATCH), pytest.raises(AssertionError) as caught:
+        explore_interrupts([*lived, last], SMALL, shrink_seconds=60)
+    script = script_of(caught.value)
+    assert any(note.startswith("KeyboardInterrupt at ") for note in caught.value.__notes__)
+    assert script.count("Commit(") < 4
+    assert repr(last) in script
+    assert_it_replays(script, NO_LATCH)
+    with pytest.raises(ValueError, match="no moment 90000"):
+        interruptions.replay([last], SMALL, interruption=Interruption(90000))
 
 
 def a_step_of_a_module(db):

@@ -47,6 +47,21 @@ def segment_frames(disk):
                 yield name, frame
 
 
+def test_what_a_commit_writes_beside_its_first_big_value_is_kept(disk):
+    """A leaf's entries become others when the first of them is big."""
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+    rows = {b"b": value_of(1), b"c": b"2", b"a": b"3", b"d": value_of(2), b"e": b"4"}
+    batch = Batch()
+    for key, value in rows.items():
+        batch.insert(db, key, value)
+    db.apply_batch(batch)
+    assert dict(iter(db)) == rows
+    assert [db.get(key) for key in rows] == list(rows.values())
+    disk.kill()
+    assert dict(iter(open_on(disk))) == rows
+
+
 def test_every_way_to_read_gives_plain_bytes(disk):
     db = filled(disk)
     expected = [(bytes([n]), value_of(n) if n % 2 else b"small") for n in range(20)]
@@ -75,6 +90,28 @@ def test_a_hot_blob_is_not_copied(disk):
     assert db.get(b"\x01") is db.get(b"\x01")
     db.checkpoint()
     assert db.get(b"\x01") is db.get(b"\x01")
+
+
+def test_statistics_tell_how_much_lies_beside_the_leaves(disk):
+    """Of what was written already by the frames; no leaf and no value is read for it."""
+    with open_on(disk) as db:
+        tree = db.open_tree("t")
+        tree.insert(b"big", bytes(BIG))
+        tree.insert(b"small", b"v")
+        assert db.stats().trees["t"].blob_bytes == BIG
+        db.checkpoint()
+        tree.insert(b"small", b"w")  # A dirty leaf that has a blob on the disk.
+        dirty = db.stats().trees["t"]
+        tree.insert(b"other", bytes(BIG))
+        assert db.stats().trees["t"].blob_bytes == dirty.blob_bytes + BIG
+    with open_on(disk) as db:
+        loads = db.stats().cache_loads_total
+        found = db.stats().trees["t"]
+        assert 2 * BIG < found.blob_bytes == 2 * dirty.blob_bytes < 2 * BIG + 100
+        assert found.payload_bytes < BIG
+        assert db.stats().cache_loads_total == loads
+        db.open_tree("t").remove(b"big")
+        assert db.stats().trees["t"].blob_bytes == dirty.blob_bytes
 
 
 def test_the_threshold_decides(disk):

@@ -3,9 +3,10 @@
 import time
 
 import pytest
+from stores import open_more
 
 from conduitstore.engine import Batch
-from conduitstore.engine.postgres import connections, instant, sql, writing
+from conduitstore.engine.postgres import connections, instant, operations, sql, writing
 from conduitstore.errors import (
     ClosedError,
     CorruptedError,
@@ -13,6 +14,7 @@ from conduitstore.errors import (
     StoreFullError,
     UnavailableError,
 )
+from conduitstore.operations import TreeStats
 
 PATIENCE_S = 30
 
@@ -114,3 +116,73 @@ def test_after_close_its_iterators_and_subscribers_end(harness, monkeypatch):
     db.close()
     with pytest.raises((ClosedError, UnavailableError)):
         list(items)
+
+
+# Statistics ---------------------------------------------------------------------------------------
+
+
+def filled(db, total):
+    tree = db.open_tree("large")
+    for start in range(0, total, 2_000):
+        batch = Batch()
+        for number in range(start, start + 2_000):
+            batch.insert(tree, number.to_bytes(8), bytes(100))
+        db.apply_batch(batch)
+    return total, total * 108
+
+
+def test_statistics_of_a_large_tree_are_estimated_from_few_pages(db, monkeypatch):
+    total, payload = filled(db, 20_000)
+    db.open_tree("small").insert(b"k", b"v")
+    monkeypatch.setattr(operations, "SAMPLE_PAGES", 100)
+    found = db.stats().trees
+    assert found["large"].is_estimate
+    assert found["large"].entries_total == pytest.approx(total, rel=0.4)
+    assert found["large"].payload_bytes == pytest.approx(
+        108 * found["large"].entries_total, rel=0.001
+    )
+    assert (found["small"].entries_total, found["small"].is_estimate) == (1, False)
+    exact = db.stats(exact=True).trees["large"]
+    assert exact == TreeStats(total, payload)
+
+
+def test_statistics_read_no_more_of_a_larger_tree(db, admin, monkeypatch):
+    """Counted in pages: those of a table that is sampled are bounded, however many it has."""
+    monkeypatch.setattr(operations, "SAMPLE_PAGES", 50)
+    filled(db, 20_000)
+    number = db.catalog.numbers["large"]
+    query = sql.sampled_bytes(
+        operations._sampled([number], admin.execute(sql.TABLE_PAGES).fetchall())
+    ).decode()
+    plan = admin.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}").fetchone()[0][0]
+    read = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+    assert (
+        10
+        < read
+        < 150
+        < admin.execute(f"SELECT pg_relation_size('t_{number}') / 8192").fetchone()[0]
+    )
+    assert plan["Plan"]["Plans"][0]["Node Type"] == "Sample Scan"
+
+
+def test_statistics_where_every_tree_is_large(db, monkeypatch):
+    db.insert(b"k", b"v")
+    monkeypatch.setattr(operations, "SAMPLE_PAGES", 0.999)
+    assert db.stats().trees[db.name].is_estimate
+
+
+def test_exact_statistics_may_take_their_time(harness, monkeypatch):
+    """Longer than a statement may."""
+    db = open_more(harness, statement_timeout_ms=200, connect_timeout_ms=100)
+    db.open_tree("t").insert(b"k", b"v")
+    slow = sql.payload_bytes
+
+    def slowly(numbers):
+        return b"WITH slow AS MATERIALIZED (SELECT pg_sleep(0.5)) SELECT q.* FROM slow, (%b) q" % (
+            slow(numbers)
+        )
+
+    monkeypatch.setattr(sql, "payload_bytes", slowly)
+    with pytest.raises(UnavailableError):
+        db.stats()
+    assert db.stats(exact=True).trees["t"].entries_total == 1

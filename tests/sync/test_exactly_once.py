@@ -8,6 +8,7 @@ typing and other users' keys it must end with what there is.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from clients import Client
@@ -18,8 +19,8 @@ from writers import DEVICES, KINDS, ROOMS, USERS, Written, settle, write
 import conduitstore
 
 
-def settled(path):
-    store, written = conduitstore.open(path), Written()
+def settled(open_store):
+    store, written = open_store(), Written()
     store.transaction(lambda tx: settle(tx, written))
     return store, written
 
@@ -50,10 +51,25 @@ SYNCS = st.tuples(
 
 
 # Long lives rather than many: what goes wrong takes a stay, a sync, a leaving and a return.
+LIVES = st.lists(st.one_of(WRITES, MOVES, MOVES, TYPING, SYNCS, SYNCS), min_size=40, max_size=100)
+
+
 @settings(max_examples=settings().max_examples // 3)
-@given(st.lists(st.one_of(WRITES, MOVES, MOVES, TYPING, SYNCS, SYNCS), min_size=40, max_size=100))
+@given(LIVES)
 def test_any_interleaving_of_commits_and_syncs_tells_everything_once(steps):
-    store, written = settled(":memory:")
+    live(partial(conduitstore.open, ":memory:"), steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=settings().max_examples // 25)
+@given(LIVES)
+def test_so_does_postgresql(emptied_schema, steps):
+    emptied_schema.empty()
+    live(partial(conduitstore.open, emptied_schema.dsn, **emptied_schema.settings), steps)
+
+
+def live(open_store, steps):
+    store, written = settled(open_store)
     with store:
         clients, number = clients_of(store), 0
         for kind, who, where, size in steps:
@@ -90,9 +106,8 @@ def finish(clients, written):
         client.assert_was_told(written)
 
 
-@pytest.mark.parametrize("engine", ["memory", "embedded"])
-def test_clients_that_race_with_writers_are_told_everything_once(tmp_path, engine):
-    store, written = settled(":memory:" if engine == "memory" else tmp_path / "store")
+def test_clients_that_race_with_writers_are_told_everything_once(open_store):
+    store, written = settled(open_store)
     writers_done = threading.Event()
 
     def writer(start):

@@ -21,10 +21,9 @@ def small_batches(monkeypatch):
         monkeypatch.setattr(module, "BATCH_ROWS", 3)
 
 
-@pytest.fixture(params=["memory", "embedded"])
-def store(request, tmp_path):
-    path = ":memory:" if request.param == "memory" else tmp_path / "store"
-    with conduitstore.open(path) as store:
+@pytest.fixture
+def store(open_store):
+    with open_store() as store:
         store.transaction(live)
         yield store
 

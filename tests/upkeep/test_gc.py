@@ -40,10 +40,9 @@ def small_batches(monkeypatch):
     monkeypatch.setattr("conduitstore.upkeep.messages.EVENTS_AT_ONCE", 3)
 
 
-@pytest.fixture(params=["memory", "embedded"])
-def store(request, tmp_path):
-    path = ":memory:" if request.param == "memory" else tmp_path / "store"
-    with conduitstore.open(path, media_files=MemoryFiles()) as store:
+@pytest.fixture
+def store(open_store):
+    with open_store(media_files=MemoryFiles()) as store:
         yield store
 
 

@@ -88,8 +88,8 @@ def test_what_is_old_enough_goes(things, ages, now_ms):
             assert list(check(view.keyspace)) == []
 
 
-def test_what_is_online_stays_however_old():
-    with conduitstore.open(":memory:") as store:
+def test_what_is_online_stays_however_old(open_store):
+    with open_store() as store:
         store.presence.update(A, Presence("unavailable"))
         store.gc(now_ms=1 << 43)
         assert store.presence.get(A) is not None
@@ -99,9 +99,9 @@ def test_what_is_online_stays_however_old():
         assert store.presence.last_update(A) is None
 
 
-def test_a_token_that_has_expired_is_known_for_a_while():
+def test_a_token_that_has_expired_is_known_for_a_while(open_store):
     """And with a refresh token beside it the device goes on."""
-    with conduitstore.open(":memory:") as store:
+    with open_store() as store:
         store.users.create(A, "hash")
         store.devices.create(A, "D", "access", expires_s=5)
         store.refresh_tokens.set(A, "D", "first")
@@ -119,8 +119,8 @@ def test_a_token_that_has_expired_is_known_for_a_while():
             assert list(check(view.keyspace)) == []
 
 
-def test_a_device_that_comes_back_keeps_what_came_since():
-    with conduitstore.open(":memory:") as store:
+def test_a_device_that_comes_back_keeps_what_came_since(open_store):
+    with open_store() as store:
         store.users.create(A, "hash")
         store.to_device.queue(A, A, "D", "t", {})
         store.gc()
@@ -132,11 +132,11 @@ def test_a_device_that_comes_back_keeps_what_came_since():
         assert event["content"] == {"new": True}
 
 
-def test_a_thread_of_which_nothing_is_here_is_nobodys():
+def test_a_thread_of_which_nothing_is_here_is_nobodys(open_store):
     room = "!r:x"
     event = {"type": "t", "sender": A, "origin_server_ts": 5, "room_id": room}
     to_root = {"m.relates_to": {"rel_type": "m.thread", "event_id": "$root"}}
-    with conduitstore.open(":memory:") as store:
+    with open_store() as store:
         store.rooms.timeline.append({**event, "content": to_root}, "$reply", room)
         for thread in ("$root", "$gone", "main"):
             store.rooms.receipts.set_private_read(A, room, 1, thread)

@@ -57,6 +57,22 @@ def test_a_lost_tree_comes_back_as_it_was(db, tree):
     assert contents(db, tree) == before
 
 
+@pytest.mark.slow
+def test_on_postgresql_they_come_back_too(emptied_schema):
+    """One store for all: on a server, to live takes longer."""
+    emptied_schema.empty()
+    with conduitstore.open(emptied_schema.dsn, **emptied_schema.settings) as store:
+        store.transaction(live)
+        for tree in DERIVED:
+            before = contents(store.db, tree)
+            assert rebuild(store.db, tree) == 0
+            store.db.open_tree(tree).clear()
+            assert rebuild(store.db, tree) == len(before) > 0
+            assert contents(store.db, tree) == before
+        with store.snapshot() as view:
+            assert list(check(view.keyspace)) == []
+
+
 @pytest.mark.parametrize("tree", DERIVED)
 def test_a_lost_tree_of_the_corpus_comes_back(corpus, tree, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_ROWS", 1_000)

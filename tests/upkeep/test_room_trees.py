@@ -2,7 +2,6 @@
 
 import pytest
 
-import conduitstore
 from conduitstore.consistency import check
 from conduitstore.schema import TREES
 from conduitstore.types import FederationServer, Mxc, PduId
@@ -131,13 +130,9 @@ def of_rooms():
     }
 
 
-@pytest.mark.parametrize("engine", ["memory", "embedded"])
 @pytest.mark.parametrize(("stays", "goes"), [(OTHER, ROOM), (ROOM, OTHER)])
-def test_every_tree_that_knows_of_rooms_forgets_one_room_and_no_other(
-    engine, stays, goes, tmp_path
-):
-    path = ":memory:" if engine == "memory" else tmp_path / "store"
-    with conduitstore.open(path) as store:
+def test_every_tree_that_knows_of_rooms_forgets_one_room_and_no_other(open_store, stays, goes):
+    with open_store() as store:
         store.transaction(live_outside_rooms)
         store.transaction(lambda tx: furnish(tx, stays))
         before = contents(store)

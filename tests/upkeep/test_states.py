@@ -118,9 +118,7 @@ def test_writers_between_any_two_batches_lose_nothing(before, between):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["memory", "embedded"])
-def test_writers_in_threads_lose_nothing(engine, tmp_path):
-    path = ":memory:" if engine == "memory" else tmp_path / "store"
+def test_writers_in_threads_lose_nothing(open_store):
     models = [{} for _ in range(3)]
     errors = []
 
@@ -136,7 +134,7 @@ def test_writers_in_threads_lose_nothing(engine, tmp_path):
             errors.append(error)
             raise
 
-    with conduitstore.open(path) as store:
+    with open_store() as store:
         threads = [threading.Thread(target=live, args=(store, n)) for n in range(3)]
         for thread in threads:
             thread.start()
@@ -153,9 +151,9 @@ def test_writers_in_threads_lose_nothing(engine, tmp_path):
         assert_just_enough(store, model)
 
 
-def test_a_state_found_by_its_hash_while_gc_runs_stays(monkeypatch):
+def test_a_state_found_by_its_hash_while_gc_runs_stays(open_store, monkeypatch):
     """The very moment: marked as dead, and named by somebody before it goes."""
-    with conduitstore.open(":memory:") as store:
+    with open_store() as store:
         dead = store.rooms.state_compressor.save(ALWAYS)
         remove_all = states._remove_all
 
@@ -169,8 +167,8 @@ def test_a_state_found_by_its_hash_while_gc_runs_stays(monkeypatch):
         assert_just_enough(store, {"$e": {}})
 
 
-def test_a_state_that_becomes_a_layer_while_gc_runs_stays(monkeypatch):
-    with conduitstore.open(":memory:") as store:
+def test_a_state_that_becomes_a_layer_while_gc_runs_stays(open_store, monkeypatch):
+    with open_store() as store:
         dead = store.rooms.state_compressor.save(ALWAYS)
         remove_all = states._remove_all
 
@@ -188,9 +186,9 @@ def test_a_state_that_becomes_a_layer_while_gc_runs_stays(monkeypatch):
         assert_just_enough(store, {"$e": {("k", "a"): "$1"}})
 
 
-def test_states_beyond_one_window_are_collected_in_more(monkeypatch):
+def test_states_beyond_one_window_are_collected_in_more(open_store, monkeypatch):
     monkeypatch.setattr(states, "WINDOW_STATES", 4)
-    with conduitstore.open(":memory:") as store:
+    with open_store() as store:
         model = {}
         for n in range(15):
             content = {("k", str(n)): "$1"}
@@ -202,7 +200,7 @@ def test_states_beyond_one_window_are_collected_in_more(monkeypatch):
         assert_just_enough(store, model)
 
 
-def test_a_watch_that_lags_begins_again(monkeypatch):
+def test_a_watch_that_lags_begins_again(open_store, monkeypatch):
     needed, lagging = states.Watch.needed, [True, True]
 
     def lag(watch, tx):
@@ -212,7 +210,7 @@ def test_a_watch_that_lags_begins_again(monkeypatch):
         return needed(watch, tx)
 
     monkeypatch.setattr(states.Watch, "needed", lag)
-    with conduitstore.open(":memory:") as store:
+    with open_store() as store:
         for n in range(5):
             store.rooms.state_compressor.save({("k", str(n)): "$1"})
         store.gc(NOW)
@@ -220,8 +218,8 @@ def test_a_watch_that_lags_begins_again(monkeypatch):
         assert_just_enough(store, {})
 
 
-def test_young_states_stay():
-    with conduitstore.open(":memory:") as store:
+def test_young_states_stay(open_store):
+    with open_store() as store:
         old = store.rooms.state_compressor.save({("k", "a"): "$1"})
         for _ in range(20):
             store.transaction(lambda tx: tx.globals.draw())

@@ -17,6 +17,7 @@ from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFu
 
 from . import names, recovery
 from .checkpoint import Checkpointer
+from .collector import collector_at_rest
 from .config import Settings
 from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
@@ -72,6 +73,7 @@ class Store(Database):
         return next(self._numbers)
 
     # Opening ----------------------------------------------------------------------------------
+    @collector_at_rest()
     def _start(self, replayed: Replayed) -> None:
         recovered, loss = replayed.found, replayed.loss
         old, forest, settings = recovered.generation, self.forest, self.settings

@@ -40,7 +40,7 @@ class StoreOperations:
     def _store(self) -> Store:
         return cast("Store", self)
 
-    def stats(self) -> Stats:
+    def stats(self, *, exact: bool = False) -> Stats:  # noqa: ARG002 - it always is
         return stats.stats(self._store)
 
     def size_on_disk(self) -> int:

@@ -22,6 +22,7 @@ from conduitstore.operations import OnRead
 
 from . import index, names, recovery
 from .cache import Cache
+from .collector import collector_at_rest
 from .compaction import live_bytes
 from .config import Settings
 from .database import Database
@@ -84,6 +85,7 @@ class ReadOnlyStore(Database):
         file.close()
         return number, size
 
+    @collector_at_rest()
     def _catch_up(self, newest: tuple[int, int]) -> None:
         # What was handed out may be walked for as long as anybody likes.
         self.forest.freeze()

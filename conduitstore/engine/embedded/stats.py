@@ -10,6 +10,7 @@ from conduitstore.operations import Stats, TreeStats
 from . import index
 from .blob import blobs_of
 from .files import Directory
+from .leaf import Leaf
 
 if TYPE_CHECKING:
     from .database import Database
@@ -31,7 +32,9 @@ def stats(db: Database) -> Stats:
     return Stats(
         trees={
             name: TreeStats(
-                sum(leaf.entries_total for leaf in run), sum(leaf.size_bytes for leaf in run)
+                sum(leaf.entries_total for leaf in run),
+                sum(leaf.size_bytes for leaf in run),
+                blob_bytes=sum(map(_blob_bytes, run)),
             )
             for name, run in sorted(leaves.items())
         },
@@ -50,6 +53,15 @@ def stats(db: Database) -> Stats:
         index_bytes=sum(index.memory_bytes(root) for root in frozen.roots.values()),
         cache_bytes=db.forest.cache.resident_bytes,
         cache_loads_total=db.forest.cache.loads_total,
+    )
+
+
+def _blob_bytes(leaf: Leaf) -> int:
+    if leaf.location is not None:
+        return sum(frames_bytes for _, frames_bytes in leaf.location.blobs)
+    return sum(
+        blob.size_bytes if blob.location is None else blob.location.frame_bytes
+        for blob in blobs_of(leaf.entries or {})
     )
 
 

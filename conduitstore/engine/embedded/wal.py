@@ -35,6 +35,7 @@ from .files import Directory, append_whole, create_file
 from .format import HEADER_BYTES, FrameKind, Header, encode_frame
 
 KIND = b"L"
+COMMIT = int(FrameKind.COMMIT)  # Looked up once: an enum's members take long.
 NO_WAITING = (False,)
 YIELDS_MAX = 16
 """How often the thread that syncs lets others run first, where others waited for the last sync."""
@@ -159,7 +160,7 @@ class WriteAheadLog:
             StoreFullError: nothing was written.
         """
         file = self._file
-        frame = encode_frame(file.seed, self.size_bytes, FrameKind.COMMIT, payload)
+        frame = encode_frame(file.seed, self.size_bytes, COMMIT, payload)
         end = self.size_bytes + len(frame)
         waits = durability == "commit"
         if durability == "none" or (waits and end <= file.length_bytes):

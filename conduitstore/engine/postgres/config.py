@@ -25,10 +25,11 @@ class Settings:
     running call has one for itself."""
 
     connect_timeout_ms: int = 10_000
-    """How long to wait for the server, and for a connection where all are in use."""
+    """How long to wait for the server, and for a connection where all are in use. An answer is
+    waited for as long beyond what its statement may take: then its connection is given up."""
 
     statement_timeout_ms: int = 60_000
-    """How long one statement may take."""
+    """How long one statement may take, or a few that are sent together."""
 
     lock_timeout_ms: int = 30_000
     """How long a transaction waits for those of other processes."""

@@ -25,7 +25,8 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from conduitstore.errors import ClosedError, UnavailableError
 
 from .config import Settings
-from .faults import ConnectionLostError, translating
+from .faults import ConnectionLostError, SilentError, translating
+from .silence import BoundedConnection
 
 Row = tuple[Any, ...]
 Statement = tuple[bytes, Sequence[object]]
@@ -36,13 +37,16 @@ KEEPALIVES = {
     "tcp_user_timeout": 60_000,
 }
 """A server whose machine is gone is noticed after a minute, unless the DSN says otherwise."""
+FLUSHED_FROM = 16
+"""From so many statements in one pipeline on, the server answers each at once: they may take long
+together, and be no silence."""
 FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 
 
 class Session:
     """One connection, used by one caller at a time."""
 
-    def __init__(self, pool: Pool, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, pool: Pool, connection: BoundedConnection) -> None:
         self._pool = pool
         self.connection = connection
         self._is_ending = False
@@ -67,8 +71,10 @@ class Session:
                     if not error.sqlstate:  # How far the exchange came, nobody knows.
                         self.close()
                     raise
-        except ConnectionLostError:  # The server may have said so before the connection ended.
+        except ConnectionLostError as error:  # The server may say so before the connection ends.
             self.close()
+            if isinstance(error, SilentError):
+                self._pool.distrust()
             raise
         except Exception:
             raise
@@ -101,6 +107,8 @@ class Session:
                 try:
                     for cursor, (query, params) in zip(cursors, statements, strict=True):
                         cursor.execute(query, params)
+                        if len(statements) >= FLUSHED_FROM:
+                            self.connection.pgconn.send_flush_request()
                 except psycopg.Error as error:  # The end of the pipeline tells only what followed.
                     first = error
         except psycopg.Error as error:
@@ -126,6 +134,10 @@ class Session:
                 found.append(cursor.fetchall() if cursor.description is not None else [])
                 if not cursor.nextset():
                     return found
+
+    def take_time(self) -> None:
+        """Wait for the server however long it takes, until the session is given back."""
+        self.connection.silence_max_ms = None
 
     def end(self, last: bytes = b"") -> None:
         """End the transaction, after ``last``, without waiting for the answer."""
@@ -170,6 +182,8 @@ class Pool:
         self._dsn = dsn
         self._settings = settings
         self._application_name = application_name
+        # What takes longer the server ends by itself, and says so.
+        self._silence_max_ms = settings.statement_timeout_ms + settings.connect_timeout_ms
         self._idle: SimpleQueue[Session] = SimpleQueue()
         self._lock = threading.Lock()
         self._sessions: set[Session] = set()  # Kept, so that none is collected half way back.
@@ -238,7 +252,7 @@ class Pool:
             raise ClosedError("the store is closed")
         return session
 
-    def connect(self) -> psycopg.Connection[Row]:
+    def connect(self) -> BoundedConnection:
         """A connection that is not of the pool."""
         settings = self._settings
         options = {
@@ -259,13 +273,15 @@ class Pool:
                 "application_name": self._application_name,
                 "options": " ".join([str(given.get("options") or ""), *more]),
             }
-            connection = psycopg.connect(make_conninfo("", **known), autocommit=True)
+            connection = BoundedConnection.connect(make_conninfo("", **known), autocommit=True)
         connection.prepared_max = 1_000
+        connection.silence_max_ms = self._silence_max_ms
         return connection
 
     def give_back(self, session: Session) -> None:
         """Take back a session, whatever it has begun."""
         session.end()
+        session.connection.silence_max_ms = self._silence_max_ms
         if self._is_closed:
             session.close()
         self._idle.put(session)
@@ -273,6 +289,12 @@ class Pool:
     def discard(self, session: Session) -> None:
         """Take back a session that nobody shall use again."""
         self._forget(session)
+
+    def distrust(self) -> None:
+        """One connection went silent: those that nobody uses may lead to the same nowhere."""
+        with suppress(Empty):
+            while True:
+                self._forget(self._idle.get_nowait())
 
     def _forget(self, session: Session) -> None:
         session.close()

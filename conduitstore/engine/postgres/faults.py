@@ -21,11 +21,17 @@ from conduitstore.errors import (
     UnavailableError,
 )
 
+from .silence import SilentServerError
+
 DROPPED = "this tree was dropped, or its creation undone: open it again"
 
 
 class ConnectionLostError(UnavailableError):
     """The connection is gone; whatever transaction it had will not be committed by it any more."""
+
+
+class SilentError(ConnectionLostError):
+    """The server has not answered in time, and the connection was closed."""
 
 
 class SerializationError(ConflictError):
@@ -80,7 +86,8 @@ def translated(error: psycopg.Error, *, is_lost: bool) -> ConduitStoreError:
     if code.startswith(_OF_THE_CALLER):
         return InvalidArgumentError(f"the server refuses: {text}")
     if is_lost or code.startswith(("08", "57P")):
-        return ConnectionLostError(f"the connection to the server was lost: {text}")
+        kind = SilentError if isinstance(error, SilentServerError) else ConnectionLostError
+        return kind(f"the connection to the server was lost: {text}")
     if isinstance(error, psycopg.ProgrammingError) and not code:
         return InvalidArgumentError(f"that is no address of a server: {text}")
     if isinstance(error, psycopg.OperationalError) and not code:

@@ -19,9 +19,11 @@ from conduitstore.kv import Item
 
 from . import sql
 from .connections import Pool, Row, Session, Statement
+from .faults import ConnectionLostError
 
 FIRST_ROWS = 512
 LATER_ROWS = 4_096
+NO_TIMEOUT = b"SELECT set_config('statement_timeout', '0', true)"
 Ends = tuple[Iterator[Item], Iterator[Item]]
 
 
@@ -41,9 +43,9 @@ class Instant:
             was_used, session.is_used = session.is_used, True
             try:
                 found = session.run([(sql.BEGIN_READING, ()), *statements])
-            except BaseException:
+            except BaseException as error:
                 pool.give_back(session)
-                if was_used and session.is_lost:
+                if was_used and isinstance(error, ConnectionLostError):
                     continue
                 raise
             return cls(pool, session), found[1:]
@@ -52,6 +54,12 @@ class Instant:
         """Run one statement on it."""
         with self._lock:
             return self._session.rows(query, params)
+
+    def take_time(self) -> None:
+        """Let its statements take however long they do."""
+        with self._lock:
+            self._session.take_time()
+            self._session.rows(NO_TIMEOUT)
 
     def __del__(self) -> None:
         with suppress(Exception):  # At the interpreter's end anything may be gone already.
@@ -64,7 +72,7 @@ class Source(Protocol):
     def rows(self, query: bytes, params: Sequence[object] = (), /) -> list[Row]: ...
 
 
-class Bounds:
+class Span:
     """A half-open range of one tree's keys, and how many of its entries are wanted at most."""
 
     __slots__ = ("first_rows", "hi", "limit", "lo", "number", "values")
@@ -133,7 +141,7 @@ class Walk:
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: Span,
         source: Callable[[], Source],
         *,
         reverse: bool,

@@ -23,6 +23,7 @@ from conduitstore.operations import (
 )
 
 from . import sql
+from .connections import Row
 from .counters import COUNT_STEP, durably
 from .transaction import Transaction
 from .verify import verify
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
     from .database import Store
 
-NO_TIMEOUT = b"SELECT set_config('statement_timeout', '0', true)"
+
+SAMPLE_PAGES = 512
+"""Of a table with more, so many are looked at to say how many entries all have."""
 
 
 class PostgresOperations:
@@ -43,22 +46,26 @@ class PostgresOperations:
     def _operated(self) -> Store:
         return cast("Store", self)
 
-    def stats(self) -> Stats:
-        """Cost: unlike on other engines, every entry is looked at, though no value is read."""
+    def stats(self, *, exact: bool = False) -> Stats:
+        """Large trees are sampled; with ``exact`` every entry is looked at, but no value read."""
         db = self._operated
         with db.snapshot() as view:
             instant, numbers = view.instant(), view.catalog.numbers
-            instant.rows(NO_TIMEOUT)
-            rows = instant.rows(sql.payload_bytes(list(numbers.values())))
-            of_number = {number: TreeStats(*found) for number, *found in rows}
-            size, files = instant.rows(sql.SIZE_ON_DISK)[0]
+            if exact := exact or db.opened.dialect != "postgresql":
+                instant.take_time()
+            parts = {} if exact else _sampled(numbers.values(), instant.rows(sql.TABLE_PAGES))
+            counted = [number for number in numbers.values() if number not in parts]
+            rows = instant.rows(sql.payload_bytes(counted)) if counted else []
+            rows += instant.rows(sql.sampled_bytes(parts)) if parts else []
+            of_number = {n: TreeStats(total, size, n in parts) for n, total, size in rows}
+            disk_bytes, files = instant.rows(sql.SIZE_ON_DISK)[0]
             return Stats(
                 trees={name: of_number[number] for name, number in sorted(numbers.items())},
                 sequence=view.sequence,
                 durable_sequence=min(view.sequence, db.durable_sequence),
                 count=view.current_count(),
                 incarnation=db.opened.store_id,
-                size_on_disk_bytes=size,
+                size_on_disk_bytes=disk_bytes,
                 files_total=files,
             )
 
@@ -75,6 +82,7 @@ class PostgresOperations:
         self.reap()
         db.pool.run([trimming(db.sequence, db.settings)])
         with db.pool.session() as session:
+            session.take_time()
             session.rows(b"SET statement_timeout = 0")
             try:
                 for number in db.catalog.numbers.values():
@@ -151,3 +159,13 @@ class PostgresOperations:
         db = self._operated
         db.check()
         return verify(db, bytes_per_second, on_read)
+
+
+def _sampled(numbers: Iterable[int], pages: list[Row]) -> dict[int, float]:
+    """Which part of each large table to look at, in percent, by the number of its tree."""
+    pages_of: dict[str, int] = dict(pages)  # Of dropped trees too, whose tables may go any time.
+    return {
+        number: 100 * SAMPLE_PAGES / total
+        for number in numbers
+        if (total := pages_of.get(f"t_{number}", 0)) > SAMPLE_PAGES
+    }

@@ -6,6 +6,7 @@ its search path. ``docs/format/postgres.md`` draws the tables.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -128,6 +129,9 @@ HAS_META = b"SELECT to_regclass(%s || '.meta') IS NOT NULL"
 SIZE_ON_DISK = b"""SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'S')"""
+TABLE_PAGES = rb"""SELECT c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname ~ '^t_[0-9]+$'"""
 LOG_BYTES = b"""SELECT (pg_current_wal_insert_lsn() - (pg_control_checkpoint()).redo_lsn)::bigint"""
 REAPABLE = b"""SELECT id FROM dropped d WHERE NOT EXISTS (
     SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
@@ -203,6 +207,20 @@ def page(number: int, *, lo: bool, hi: bool, reverse: bool, values: bool) -> byt
     ).encode()
 
 
+@lru_cache(maxsize=4_096)
+def ranges(number: int, *, reverse: bool) -> bytes:
+    """Some entries of each of many ranges, in the order of these, together no more than a page."""
+    order = "DESC" if reverse else "ASC"
+    return (
+        "SELECT at, k, v FROM (SELECT at, k, v, sum(octet_length(v)) OVER (ORDER BY at, k "
+        f"{order}) - octet_length(v) AS before FROM (SELECT at, k, v "
+        "FROM unnest(%b::bytea[], %b::bytea[]) WITH ORDINALITY AS asked (lo, hi, at), LATERAL ("
+        f"SELECT k, v FROM t_{int(number)} WHERE k >= lo AND k < hi ORDER BY k {order} LIMIT %s"
+        f") AS rows ORDER BY at, k {order} LIMIT %s) AS found) AS page "
+        f"WHERE before < {PAGE_BYTES} ORDER BY at, k {order}"
+    ).encode()
+
+
 def payload_bytes(numbers: list[int]) -> bytes:
     """How many entries each tree has, and how many bytes those."""
     each = (
@@ -210,5 +228,16 @@ def payload_bytes(numbers: list[int]) -> bytes:
         "coalesce(sum(octet_length(k) + octet_length(v)), 0)::bigint "
         f"FROM t_{int(number)}"
         for number in numbers
+    )
+    return " UNION ALL ".join(each).encode()
+
+
+def sampled_bytes(percents: Mapping[int, float]) -> bytes:
+    """The same of large trees, by a sample of their pages."""
+    each = (
+        f"SELECT {int(number)}, round(count(*) * {100 / percent:.6f})::bigint, "
+        f"round(coalesce(sum(octet_length(k) + octet_length(v)), 0) * {100 / percent:.6f})::bigint "
+        f"FROM t_{int(number)} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
+        for number, percent in percents.items()
     )
     return " UNION ALL ".join(each).encode()

@@ -2,8 +2,7 @@
 
 - The writers' lock is held throughout, so what the trees hold cannot change underneath.
 - What was read is remembered: it cannot change, and asking again would be a round trip.
-- The journal keeps, for each write in order, what the draft had before it; a savepoint is a
-  position in it, and the order of events follows it.
+- The journal is that of :mod:`conduitstore.engine.journal`.
 - Nothing is sent before the function has returned: then all of it goes out at once.
 """
 
@@ -15,14 +14,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from conduitstore import kv
-from conduitstore.engine.reading import NestedReadTransaction, as_transaction
+from conduitstore.engine.journal import Journal, JournalTree
 from conduitstore.engine.rows import Cursor, backwards
 from conduitstore.engine.subscriber import Subscriber
-from conduitstore.engine.surface import WriteSurface, refuse_write
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
     Batch,
+    Bounds,
     Durability,
     Item,
     MergeOperator,
@@ -30,6 +29,7 @@ from conduitstore.kv import (
     check_durability,
     check_key,
     check_limit,
+    check_ranges,
     check_tree_name,
     check_value,
 )
@@ -38,7 +38,8 @@ from . import sql
 from .connections import Row
 from .draft import Draft, merged
 from .faults import DROPPED
-from .instant import FIRST_ROWS, Bounds, Ends, Page, Walk
+from .instant import FIRST_ROWS, Ends, Page, Span, Walk
+from .ranges import Ranges
 
 if TYPE_CHECKING:
     from .database import Store
@@ -46,14 +47,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STRENGTH: dict[Durability, int] = {"none": 0, "interval": 1, "commit": 2}
-Write = tuple[str, bytes, tuple[bytes | None, ...], bytes | None]
-"""Tree, key, what the draft had for it (nothing, or one value or None), and what it got."""
 
 
-class DraftTree(WriteSurface):
+class DraftTree(JournalTree):
     """A tree of a transaction."""
-
-    name = ""
 
     def __init__(self, tx: Transaction, name: str) -> None:
         self._transaction = tx
@@ -108,7 +105,7 @@ class DraftTree(WriteSurface):
         check_bound(lo)
         check_bound(hi)
         limit = check_limit(limit)
-        bounds = Bounds(draft.number or 0, lo, hi, limit)
+        bounds = Span(draft.number or 0, lo, hi, limit)
         if not draft.over.entries:
             base = self._committed(draft, bounds, reverse)
             return Cursor(*cast("Ends", (base.near(), base.far())))
@@ -128,7 +125,7 @@ class DraftTree(WriteSurface):
     def _committed(
         self,
         draft: Draft,
-        bounds: Bounds,
+        bounds: Span,
         reverse: bool,  # noqa: FBT001 - as in range
     ) -> Page | Walk:
         if draft.number is None or bounds.is_empty or not bounds.first_rows:
@@ -141,6 +138,24 @@ class DraftTree(WriteSurface):
         walk = Walk(bounds, source, reverse=reverse, first=page, learn=draft.learn)
         return self._tx.writing.follow(walk)
 
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        draft, given, limit = self._draft(), check_ranges(bounds), check_limit(limit)
+        over = draft.over.entries
+        # Of what is committed, as many may be hidden as were written to.
+        most = limit and limit + len(over)
+        base = Ranges(draft.number, given, most, reverse=reverse).read(self._tx.writing)
+        for rows in base:
+            draft.learn(rows)
+        if not over:
+            return base
+        held = draft.over.hold()
+        return [
+            list(islice(merged(iter(rows), held, lo, hi, reverse=reverse), limit))
+            for rows, (lo, hi) in zip(base, given, strict=True)
+        ]
+
     def __len__(self) -> int:
         draft = self._draft()
         if draft.number is None:
@@ -152,18 +167,6 @@ class DraftTree(WriteSurface):
         )
 
     # Writing ------------------------------------------------------------------------------------
-    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
-        old = self.get(key)
-        if value is not None or old is not None:
-            self._tx.write(self.name, key, value)
-        return old
-
-    def insert(self, key: bytes, value: bytes) -> bytes | None:
-        return self._write(key, check_value(value))
-
-    def remove(self, key: bytes) -> bytes | None:
-        return self._write(key, None)
-
     def put(self, key: bytes, value: bytes | None) -> None:
         """Insert or remove without asking what was there: no round trip."""
         self._draft()
@@ -171,13 +174,6 @@ class DraftTree(WriteSurface):
         if value is not None:
             check_value(value)
         self._tx.write(self.name, key, value)
-
-    def clear(self) -> None:
-        self.remove_prefix(b"")
-
-    def merge(self, key: bytes, operand: bytes) -> bytes | None:
-        # A nested transaction, because an operator that raises must not leave its name behind.
-        return self._tx.transaction(lambda _: super(DraftTree, self).merge(key, operand))
 
     def merge_operator(self) -> MergeOperator:
         self._draft()
@@ -201,7 +197,7 @@ class DraftTree(WriteSurface):
         return subscriber
 
 
-class Transaction(DraftTree):
+class Transaction(DraftTree, Journal[Draft]):
     """See :class:`conduitstore.kv.Transaction`. Lives in the thread that runs it, until it ends."""
 
     def __init__(self, db: Store, writing: Writing, durability: Durability) -> None:
@@ -209,11 +205,8 @@ class Transaction(DraftTree):
         self.writing = writing
         self.durability = durability
         self.numbers = db.catalog.numbers
-        self.drafts = {DEFAULT_TREE: Draft(writing, 0)}
-        self.writes: list[Write] = []
-        self.created: list[str] = []
+        Journal.__init__(self, {DEFAULT_TREE: Draft(writing, 0)}, writing.base.count)
         self.dropped: str | None = None
-        self.count = writing.base.count
         self.is_over = False
         self._thread = threading.get_ident()
         self.name = DEFAULT_TREE
@@ -229,24 +222,6 @@ class Transaction(DraftTree):
         if self._thread != threading.get_ident():
             raise InvalidArgumentError("a transaction belongs to the thread that runs it")
 
-    def write(self, name: str, key: bytes, value: bytes | None) -> None:
-        """Journal what the draft had for ``key``, then write."""
-        over = self.drafts[name].over
-        before = (over.entries[key],) if key in over.entries else ()
-        self.writes.append((name, key, before, value))
-        over.own()[key] = value
-
-    def _undo(self, writes_total: int, created_total: int, count: int) -> None:
-        while len(self.writes) > writes_total:
-            name, key, before, _ = self.writes.pop()
-            if before:
-                self.drafts[name].over.own()[key] = before[0]
-            else:
-                self.drafts[name].over.own().pop(key, None)
-        while len(self.created) > created_total:
-            self.drafts.pop(self.created.pop(), None)
-        self.count = count
-
     def transaction(
         self,
         fn: Callable[[kv.Transaction], T],
@@ -255,17 +230,8 @@ class Transaction(DraftTree):
         read_only: bool = False,
     ) -> T:
         """Run ``fn`` with a savepoint; the commit gets the strongest durability anybody asked."""
-        self.check()
         wanted = check_durability(durability) or self.durability
-        savepoint = len(self.writes), len(self.created), self.count
-        try:
-            result = fn(as_transaction(NestedReadTransaction(self)) if read_only else self)
-            # Its own handles refuse each write; this is about those of the transaction around it.
-            if read_only and savepoint != (len(self.writes), len(self.created), self.count):
-                refuse_write()
-        except BaseException:
-            self._undo(*savepoint)
-            raise
+        result = super().transaction(fn, durability=durability, read_only=read_only)
         self.durability = max(self.durability, wanted, key=STRENGTH.__getitem__)
         return result
 

@@ -32,7 +32,7 @@ from .catalog import Catalog
 from .connections import Session, Statement
 from .counters import COUNT_STEP
 from .events import Events, events_of
-from .faults import ConnectionLostError, SerializationError
+from .faults import ConnectionLostError, SerializationError, SilentError
 from .transaction import Transaction
 from .writing import COUNTS_RESERVED, Base, Writing
 
@@ -69,7 +69,9 @@ class Writer:
             try:
                 return self._attempt(fn, durability)
             except (SerializationError, ConnectionLostError, LostCommitError) as error:
-                failures += 1
+                # Silence takes long: it is tried once more, and not again and again.
+                retries = self._db.settings.retries_max if isinstance(error, SilentError) else 1
+                failures += max(1, retries)
                 if failures > self._db.settings.retries_max:
                     self._give_up(error, failures)
             time.sleep(random.uniform(0, PAUSE_S * min(failures, 10)))  # noqa: S311 - no secret
