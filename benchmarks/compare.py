@@ -4,7 +4,8 @@
 
 Every contender holds the same rows, with the same durability, and as much cache; each line runs on
 all of them in turn, in rounds, and their answers are compared. A ratio is the peer's time over
-ours: above 1 conduitstore is quicker. See README.md on how to read it.
+ours: above 1 conduitstore is quicker. See README.md on how to read it. Below the table stand two
+figures that sled publishes of itself, and ours.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import ids
 from peers import field_of
-from suite import basics, homeserver, report, ycsb
+from suite import basics, headlines, homeserver, report, ycsb
 from suite.arena import Arena
 from suite.measure import Result, run
 
 HERE = Path(__file__).parent
+IDS = 200_000
 
 
 def main() -> None:
@@ -40,8 +43,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="conduitstore-bench-") as directory:
             results += run(arena, openers, Path(directory), options.rounds, options.seed)
         print(f"{arena.name}: done", flush=True)
-    print(report.table(results))
-    report.write(results, told, options.to)
+    beside = headlines.mixed(results)
+    if options.only in "ids a second":
+        beside += headlines.ids(ids.rates(IDS))
+    if results:
+        print(report.table(results))
+        report.write(results, told, beside, options.to)
+    print("\n".join(beside))
 
 
 def arenas(only: str) -> Iterator[Arena]:

@@ -1,6 +1,6 @@
 """Bytes on disk for an entry: the demo's rows in conduitstore, RocksDB with zstd, and SQLite.
 
-    python benchmarks/space.py [--copies N]
+    python benchmarks/space.py [--copies N] [--minutes 15]
 
 Needs the extra `bench` for RocksDB. The rows are those of the packed demo history, all trees; more
 copies repeat them under other prefixes, so that small files do not decide. Every store is closed
@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import rocksdict
+from suite.deadline import at_most
 
 import conduitstore
 from conduitstore import engine
@@ -139,8 +140,12 @@ def saved_percent(path: Path, value_bytes: int, compression_level: int) -> float
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--copies", type=int, default=5)
+    arguments.add_argument("--minutes", type=float, default=15, help="for all of it, at most")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="conduitstore-space-") as name:
+    with (
+        at_most(options.minutes),
+        tempfile.TemporaryDirectory(prefix="conduitstore-space-") as name,
+    ):
         directory = Path(name)
         trees = demo_rows(directory)
         entries = options.copies * sum(map(len, trees.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from threading import local
+from threading import Lock, local
 
 from .contender import Get, Getter, Page, Read, Row, Setup, Write
 
@@ -13,13 +13,17 @@ PAGE_BYTES = 4096
 
 
 class OnSqlite:
-    """A connection a thread, as its documentation asks; each keeps its prepared statements."""
+    """A connection a thread, as its documentation asks; each keeps its prepared statements.
+
+    Writers line up at a lock: SQLite itself has them sleep for a while and look again.
+    """
 
     name = "SQLite"
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._threads = local()
+        self._writing = Lock()
         for tree in setup.trees:
             self._db.execute(
                 f"CREATE TABLE IF NOT EXISTS {tree} "
@@ -54,10 +58,14 @@ class OnSqlite:
         return get
 
     def insert(self, tree: str, key: bytes, value: bytes) -> None:
-        self._db.execute(f"INSERT OR REPLACE INTO {tree} VALUES (?, ?)", (key, value))
+        with self._writing:
+            self._db.execute(f"INSERT OR REPLACE INTO {tree} VALUES (?, ?)", (key, value))
 
     def write(self, writes: Iterable[Write]) -> None:
-        db = self._db
+        with self._writing:
+            self._write(self._db, writes)
+
+    def _write(self, db: sqlite3.Connection, writes: Iterable[Write]) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
             for (tree, removes), rows in by_statement(writes).items():

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 from functools import partial
-from threading import Thread
+from threading import Barrier, Thread
 
 from peers import Contender, Page, Write
 
@@ -122,15 +122,22 @@ def durable(threads: int) -> Callable[[Contender, random.Random], Work]:
 
     def prepare(contender: Contender, chance: random.Random) -> Work:
         shares = [new_rows(chance, 256 // threads) for _ in range(threads)]
+        together = Barrier(threads + 1)
 
         def commit_all(rows: list[tuple[str, bytes, bytes]]) -> None:
+            contender.getter(TREE)(b"absent")  # SQLite has a connection for each thread: not timed.
+            together.wait()
+            together.wait()
             for row in rows:
                 contender.insert(*row)
 
+        running = [Thread(target=commit_all, args=(share,)) for share in shares]
+        for thread in running:
+            thread.start()
+        together.wait()
+
         def work() -> None:
-            running = [Thread(target=commit_all, args=(share,)) for share in shares]
-            for thread in running:
-                thread.start()
+            together.wait()
             for thread in running:
                 thread.join()
 

@@ -87,25 +87,31 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write(results: Sequence[Result], told: dict[str, Any], directory: Path) -> None:
-    """`results.json`, `results.md` and `ratios.svg`."""
+def write(
+    results: Sequence[Result], told: dict[str, Any], beside: Sequence[str], directory: Path
+) -> None:
+    """`results.json`, `results.md` and `ratios.svg`; ``beside`` are lines below the table."""
     directory.mkdir(parents=True, exist_ok=True)
-    everything = {"conditions": told, "results": [asdict(result) for result in results]}
+    rows = [asdict(result) for result in results]
+    everything = {"conditions": told, "results": rows, "beside": list(beside)}
     (directory / "results.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
     heading = "\n".join(f"- {name}: {value}" for name, value in told.items())
-    text = f"# Results\n\n{heading}\n\n{table(results)}\n"
+    below = "".join(f"- {line}\n" for line in beside)
+    text = f"# Results\n\n{heading}\n\n{table(results)}\n\n{below}"
     (directory / "results.md").write_text(text, encoding="utf-8")
     plot(results, directory / "ratios.svg")
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
-    """A bar a line and peer: right of 1 we are quicker. Without matplotlib there is none."""
+    """A bar a line and peer: right of 1 we are quicker. Without peers or matplotlib none."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError:
         print("no plot: matplotlib is not installed (extra `bench`)")
         return
     peers = [name for name in results[0].seconds if name not in (OURS, FLOOR)]
+    if not peers:
+        return
     figure = Figure(figsize=(9, 1 + 0.42 * len(results)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / max(1, len(peers))

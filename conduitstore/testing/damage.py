@@ -46,7 +46,7 @@ def write(disk: SimulatedDisk, image: Image, path: str) -> None:
     directory = disk.make_directory(path)
     for name, data in image.items():
         file = directory.create(name)
-        file.append(data)
+        file.write_at(data, 0)
         file.sync()
     directory.sync()
 

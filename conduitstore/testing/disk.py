@@ -27,6 +27,7 @@ What it models:
 - ``before = fn``: ``fn(operation, name)`` runs at the beginning of each call, before it is counted.
   A sync that it holds up writes what was there when it began.
 - ``append_bytes_max``: no call writes more.
+- A write that makes a file longer is an ``append``; any other is a ``write``, which takes no space.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ class SimulatedDirectory:
         file.holds_lock = True
         try:
             file.truncate(0)
-            file.append(holder.encode())
+            file.write_at(holder.encode(), 0)
         except BaseException:
             file.close()
             raise
@@ -229,11 +230,16 @@ class SimulatedFile:
         self._life = disk.life
         self._inode = inode
 
-    def append(self, data: bytes, /) -> int:
-        dies = self._disk.call("append", self.name, self._life)
+    def write_at(self, data: bytes, offset: int, /) -> int:
+        inode = self._inode
+        grows = offset + len(data) > len(inode.cached)
+        dies = self._disk.call("append" if grows else "write", self.name, self._life)
         limit = len(data) // 2 if dies else self._disk.append_bytes_max
         written = data[:limit]
-        self._inode.cached += written
+        inode.cached.extend(bytes(max(0, offset - len(inode.cached))))
+        inode.cached[offset : offset + len(written)] = written
+        if inode.forgotten:
+            inode.renew(offset, offset + len(written))
         if dies:
             raise SimulatedCrash
         return len(written)
@@ -266,8 +272,7 @@ class SimulatedFile:
 
     def _fail_sync(self) -> None:
         inode, how = self._inode, self._disk.failed_sync
-        unsynced = max(0, len(inode.cached) - len(inode.platter))
-        inode.fail_sync(written=unsynced // 2 if how == "half" else 0)
+        inode.fail_sync(is_half_written=how == "half")
         if how == "dropped":
             inode.evict()
 

@@ -193,7 +193,7 @@ class _Run:
 
     def _shorten(self, operation: str, name: str) -> None:
         """One write takes half of its bytes; what follows it finds no space, or goes on."""
-        if operation != "append":
+        if operation not in ("append", "write"):
             return
         was_short, self.disk.append_bytes_max = self.disk.append_bytes_max, None
         if was_short is not None and self.fault.code in FULL and self.fault.lasts:

@@ -64,18 +64,25 @@ class Inode:
             data[begin:end] = self.platter[begin:end].ljust(end - begin, b"\0")
         return bytes(data)
 
+    def renew(self, begin: int, end: int) -> None:
+        """What is written again between these is not forgotten any more."""
+        parts = [((a, min(b, begin)), (max(a, end), b)) for a, b in self.forgotten]
+        self.forgotten = tuple((a, b) for pair in parts for a, b in pair if a < b)
+
     def truncate(self, size: int) -> None:
         """Cut it off there."""
         del self.cached[size:]
         clipped = ((begin, min(end, size)) for begin, end in self.forgotten)
         self.forgotten = tuple((begin, end) for begin, end in clipped if begin < end)
 
-    def fail_sync(self, *, written: int) -> None:
-        """So many of the unsynced bytes get on the platter; all of them are clean from now on."""
-        synced = min(len(self.platter), len(self.cached))
-        self.platter = self.writable()[: synced + written] + self.platter[synced + written :]
-        if synced + written < len(self.cached):
-            self.forgotten = (*self.forgotten, (synced + written, len(self.cached)))
+    def fail_sync(self, *, is_half_written: bool) -> None:
+        """Half of what is not synced gets on the platter, or none; all is clean from now on."""
+        new, end = self.writable(), len(self.cached)
+        synced = min(_same(self.platter, new), end)
+        begin = synced + (end - synced) // 2 * is_half_written
+        self.platter = new[:begin] + self.platter[begin:]
+        if begin < end:
+            self.forgotten = (*self.forgotten, (begin, end))
 
     def evict(self) -> None:
         """Drop the clean pages from the cache: reads see the platter."""
@@ -170,19 +177,36 @@ def _apply(table: dict[str, Inode], change: Change) -> None:
         table[come] = inode
 
 
+def _same(one: bytes, other: bytes) -> int:
+    """How many bytes two begin with are the same."""
+    if other.startswith(one):
+        return len(one)
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), len(other))
+
+
 def _left_bytes(old: bytes, new: bytes, size: int, rule: str, chance: random.Random) -> bytes:
     left = []
     for offset in range(0, size, SECTOR_BYTES):
         was = old[offset : offset + SECTOR_BYTES]
-        behind = SECTOR_BYTES - len(was)
+        end = SECTOR_BYTES
         written = new[offset : offset + SECTOR_BYTES].ljust(SECTOR_BYTES, b"\0")
+        before = was.ljust(SECTOR_BYTES, b"\0")
+        if was == written:
+            left.append(was)
+            continue
+        begin = _same(was, written)
+        if len(was) == SECTOR_BYTES:
+            end -= _same(before[:begin:-1], written[:begin:-1])
+        changed = max(0, end - begin)
         cut = chance.randrange(SECTOR_BYTES) if rule == "any" else 0
+        noise = chance.randbytes(changed) if rule in ("any", "garbage") else b""
         kinds = {
             "new": written,
-            "old": was + bytes(behind),
-            "zeros": was + bytes(behind),
-            "garbage": was + (chance.randbytes(behind) if rule in ("any", "garbage") else b""),
-            "half": written[:cut] + (was + bytes(behind))[cut:],
+            "old": before,
+            "zeros": before[:begin] + bytes(changed) + before[end:],
+            "garbage": before[:begin] + noise + before[end:],
+            "half": written[:cut] + before[cut:],
         }
         how = chance.choice(("new", "new", "old", "garbage", "half")) if rule == "any" else rule
         left.append(kinds[how])

@@ -241,7 +241,7 @@ def test_what_a_crash_left_half_made_is_taken_away(disk):
     with open_on(disk) as store:
         store.write("numbers", entries(9))
     directory = disk.directory("leaves")
-    directory.create("manifest-0000ffff.new").append(b"half of a manif")
+    directory.create("manifest-0000ffff.new").write_at(b"half of a manif", 0)
     with open_on(disk) as store:
         assert list(store.run("numbers")) == entries(9)
         assert not [name for name in directory.names() if name.endswith(".new")]

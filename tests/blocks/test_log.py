@@ -328,7 +328,7 @@ def test_nothing_is_written_anew_after_a_close():
 @pytest.mark.parametrize("size", [0, 10, 64])
 def test_a_first_file_that_was_being_made_is_no_damage(disk, size):
     directory = disk.make_directory("log")
-    directory.create("log-00000001").append(b"\0" * size)
+    directory.create("log-00000001").write_at(b"\0" * size, 0)
     log = open_on(disk)
     assert list(log.records()) == []
     assert "log-00000001" not in directory.names()

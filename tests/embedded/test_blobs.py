@@ -47,6 +47,21 @@ def segment_frames(disk):
                 yield name, frame
 
 
+def test_what_a_commit_writes_beside_its_first_big_value_is_kept(disk):
+    """A leaf's entries become others when the first of them is big."""
+    db = open_on(disk)
+    db.insert(b"a", b"1")
+    rows = {b"b": value_of(1), b"c": b"2", b"a": b"3", b"d": value_of(2), b"e": b"4"}
+    batch = Batch()
+    for key, value in rows.items():
+        batch.insert(db, key, value)
+    db.apply_batch(batch)
+    assert dict(iter(db)) == rows
+    assert [db.get(key) for key in rows] == list(rows.values())
+    disk.kill()
+    assert dict(iter(open_on(disk))) == rows
+
+
 def test_every_way_to_read_gives_plain_bytes(disk):
     db = filled(disk)
     expected = [(bytes([n]), value_of(n) if n % 2 else b"small") for n in range(20)]

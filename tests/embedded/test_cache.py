@@ -88,7 +88,7 @@ def test_an_index_is_counted_as_memory_has_it():
     rows = [(low + b"", row_of(leaf.location, leaf), leaf.location.segment) for low, leaf in parts]
     del parts
     tracemalloc.start()
-    root = index.build([(bytearray(low), _leaf({row[0]: at}, *row)) for low, row, at in rows])
+    root = index.build([(bytearray(low), _leaf({row[0]: at}, row)) for low, row, at in rows])
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 0.6 * index.memory_bytes(root) < taken < index.memory_bytes(root)

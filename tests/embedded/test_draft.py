@@ -52,7 +52,7 @@ def test_a_range_copies_no_more_than_it_visits(db, ask):
 
 @pytest.mark.interpreted("it replaces a method of a class")
 def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatch):
-    put, calls = forest.insert_into, []
+    put, calls = forest.insort, []
 
     def interrupted(*place):
         calls.append(place)
@@ -66,7 +66,7 @@ def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatc
         assert len(list(tx.keys())) == 200
         for number in range(200, 300):
             tx.insert(number.to_bytes(4), b"v")
-        monkeypatch.setattr(forest, "insert_into", interrupted)
+        monkeypatch.setattr(forest, "insort", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tx.first()
         monkeypatch.undo()

@@ -31,16 +31,22 @@ def calls_of(disk, fn):
 
 
 @pytest.mark.parametrize(
-    ("durability", "expected"),
-    [("none", []), ("interval", ["append"]), ("commit", ["append", "sync"])],
+    ("durability", "first", "second"),
+    [
+        ("none", [], []),
+        ("interval", ["append"], ["append"]),
+        ("commit", ["append", "append", "sync"], ["write", "sync"]),  # Sets space aside.
+    ],
 )
-def test_what_a_commit_does_to_the_log(disk, durability, expected):
+def test_what_a_commit_does_to_the_log(disk, durability, first, second):
     db = open_on(disk, durability=durability)
-    assert calls_of(disk, lambda: db.insert(b"a", b"1")) == expected
+    assert calls_of(disk, lambda: db.insert(b"a", b"1")) == first
+    assert calls_of(disk, lambda: db.insert(b"b", b"1")) == second
     default = open_on(SimulatedDisk())
     other = default.directory._disk
     write = lambda tx: tx.insert(b"a", b"1")  # noqa: E731
-    assert calls_of(other, lambda: default.transaction(write, durability=durability)) == expected
+    assert calls_of(other, lambda: default.transaction(write, durability=durability)) == first
+    assert calls_of(other, lambda: default.transaction(write, durability=durability)) == second
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_an_interrupt_in_the_middle_of_a_commit_hides_all_of_it(disk, monkeypatc
 
         return each
 
-    monkeypatch.setattr(forest, "insert_into", interrupted(forest.insert_into))
+    monkeypatch.setattr(forest, "insort", interrupted(forest.insort))
     # The fifth begins a leaf of its own.
     monkeypatch.setattr(forest, "separator", interrupted(forest.separator))
     with pytest.raises(interrupt):

@@ -23,6 +23,7 @@ from conduitstore.engine import embedded
 from conduitstore.engine.blocks import Log
 from conduitstore.engine.embedded.format import FrameKind, Header
 from conduitstore.engine.embedded.leaf import encode_leaf
+from conduitstore.engine.embedded.manifest import ENTRIES_MAX, NUMBER_MAX
 from conduitstore.engine.stream import encode_stream
 from conduitstore.errors import (
     CorruptedError,
@@ -166,6 +167,37 @@ def test_a_manifest_that_says_what_cannot_be_is_damage(frames, reason):
     with open_on(files, recover="salvage") as db:
         kept = {row for name in db.tree_names() for row in db.open_tree(name)}
         assert kept >= set(ROWS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        7,
+        b"",
+        bytes(ROW[:2]) * 3,
+        (),
+        ROW[:4],
+        (*ROW, 3),
+        ("3", *ROW[1:]),
+        (True, *ROW[1:]),
+        (-1, *ROW[1:]),
+        (3, NUMBER_MAX + 1, *ROW[2:]),
+        (*ROW[:3], 0, 16),
+        (*ROW[:3], ENTRIES_MAX + 1, 16),
+    ],
+    ids=repr,
+)
+def test_a_row_that_no_checkpoint_writes_is_damage(row):
+    """Beside one that is as it should be."""
+    made = generation({1: {b"": ROW, b"kb": row}}).encode()
+    with pytest.raises(CorruptedError, match="not a generation") as caught:
+        open_on(image(whole=made))
+    assert caught.value.file == MANIFEST
+
+
+def test_a_low_key_that_is_text_is_damage():
+    with pytest.raises(CorruptedError, match="not a generation"):
+        open_on(image(whole=generation({1: {b"": ROW, "kb": ROW}}).encode()))
 
 
 def test_the_newest_generation_counts_wherever_it_stands():

@@ -108,11 +108,11 @@ def test_ids_of_many_threads_leave_no_gap_whatever_way_they_are_taken(disk, monk
 
 def test_a_closed_file_writes_into_no_other(tmp_path):
     file = embedded.Os().make_directory(str(tmp_path / "d")).create("old")
-    append = file.append
+    write_at = file.write_at
     file.close()
     with pytest.raises(OSError, match="Bad file"):
-        file.append(b"late")
-    assert append.args != file.append.args
+        file.write_at(b"late", 0)
+    assert write_at.args != file.write_at.args
 
 
 def test_a_child_forked_inside_a_transaction_commits_nothing(tmp_path):
@@ -186,17 +186,16 @@ def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(
         begun.set()  # The handle was checked: from here on the reader only waits for the lock.
         return do(*args)
 
-    def put(*args, put=forest.insert_into):
+    def put(*args, put=forest.insort):
         if begun.is_set():
             raise KeyboardInterrupt
-        added_bytes = put(*args)
+        put(*args)
         monkeypatch.setattr(db.forest, freezing, wait_for_the_lock)
         reader.start()
         assert begun.wait(20)
-        return added_bytes
 
     reader = threading.Thread(target=read)
-    monkeypatch.setattr(forest, "insert_into", put)
+    monkeypatch.setattr(forest, "insort", put)
     latch = db.latch
     # The reader has the lock before the store is latched.
     monkeypatch.setattr(db, "latch", lambda *a, **k: (reader.join(), latch(*a, **k)))

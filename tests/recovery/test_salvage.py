@@ -181,7 +181,7 @@ def with_segment(disk, *leaves):
         data += encode_frame(header.seed, len(data), FrameKind.LEAF, payload, flags)
     disk = copy.deepcopy(disk)
     file = disk.directory("store").create("segment-00000099")
-    file.append(data)
+    file.write_at(data, 0)
     file.sync()
     disk.directory("store").sync()
     return disk

@@ -84,7 +84,7 @@ def leftover():
     directory = disk.directory("store")
     for name, data in (("manifest-000000ff.new", b"half"), (log_of(disk), b"\xf7CSf")):
         file = directory.open(name) if name in directory.names() else directory.create(name)
-        file.append(data)
+        file.write_at(data, file.size())
     return disk
 
 

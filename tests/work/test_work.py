@@ -13,6 +13,7 @@ import pytest
 
 import conduitstore
 from conduitstore.engine import embedded
+from conduitstore.engine.embedded import index
 from conduitstore.kv import Batch
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -177,6 +178,22 @@ def test_leaves_that_are_loaded(db, disk):
         before = loads()
         assert len(list(tree)) == ROWS
         assert loads() - before <= ROWS // 64
+
+
+def test_calls_of_opening_and_closing_for_a_leaf(disk):
+    """A large store has a hundred thousand leaves; none is read."""
+
+    def cycle(name):
+        embedded.open(name, files=disk, flush_every_ms=None, leaf_entries_max=4).close()
+
+    for name, rows in (("small", 1_000), ("large", 3_000)):
+        with embedded.open(name, files=disk, flush_every_ms=None, leaf_entries_max=4) as db:
+            for number in range(rows):
+                db.insert(number.to_bytes(8), b"value")
+            total = sum(1 for _ in index.leaves(db.forest.roots[0]))
+            assert total == rows // 4
+    calls = [python_calls(lambda name=name: cycle(name)) for name in ("small", "large")]
+    assert (calls[1] - calls[0]) / 500 <= 14
 
 
 PARTS = {

@@ -22,6 +22,7 @@ from conduitstore.engine.embedded import index, names
 from conduitstore.engine.embedded.blob import Blob, entries_of
 from conduitstore.engine.embedded.cache import Cache
 from conduitstore.engine.embedded.checkpoint import Checkpointer
+from conduitstore.engine.embedded.collector import collector_at_rest
 from conduitstore.engine.embedded.config import Settings
 from conduitstore.engine.embedded.files import Directory, FileSystem, Os, path_of
 from conduitstore.engine.embedded.forest import DEFAULT_TREE_ID, Forest
@@ -86,6 +87,7 @@ class LeafStore(Guard):
             self._lock_file.close()
             raise
 
+    @collector_at_rest()
     def _open(self) -> None:
         settings, directory = self._settings, self._directory
         cache = Cache(settings.cache_capacity_bytes)

@@ -94,7 +94,7 @@ class Log(Guard):
         # The kernel may have what the platter has not, and a failed sync of an earlier process may
         # have marked it as written. So what nothing promises is written anew.
         for sequence, record in self._walk(found, self._promised, newest):
-            log.append(sequence, _commit(sequence, log.durable, record), hold=False)
+            log.append(sequence, _commit(sequence, log.durable, record), "interval")
         log.sync_files()  # A first file whose header is lost later was damaged.
         return log
 
@@ -122,7 +122,7 @@ class Log(Guard):
             sequence = log.appended + 1
             self._promised = log.durable
             with self.latching():
-                log.append(sequence, _commit(sequence, log.durable, record), hold=False)
+                log.append(sequence, _commit(sequence, log.durable, record), "interval")
             return sequence
 
     def sync(self) -> int:
@@ -266,7 +266,7 @@ class Log(Guard):
         sequence = self._log.durable
         if sequence > self._promised:
             with suppress(OSError, StoreFullError):  # It may be missing.
-                self._log.append(sequence, msgpack.packb([sequence, sequence, 0]), hold=False)
+                self._log.append(sequence, msgpack.packb([sequence, sequence, 0]), "interval")
 
     def on_fork(self) -> None:
         self._lock_file.close()  # The parent alone decides for how long it is locked.

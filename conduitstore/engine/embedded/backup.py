@@ -26,7 +26,7 @@ from . import capture, names
 from .files import Directory, File, FileSystem, append_whole, create_file
 from .format import HEADER_BYTES, Frame, Header, decode_header
 from .leaf import decode_leaf
-from .manifest import Generation, Manifest, read_manifest, segments_in
+from .manifest import Generation, Manifest, read_manifest, rows_in, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
@@ -265,7 +265,7 @@ class _Inventory:
     """Which frames a generation leads to, and which were found: a file may end too early."""
 
     def __init__(self, generation: Generation) -> None:
-        rows = [row for lows in generation.leaves.values() for row in lows.values() if row]
+        rows = rows_in(generation.leaves)
         self._needed = {row[:3] for row in rows}
         self._has_blobs = {row[:3] for row in rows if len(row) > 5}
         self._found: set[tuple[int, ...]] = set()

@@ -7,6 +7,7 @@ from typing import Any
 from conduitstore.kv import Batch
 
 from .forest import Forest, Place
+from .index import find
 
 
 def placed(batch: Batch, forest: Forest) -> tuple[list[Any], list[Place]] | None:
@@ -16,6 +17,10 @@ def placed(batch: Batch, forest: Forest) -> tuple[list[Any], list[Place]] | None
     """
     ids, roots = forest.ids, forest.roots
     written: dict[str, dict[bytes, bytes | None]] = {}
+
+    def is_there(name: str, key: bytes) -> bool:
+        return key in forest.entries(find(roots[ids[name]], key))
+
     for name, key, value in batch.writes:
         values = written.get(name)
         if values is None:
@@ -23,11 +28,7 @@ def placed(batch: Batch, forest: Forest) -> tuple[list[Any], list[Place]] | None
                 return None
             values = written[name] = {}
         # The removal of what is not there is no event, so it takes no place among them.
-        if (
-            value is not None
-            or key in values
-            or key in forest.places(roots[ids[name]], (key,))[0][-1]
-        ):
+        if value is not None or key in values or is_there(name, key):
             values[key] = value
     ops: list[Any] = []
     places: list[Place] = []

@@ -99,24 +99,20 @@ class Checkpointer:
             OSError: the store has to be latched.
         """
         leaves = {
-            tree_id: {low: leaf for low, leaf in index.leaves(root) if leaf.entries_total}
+            # What has a location has entries.
+            tree_id: {low: leaf for low, leaf in index.leaves(root) if leaf.location or leaf.keys}
             for tree_id, root in frozen.roots.items()
         }
         victims = self._victims(leaves, is_thorough=is_thorough)
         writer = self._writer = self._new_writer(victims, generation.generation)
         self._write_leaves(writer, leaves, victims)
         self._directory.sync()
-        locations = {
-            tree_id: {low: _location(leaf, writer) for low, leaf in rows.items()}
-            for tree_id, rows in leaves.items()
-        }
-        rows = self._rows(leaves, locations)
+        locations = {tree_id: _locations(rows, writer) for tree_id, rows in leaves.items()}
         with self._lock:
             # Somebody may have raised the ceilings since the state was frozen.
             raised = generation.ceilings.raised_to(self._ceilings)
             generation = replace(generation, ceilings=raised)
-            changes = replace(generation, leaves=rows)
-            manifest_bytes = self._publish(leaves, locations, changes, is_first=is_first)
+            manifest_bytes = self._publish(leaves, locations, generation, is_first=is_first)
             self._ceilings = raised
         writer.settle()
         self._published = locations
@@ -198,7 +194,8 @@ class Checkpointer:
         try:
             for tree_id, rows in leaves.items():
                 for leaf in rows.values():
-                    if leaf.location is None or _lies_in(victims, leaf.location):
+                    location = leaf.location
+                    if location is None or (victims and _lies_in(victims, location)):
                         writer.add(tree_id, leaf)
             writer.sync()
         except StoreFullError:
@@ -206,40 +203,33 @@ class Checkpointer:
             raise
 
     # Step 4 -------------------------------------------------------------------------------------
-    def _rows(self, leaves: Leaves, locations: Locations) -> LeafRows:
+    def _changes(self, leaves: Leaves, locations: Locations) -> LeafRows:
         """Rows of the leaves that moved since the generation before; None for those that went."""
         changes: LeafRows = {}
         for tree_id, lows in locations.items():
             old = self._published.get(tree_id, {})
-            moved: dict[bytes, LeafRow | None] = {
-                low: row_of(location, leaves[tree_id][low])
-                for low, location in lows.items()
-                if old.get(low) is not location
-            }
+            moved = {low: at for low, at in lows.items() if old.get(low) is not at}
             gone = dict.fromkeys(low for low in old if low not in lows)
             if moved or gone:
-                changes[tree_id] = {**moved, **gone}
+                changes[tree_id] = {**_rows(moved, leaves[tree_id]), **gone}
         return changes
 
     def _publish(
-        self, leaves: Leaves, locations: Locations, changes: Generation, *, is_first: bool
+        self, leaves: Leaves, locations: Locations, generation: Generation, *, is_first: bool
     ) -> int:
         """Gives how many bytes that took."""
         manifest = self.manifest
-        rows_total = len(changes.trees) + sum(map(len, locations.values()))
+        rows_total = len(generation.trees) + sum(map(len, locations.values()))
         if manifest is not None and not is_first and not manifest.is_long(rows_total):
             self._manifest_before, size_bytes = manifest.number, manifest.size_bytes
-            manifest.append_changes(changes)
+            manifest.append_changes(replace(generation, leaves=self._changes(leaves, locations)))
             self._rows_total = rows_total
             return manifest.size_bytes - size_bytes
-        rows: LeafRows = {
-            tree_id: {low: row_of(location, leaves[tree_id][low]) for low, location in lows.items()}
-            for tree_id, lows in locations.items()
-        }
+        whole: LeafRows = {at: _rows(lows, leaves[at]) for at, lows in locations.items()}
         # It stays for the generation before, which it holds.
         self._manifest_before = recovery.newest_manifest(self._directory.names())
         new = Manifest(self._directory, self._store_id, self._next_number())
-        new.publish(replace(changes, leaves=rows))
+        new.publish(replace(generation, leaves=whole))
         # Not before: where there was no space, the old one goes on.
         self.manifest, self._rows_total = new, rows_total
         if manifest is not None:
@@ -292,18 +282,26 @@ class Checkpointer:
                 self._directory.unlink(name)
 
 
-def _location(leaf: Leaf, writer: LeafWriter) -> Location:
-    location = writer.located.get(leaf) or leaf.location
-    assert location is not None
-    return location
+def _locations(leaves: dict[bytes, Leaf], writer: LeafWriter) -> dict[bytes, Location]:
+    """Where leaves lie, or were written to now."""
+    located = writer.located
+    return {low: at for low, leaf in leaves.items() if (at := located.get(leaf) or leaf.location)}
 
 
 def _lies_in(victims: set[int], location: Location) -> bool:
     return any(segment.number in victims for segment in location.segments)
 
 
+def _rows(
+    locations: dict[bytes, Location], leaves: dict[bytes, Leaf]
+) -> dict[bytes, LeafRow | None]:
+    return {low: row_of(location, leaves[low]) for low, location in locations.items()}
+
+
 def row_of(location: Location, leaf: Leaf) -> LeafRow:
     """The manifest's row of a leaf that lies, or will lie, there."""
     segment, offset, frame_bytes, entries_total, blobs = location
+    if not blobs:
+        return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes
     flat = tuple(number for at, frames in blobs for number in (at.number, frames))
     return segment.number, offset, frame_bytes, entries_total, leaf.size_bytes, *flat

@@ -11,6 +11,7 @@ A checkpoint therefore writes again what still lives in sparse segments:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from .format import HEADER_BYTES
@@ -30,12 +31,12 @@ Live = dict[Segment, int]
 
 def live_bytes(locations: Iterable[Location]) -> Live:
     """What the leaves of a generation need of each segment."""
-    live: Live = {}
-    for location in locations:
-        add_live(live, location.segment, location.frame_bytes)
-        for segment, frame_bytes in location.blobs:
-            add_live(live, segment, frame_bytes)
-    return live
+    live: Live = defaultdict(lambda: HEADER_BYTES)
+    for segment, _, frame_bytes, _, blobs in locations:
+        live[segment] += frame_bytes
+        for beside, blob_bytes in blobs:
+            live[beside] += blob_bytes
+    return dict(live)
 
 
 def add_live(live: Live, segment: Segment, frame_bytes: int) -> None:

@@ -4,7 +4,8 @@ A commit, step by step:
 
 1. Take the writer lock; a transaction runs its function under it, writing into drafts.
 2. Load every leaf that will change: afterwards nothing needs to be read.
-3. Append one frame to the log. No space: the commit fails whole, here.
+3. Append one frame to the log, or have it wait for step 6 where it has room in the file. No space:
+   the commit fails whole, here.
 4. Under the apply lock, which does no I/O and runs no user code, change the leaves; count and
    sequence last. Now everybody can see it.
 5. Queue events for subscribers, release the writer lock.
@@ -192,7 +193,7 @@ class Database(StoreOperations, LiveTree, Guard):
             raise InvalidArgumentError(f"a commit cannot have {len(payload)} bytes: make several")
         is_torn = False
         try:
-            log.append(sequence, payload, hold=durability == "none")
+            log.append(sequence, payload, durability)
             is_torn = True
             forest.apply(ops, places, count, sequence)
             if self.subscribers.watched:
@@ -264,8 +265,11 @@ class Database(StoreOperations, LiveTree, Guard):
     def sync(self, sequence: int) -> None:
         """Return once a commit, already handed to the kernel, is on the platter."""
         if self.log.durable < sequence:
-            with self.latching():
+            try:
                 self.log.sync(sequence)
+            except BaseException:
+                with self.latching():
+                    raise
 
     def on_durable(self, sequence: int) -> None:
         """The log has synced up to here."""

@@ -9,13 +9,13 @@ from typing import Any
 from .blob import Blob
 from .leaf import ENTRY_OVERHEAD_BYTES, Leaf
 
-_stored: Callable[[Any, bytes], Any] = dict.get  # of BlobEntries too: their get() reads blobs
+stored: Callable[[Any, bytes], Any] = dict.get  # of BlobEntries too: their get() reads blobs
 
 
 def insert_into(leaf: Leaf, key: bytes, value: bytes | Blob) -> int:
     """Set one entry in place; gives how much more memory the leaf takes now."""
     entries: Any = leaf.entries
-    old = _stored(entries, key)  # Never the value of a blob: nothing is read here.
+    old = stored(entries, key)  # Never the value of a blob: nothing is read here.
     entries[key] = value  # Before the key: a point reader looks only here.
     if old is None:
         insort(leaf.keys, key)  # type: ignore[arg-type]  # a leaf that changes is in memory
@@ -32,7 +32,7 @@ def remove_from(leaf: Leaf, key: bytes) -> int:
     keys, entries = leaf.keys, leaf.entries
     assert keys is not None
     assert entries is not None
-    old = _stored(entries, key)
+    old = stored(entries, key)
     if old is None:
         return 0
     del keys[bisect_left(keys, key)]

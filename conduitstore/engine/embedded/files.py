@@ -36,8 +36,8 @@ class File(Protocol):
 
     name: str
 
-    def append(self, data: bytes, /) -> int:
-        """Write at the end; gives how many bytes went in, perhaps fewer than given."""
+    def write_at(self, data: bytes, offset: int, /) -> int:
+        """Write there; gives how many bytes went in, perhaps fewer than given."""
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes; fewer only at the end of the file."""
@@ -57,7 +57,7 @@ class Directory(Protocol):
 
     def names(self) -> list[str]: ...
     def create(self, name: str) -> File:
-        """A new file to append to and read; an old one of that name is an error."""
+        """A new file to write and read; an old one of that name is an error."""
 
     def open(self, name: str) -> File:
         """An existing file, to read."""
@@ -105,24 +105,26 @@ def create_file(directory: Directory, name: str) -> File:
         raise StoreFullError(f"no space for a new file, {name}") from error
 
 
-def append_whole(file: File, data: bytes, end: int) -> None:
-    """Append all of ``data`` to a file of ``end`` bytes, or none of it.
+def append_whole(file: File, data: bytes, end: int, keep: int = 0) -> None:
+    """Write all of ``data`` behind the ``end`` bytes that are in use of a file, or none of it.
+
+    Where there is no space, the file is cut there, but not below ``keep`` bytes.
 
     Raises:
-        StoreFullError: no space; the file is as it was.
-        OSError: the file may end in a part of ``data``: nothing may be appended to it again.
+        StoreFullError: no space; nothing behind ``end`` is to be read.
+        OSError: a part of ``data`` may be there: nothing may be appended to the file again.
     """
     written = 0
     try:
         while written < len(data):
-            taken = file.append(data[written:] if written else data)
+            taken = file.write_at(data[written:] if written else data, end + written)
             if taken <= 0:
                 raise OSError(errno.EIO, "a write took nothing", file.name)  # noqa: TRY301 - handled as those of the system
             written += taken
     except OSError as error:
         if error.errno not in FULL_ERRORS:
             raise
-        file.truncate(end)
+        file.truncate(max(end, keep))
         raise StoreFullError(f"no space for {len(data)} bytes in {file.name}") from error
 
 
@@ -132,7 +134,7 @@ class OsFile:
     def __init__(self, path: str, flags: int) -> None:
         self.name = os.path.basename(path)  # noqa: PTH119 - a name out of a string, no Path needed
         self._fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        self.append = partial(os.write, self._fd)
+        self.write_at = partial(os.pwrite, self._fd)
 
     def read_at(self, offset: int, size: int) -> bytes:
         data = os.pread(self._fd, size, offset)
@@ -170,7 +172,7 @@ class OsFile:
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            self.append = partial(os.write, -1)  # The number may soon be another file's.
+            self.write_at = partial(os.pwrite, -1)  # The number may soon be another file's.
             os.close(fd)
 
     def __del__(self) -> None:
@@ -193,7 +195,7 @@ class OsDirectory:
         return sorted(os.listdir(self.path))  # noqa: PTH208 - names are what is wanted
 
     def create(self, name: str) -> OsFile:
-        return OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        return OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def open(self, name: str) -> OsFile:
         return OsFile(self._join(name), os.O_RDONLY)
@@ -211,7 +213,7 @@ class OsDirectory:
         _sync_directory(self.path)
 
     def lock(self, name: str, holder: str) -> OsFile:
-        file = OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        file = OsFile(self._join(name), os.O_RDWR | os.O_CREAT)
         try:
             if file.try_lock() and file.is_at(self._join(name)):
                 _sign(file, holder)
@@ -235,7 +237,7 @@ def _sign(file: File, holder: str) -> None:
     """Say in a lock file who has it; the lock holds, whether there is space for that or not."""
     try:
         file.truncate(0)
-        file.append(holder.encode())
+        file.write_at(holder.encode(), 0)
     except OSError as error:
         if error.errno not in FULL_ERRORS:
             raise

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right, insort
+from collections.abc import Mapping
 from typing import Any
 
 from conduitstore.errors import PoisonedError
@@ -23,10 +23,10 @@ from conduitstore.kv import DEFAULT_TREE
 from . import index
 from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache
-from .edits import cut_of, insert_into, remove_from, separator
+from .edits import cut_of, insert_into, remove_from, separator, stored
 from .frozen import Frozen, Hold
 from .index import Node, Root
-from .leaf import Leaf, payload_bytes, stored_values
+from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, payload_bytes, stored_values
 from .page import page_of
 from .pageitems import Page
 from .wal import Op
@@ -36,6 +36,8 @@ Place = tuple[Any, Any, Any, Any]
 """Of a prepared write: root, leaf, and its keys and entries. Those are kept because even of a dirty
 leaf they may leave memory meanwhile: a checkpoint may clean it, and the cache drop it."""
 NO_PLACE: Place = (None, None, None, None)
+NO_TREE = Leaf([], {})
+"""In the place of the root of a tree that a commit is yet to make."""
 EVERY_TREE = -(1 << 63)
 """Stands for all tree ids where holds are kept."""
 
@@ -161,69 +163,74 @@ class Forest:
     # Changing -------------------------------------------------------------------------------
     def prepare(self, ops: list[Any]) -> list[Place]:
         """Do all the reading that applying ``ops`` needs, so that it needs none."""
-        roots, places = self.roots, []
+        places = []
         each = iter(ops)
         for tree_id, key, _ in zip(each, each, each, strict=True):
-            root = roots.get(tree_id)
+            root = self.roots.get(tree_id)
             if root is None or type(key) is not bytes:
                 places.append(NO_PLACE)
             else:
-                places += self.places(root, (key,))
-        return places
-
-    def places(self, root: Root, keys: Iterable[bytes]) -> list[Place]:
-        """Where writes of these keys will go, loaded if need be."""
-        places = []
-        for key in keys:
-            leaf: Any = root
-            while type(leaf) is Node:
-                leaf = leaf.children[bisect_right(leaf.lows, key)]
-            there, entries = leaf.keys, leaf.entries
-            if there is None or entries is None:
-                there, entries = self.cache.contents(leaf)
-            places.append((root, leaf, there, entries))
+                leaf = index.find(root, key)
+                places.append((root, leaf, *self.cache.contents(leaf)))
         return places
 
     def placed(
         self, tree_id: int, values: Mapping[bytes, bytes | None]
     ) -> tuple[list[Any], list[Place]]:
-        """What a commit of ``values`` writes to a tree, and where.
+        """What a commit of ``values`` writes to a tree, and where, loaded if need be.
 
         The removal of what is not there is left out.
         """
-        root = self.roots.get(tree_id)
-        places = self.places(root, values) if root is not None else [NO_PLACE] * len(values)
+        root = self.roots.get(tree_id, NO_TREE)
         ops: list[Any] = []
-        taken = []
-        for place, (key, value) in zip(places, values.items(), strict=True):
-            if value is not None or (root is not None and key in place[-1]):
+        places: list[Place] = []
+        for key, value in values.items():
+            leaf: Any = root
+            while type(leaf) is Node:
+                leaf = leaf.children[bisect_right(leaf.lows, key)]
+            keys, entries = leaf.keys, leaf.entries
+            if keys is None or entries is None:
+                keys, entries = self.cache.contents(leaf)
+            if value is not None or key in entries:
                 ops += tree_id, key, value
-                taken.append(place)
-        return ops, taken
+                places.append((root, leaf, keys, entries))
+        return ops, places
 
     def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
             try:
-                roots, each = self.roots, iter(ops)
+                roots, each, dirty_bytes = self.roots, iter(ops), 0
                 for place, tree_id, key, value in zip(places, each, each, each, strict=True):
-                    root, leaf, keys, _ = place
+                    root, leaf, _, _ = place
                     if type(key) is not bytes:
                         self._change_tree(tree_id, key, value)
                         continue
                     if roots[tree_id] is not root or leaf.epoch <= self._frozen_at or self._holds:
                         leaf = self._writable(tree_id, key, place)
-                        keys = leaf.keys
+                    keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
                     if value is None:
                         self._remove(tree_id, leaf, key)
-                    elif (
-                        len(keys) < self.leaf_entries_max
-                        and leaf.size_bytes + len(key) + len(value) <= self.leaf_bytes_max
-                        and len(value) < self._blob_bytes_min
+                        continue
+                    added_bytes = len(key) + len(value)
+                    if (
+                        len(keys) >= self.leaf_entries_max
+                        or leaf.size_bytes + added_bytes > self.leaf_bytes_max
+                        or len(value) >= self._blob_bytes_min
                     ):
-                        self.dirty_bytes += insert_into(leaf, key, value)
-                    else:
                         self._insert_shaping(tree_id, leaf, key, value)
+                    # What insert_into() does, without a call for each row.
+                    elif key in entries:
+                        added_bytes = len(value) - len(stored(entries, key))
+                        entries[key] = value
+                        leaf.size_bytes += added_bytes
+                        dirty_bytes += added_bytes
+                    else:
+                        entries[key] = value
+                        insort(keys, key)
+                        leaf.size_bytes += added_bytes
+                        dirty_bytes += added_bytes + ENTRY_OVERHEAD_BYTES
+                self.dirty_bytes += dirty_bytes
                 if self._emptied:
                     self._drop_emptied()
                 self.count = count

@@ -115,11 +115,8 @@ def _grouped(parts: Parts) -> Parts:
     """One level of inner nodes over ``parts``, evenly filled."""
     groups = -(-len(parts) // FANOUT)
     cuts = [len(parts) * i // groups for i in range(groups + 1)]
-    runs = [parts[begin:end] for begin, end in pairwise(cuts)]
-    return [
-        (run[0][0], Node(tuple(low for low, _ in run[1:]), tuple(child for _, child in run)))
-        for run in runs
-    ]
+    columns = [zip(*parts[begin:end], strict=True) for begin, end in pairwise(cuts)]
+    return [(lows[0], Node(lows[1:], children)) for lows, children in columns]
 
 
 def build(leaves: Parts) -> Root:
@@ -148,7 +145,11 @@ def leaves(root: Root, low: bytes = b"") -> Iterator[tuple[bytes, Leaf]]:
         yield low, root
         return
     assert type(root) is Node
-    for child_low, child in zip((low, *root.lows), root.children, strict=True):
+    children = zip((low, *root.lows), root.children, strict=True)
+    if type(root.children[0]) is Leaf:
+        yield from children
+        return
+    for child_low, child in children:
         yield from leaves(child, child_low)
 
 

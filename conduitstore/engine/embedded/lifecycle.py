@@ -17,6 +17,7 @@ from conduitstore.errors import ConduitStoreError, InvalidArgumentError, StoreFu
 
 from . import names, recovery
 from .checkpoint import Checkpointer
+from .collector import collector_at_rest
 from .config import Settings
 from .counters import Counters, first_numbers
 from .database import BACKLOG_MAX, Database
@@ -72,6 +73,7 @@ class Store(Database):
         return next(self._numbers)
 
     # Opening ----------------------------------------------------------------------------------
+    @collector_at_rest()
     def _start(self, replayed: Replayed) -> None:
         recovered, loss = replayed.found, replayed.loss
         old, forest, settings = recovered.generation, self.forest, self.settings
@@ -91,7 +93,7 @@ class Store(Database):
         )
         if recovered.is_new and names.ABOUT not in self.directory.names():
             about = self.directory.create(names.ABOUT)
-            about.append(names.ABOUT_TEXT.encode())
+            about.write_at(names.ABOUT_TEXT.encode(), 0)
             about.close()
         self.log = WriteAheadLog(
             self.directory,

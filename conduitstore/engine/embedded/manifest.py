@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
+from operator import itemgetter
 
 import msgpack
 import zstandard
@@ -108,12 +110,9 @@ class Generation:
     @classmethod
     def decode(cls, payload: bytes) -> Generation:
         """The opposite; any exception means that the bytes are none of ours."""
-        row = msgpack.unpackb(payload, strict_map_key=False)
+        row = msgpack.unpackb(payload, strict_map_key=False, use_list=False)
         row["ceilings"] = Ceilings(*row["ceilings"])
         row["incarnations"] = tuple((int(first), int(id)) for first, id in row["incarnations"])
-        for rows in row["leaves"].values():
-            for low, leaf in rows.items():
-                rows[low] = leaf and tuple(leaf)
         generation = cls(**{f.name: row[f.name] for f in fields(cls)})
         generation.check()
         return generation
@@ -122,7 +121,6 @@ class Generation:
         """Refuse what no checkpoint writes, before anybody counts on it."""
         numbers = [getattr(self, f.name) for f in fields(self) if f.type == "int"]
         numbers += [self.ceilings.count, self.ceilings.ids, *self.trees, *self.leaves]
-        rows = [row for lows in self.leaves.values() for row in lows.values() if row]
         if (
             set(map(type, numbers)) != {int}
             or min(numbers) < 0
@@ -131,8 +129,8 @@ class Generation:
             or len(set(self.trees.values())) != len(self.trees)
             or not self.next_tree_id > max(self.trees)
             or not self.trees.keys() >= self.leaves.keys()
-            or not all(type(low) is bytes for lows in self.leaves.values() for low in lows)
-            or not all(_is_leaf_row(row) for row in rows)
+            or not set(map(type, chain.from_iterable(self.leaves.values()))) <= {bytes}
+            or not _are_leaf_rows(rows_in(self.leaves))
         ):
             raise ValueError("not a generation")
 
@@ -155,14 +153,30 @@ class Generation:
         return replace(changes, leaves=leaves, ceilings=self.ceilings.raised_to(changes.ceilings))
 
 
-def _is_leaf_row(row: LeafRow) -> bool:
+def _are_leaf_rows(rows: list[LeafRow]) -> bool:
+    """Columns are looked at, not rows: of those there are as many as leaves."""
+    if not rows:
+        return True
+    if set(map(type, rows)) != {tuple}:
+        return False
+    lengths, numbers = set(map(len, rows)), list(chain.from_iterable(rows))
     return (
-        len(row) >= 5
-        and len(row) % 2 == 1
-        and set(map(type, row)) == {int}
-        and 0 <= min(row) <= max(row) <= NUMBER_MAX
-        and 1 <= row[3] <= ENTRIES_MAX
+        min(lengths) >= 5
+        and all(length % 2 for length in lengths)
+        and set(map(type, numbers)) == {int}
+        and 0 <= min(numbers) <= max(numbers) <= NUMBER_MAX
+        and min(totals := list(map(_ENTRIES, rows))) >= 1
+        and max(totals) <= ENTRIES_MAX
     )
+
+
+_SEGMENT, _ENTRIES = itemgetter(0), itemgetter(3)
+
+
+def rows_in(leaves: LeafRows) -> list[LeafRow]:
+    """The rows of all leaves that are not taken away."""
+    every = chain.from_iterable(rows.values() for rows in leaves.values())
+    return [row for row in every if row is not None]
 
 
 def segments_of(row: LeafRow) -> set[int]:
@@ -172,8 +186,9 @@ def segments_of(row: LeafRow) -> set[int]:
 
 def segments_in(leaves: LeafRows) -> set[int]:
     """The numbers of all segments that rows name."""
-    found = (row for rows in leaves.values() for row in rows.values() if row)
-    return {number for row in found for number in segments_of(row)}
+    rows = rows_in(leaves)
+    named = set(map(_SEGMENT, rows))
+    return named.union(*(row[5::2] for row in rows if len(row) > 5))
 
 
 def _packed(payload: bytes) -> tuple[bytes, int]:

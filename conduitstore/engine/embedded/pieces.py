@@ -52,6 +52,11 @@ class Window:
             return None
         return decode_frame(self.at(offset, size), 0, seed, offset)
 
+    def is_zero_behind(self, offset: int) -> bool:
+        """Whether nothing but zeros comes from there on."""
+        places = range(offset, self._end, WINDOW_BYTES)
+        return not any(self.at(place, WINDOW_BYTES).strip(b"\0") for place in places)
+
     def next_frame(self, offset: int, seed: int) -> int:
         """Where the first whole frame behind ``offset`` begins; the end where there is none."""
         offset += 1
@@ -67,8 +72,13 @@ class Window:
         return self._end
 
 
-def pieces(file: File, end: int, seed: int, on_read: OnRead) -> Iterator[Frame | Gap]:
-    """Every frame of a file up to ``end``, and every run of bytes between them."""
+def pieces(
+    file: File, end: int, seed: int, on_read: OnRead, *, is_log: bool = False
+) -> Iterator[Frame | Gap]:
+    """Every frame of a file up to ``end``, and every run of bytes between them.
+
+    The zeros at the end of a log are none: they are set aside for frames.
+    """
     window = Window(file, end, on_read)
     offset = HEADER_BYTES
     while offset < end:
@@ -78,6 +88,8 @@ def pieces(file: File, end: int, seed: int, on_read: OnRead) -> Iterator[Frame |
             offset = frame.end
         else:
             behind = window.next_frame(offset, seed)
+            if is_log and behind == end and window.is_zero_behind(offset):
+                return
             yield Gap(offset, behind - offset)
             offset = behind
 

@@ -22,6 +22,7 @@ from conduitstore.operations import OnRead
 
 from . import index, names, recovery
 from .cache import Cache
+from .collector import collector_at_rest
 from .compaction import live_bytes
 from .config import Settings
 from .database import Database
@@ -84,19 +85,18 @@ class ReadOnlyStore(Database):
         file.close()
         return number, size
 
+    @collector_at_rest()
     def _catch_up(self, newest: tuple[int, int]) -> None:
         # What was handed out may be walked for as long as anybody likes.
         self.forest.freeze()
         if newest == self._manifest and self._replay is not None:
-            self._replay.advance()
-            self._replay.check()
+            self._replay.catch_up()
             return
         found = recovery.read_directory(self.directory)
         forest = recovery.empty_forest(self.settings, self.forest.cache)
         recovery.plant(forest, found)
         replay = Replay(forest, self.directory, found.store_id, found.generation.log_start)
-        replay.advance()
-        replay.check()
+        replay.catch_up()
         self.forest.become(forest)
         replay.forest = self.forest
         self._replay, self._manifest = replay, newest

@@ -25,6 +25,7 @@ from conduitstore.operations import Cut, Damage, RecoveryReport
 
 from . import index, names
 from .cache import Cache
+from .collector import collector_at_rest
 from .config import Settings
 from .counters import first_numbers
 from .files import Directory, File
@@ -34,7 +35,7 @@ from .leaf import Leaf
 from .location import Location
 from .loss import Loss
 from .manifest import KIND as MANIFEST_KIND
-from .manifest import Ceilings, Generation, read_manifest, segments_in
+from .manifest import Ceilings, Generation, LeafRow, read_manifest, segments_in
 from .replay import Replay
 from .segment import Segment
 
@@ -86,6 +87,7 @@ class Replayed:
         self.found.lock.close()
 
 
+@collector_at_rest()
 def strict(directory: Directory, lock: File | None, settings: Settings) -> Replayed:
     """Steps 3 and 4.
 
@@ -242,7 +244,7 @@ def plant(forest: Forest, recovered: Recovered) -> None:
     generation = recovered.generation
     for tree_id, name in generation.trees.items():
         rows = sorted(generation.leaves.get(tree_id, {}).items())
-        parts = [(low, _leaf(recovered.segments, *row)) for low, row in rows if row]
+        parts = [(low, _leaf(recovered.segments, row)) for low, row in rows if row]
         forest.roots[tree_id] = index.build(parts)
         forest.ids[name] = tree_id
     forest.next_tree_id = generation.next_tree_id
@@ -250,15 +252,9 @@ def plant(forest: Forest, recovered: Recovered) -> None:
     forest.sequence = generation.sequence
 
 
-def _leaf(
-    segments: dict[int, Segment],
-    number: int,
-    offset: int,
-    frame_bytes: int,
-    entries_total: int,
-    payload_bytes: int,
-    *blobs: int,
-) -> Leaf:
-    held = tuple((segments[blobs[at]], blobs[at + 1]) for at in range(0, len(blobs), 2))
-    location = Location(segments[number], offset, frame_bytes, entries_total, held)
-    return Leaf(None, None, size_bytes=payload_bytes, location=location)
+def _leaf(segments: dict[int, Segment], row: LeafRow) -> Leaf:
+    held: tuple[tuple[Segment, int], ...] = ()
+    if len(row) > 5:
+        held = tuple(zip(map(segments.__getitem__, row[5::2]), row[6::2], strict=True))
+    location = Location(segments[row[0]], row[1], row[2], row[3], held)
+    return Leaf(None, None, size_bytes=row[4], location=location)

@@ -146,7 +146,7 @@ class Remains:
         """Every whole frame of a file; what lies between them is taken note of."""
         file = self.directory.open(name)
         seed = self.header(kind, number, name, file).seed
-        for piece in pieces(file, file.size(), seed, ignore):
+        for piece in pieces(file, file.size(), seed, ignore, is_log=kind == names.LOG):
             if isinstance(piece, Gap):
                 self.note(name, *piece, "no whole frame")
             else:

@@ -70,6 +70,19 @@ class Replay:
             elif data:
                 self._cut(name, 0, len(data))  # It was being made.
 
+    def catch_up(self) -> None:
+        """:meth:`advance` and :meth:`check`, beside a process that writes into what is set aside.
+
+        A reading may pass a place before it is written, and come to one behind it after that. So
+        what it finds promised has to be there only for a reading that begins later.
+        """
+        known = self.promised
+        self.advance()
+        while known <= self.forest.sequence < self.promised:
+            known = self.promised
+            self.advance()
+        self.check()
+
     def check(self) -> None:
         """Whether nothing is missing that was durable.
 
@@ -116,7 +129,7 @@ class Replay:
                 self._cut(name, at, base + len(data))
             self._offset = frame.end
         end = self._offset - base
-        if end < len(data):
+        if end < len(data) and data.count(0, end) < len(data) - end:  # Zeros are set aside.
             self._cut(name, self._offset, base + len(data))
             for frame in frames_behind(data, end, self._seed, base):
                 self.promised = max(self.promised, commit_of(name, frame.offset, frame)[1])

@@ -67,7 +67,10 @@ class DraftTree(WriteSurface):
 
     def _committed(self, key: bytes) -> bytes | None:
         leaf = index.find(self._root, key)
-        return self._tx.db.forest.entries(leaf).get(key)
+        entries = leaf.entries
+        if entries is None:
+            entries = self._tx.db.forest.entries(leaf)
+        return entries.get(key)
 
     def _has_committed(self, key: bytes) -> bool:
         return key in self._tx.db.forest.entries(index.find(self._root, key))
@@ -77,24 +80,24 @@ class DraftTree(WriteSurface):
         value = self._writes.get(check_key(key), UNTOUCHED)
         return self._committed(key) if value is UNTOUCHED else value
 
-    def _write(self, key: bytes, value: bytes | None) -> bytes | None:
+    def insert(self, key: bytes, value: bytes) -> bytes | None:
         old = self.get(key)
-        if value is not None or old is not None:
-            self._tx.write(self._writes, key, value)
+        self._tx.write(self._writes, key, check_value(value))
         return old
 
-    def insert(self, key: bytes, value: bytes) -> bytes | None:
-        return self._write(key, check_value(value))
-
     def remove(self, key: bytes) -> bytes | None:
-        return self._write(key, None)
+        old = self.get(key)
+        if old is not None:
+            self._tx.write(self._writes, key, None)
+        return old
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Insert or remove without reading what was there, which may be large, or damaged."""
         if value is not None:
-            check_value(value)
-        if self.contains_key(key) or value is not None:
-            self._tx.write(self._writes, key, value)
+            self._tx.check(self)
+            self._tx.write(self._writes, check_key(key), check_value(value))
+        elif self.contains_key(key):
+            self._tx.write(self._writes, key, None)
 
     def contains_key(self, key: bytes) -> bool:
         self._tx.check(self)

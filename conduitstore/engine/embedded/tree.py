@@ -194,16 +194,16 @@ class LiveTree(RootReads, LiveSurface):
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         if type(value) is not bytes:
             check_value(value)
-        return self._put(key, value)
+        return self._write(key, value, asks=True)
 
     def remove(self, key: bytes) -> bytes | None:
-        return self._put(key, None)
+        return self._write(key, None, asks=True)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        self._put(key, value)
+        self._write(key, value, asks=False)
 
-    def _put(self, key: bytes, value: bytes | None) -> bytes | None:
-        """One write as one commit, without the machinery of a transaction."""
+    def _write(self, key: bytes, value: bytes | None, *, asks: bool) -> bytes | None:
+        """One write as one commit, without the machinery of a transaction; gives what was there."""
         if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
             check_key(key)
         if value is not None and (type(value) is not bytes or len(value) > VALUE_BYTES_MAX):
@@ -217,14 +217,12 @@ class LiveTree(RootReads, LiveSurface):
             if db.no_writes is not None:
                 db.check_writable()
             forest, tree_id, durability = db.forest, self.tree_id, db.settings.durability
-            root = self._roots.get(tree_id)
-            if root is None:
+            if tree_id not in self._roots:
                 raise self._missing()
-            places = forest.places(root, (key,))
-            old: bytes | None = places[0][-1].get(key)
-            if value is None and old is None:
+            ops, places = forest.placed(tree_id, {key: value})
+            if not ops:
                 return None
-            ops = [tree_id, key, value]
+            old: bytes | None = places[0][-1].get(key) if asks else None
             sequence = db.commit_prepared(ops, places, forest.count, durability)
         if durability == "commit" or db.frozen_log_bytes or db.is_long:
             db.settle(sequence, durability)

@@ -98,7 +98,8 @@ class _Link:
             # A header that a crash kept from the platter: perhaps nothing is missing.
             self.torn = Damage(self._name, 0, end, _reason(error))
             return
-        for piece in pieces(file, end, header.seed, self._subject.on_read):
+        is_log, on_read = self._kind == names.LOG, self._subject.on_read
+        for piece in pieces(file, end, header.seed, on_read, is_log=is_log):
             if isinstance(piece, Gap):
                 self.torn = self.torn or Damage(self._name, *piece, "no whole frame")
                 continue
@@ -110,7 +111,7 @@ class _Link:
             if (reason := self._take(piece)) is not None:
                 yield Damage(self._name, piece.offset, piece.end - piece.offset, reason)
         file.close()
-        if self._kind == names.LOG and self.first is None:
+        if is_log and self.first is None:
             self.first, self.last = header.first_sequence, header.first_sequence - 1
 
     def _was_never_promised(self, frame: Frame, header: Header) -> bool:

@@ -9,27 +9,39 @@ A commit's payload is msgpack ``[sequence, durable, count, tree, key, value, ...
 - Each (tree, key, value) is a write; a value of nil is a removal. Where ``key`` is a number it is
   an :class:`Op` on the whole tree, with its operand as the value.
 
+Behind the last frame there may be zeros, set aside for the next ones. What is written into them
+changes neither the file's length nor where it lies, so a sync has nothing else to put on the
+platter. And it cannot lack space: so commits that will be waited for are held in memory, until
+whoever syncs writes all of them at once.
+
 Threads: ``append`` and ``rotate`` need the writer lock; ``sync`` is for anybody. A file that was
 found by recovery is never appended to.
 """
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 
-from conduitstore.errors import ClosedError, PoisonedError
+from conduitstore.errors import ClosedError, PoisonedError, StoreFullError
+from conduitstore.kv import Durability
 
 from . import names
 from .files import Directory, append_whole, create_file
 from .format import HEADER_BYTES, FrameKind, Header, encode_frame
 
 KIND = b"L"
+COMMIT = int(FrameKind.COMMIT)  # Looked up once: an enum's members take long.
 NO_WAITING = (False,)
 YIELDS_MAX = 16
 """How often the thread that syncs lets others run first, where others waited for the last sync."""
+ASIDE_BYTES_MIN = 4096
+ASIDE_BYTES_MAX = 1 << 18
+"""How much is set aside at once: as much as a file has already, within these."""
 SYNC_WAIT_S = 1.0
 """Who waits for another thread's sync looks again after so long, should that have been killed."""
 
@@ -49,15 +61,35 @@ class LogFile:
         self.number = number
         self.first_sequence = first
         self.seed = header.seed
-        self.size_bytes = 0
         self.is_named = False  # whether its directory entry is on the platter
         self._file = create_file(directory, names.numbered(names.LOG, number))
-        self.write(header.encode())
+        self.length_bytes = 0  # with what is set aside
+        self.size_bytes = 0
+        """Where the next frame goes: whoever writes one sets it."""
+        self.size_bytes = self.write(header.encode())
 
-    def write(self, data: bytes) -> None:
-        """Append all of ``data``, or none of it; errors as :func:`files.append_whole`."""
-        append_whole(self._file, data, self.size_bytes)
-        self.size_bytes += len(data)
+    def write(self, data: bytes, keep: int = 0) -> int:
+        """Append all of ``data``, or none of it; gives where it ends.
+
+        Errors and ``keep`` as :func:`files.append_whole`.
+        """
+        end = self.size_bytes + len(data)
+        try:
+            append_whole(self._file, data, self.size_bytes, keep)
+        except StoreFullError:
+            self.length_bytes = max(self.size_bytes, keep)
+            raise
+        self.length_bytes = max(self.length_bytes, end)
+        return end
+
+    def set_aside(self) -> None:
+        """Have room for more frames, if there is space for it."""
+        used = self.size_bytes
+        length = used + min(max(used, ASIDE_BYTES_MIN), ASIDE_BYTES_MAX)
+        length -= length % ASIDE_BYTES_MIN
+        with suppress(StoreFullError):
+            append_whole(self._file, bytes(length - used), used)
+            self.length_bytes = length
 
     def sync(self) -> None:
         self._file.sync()
@@ -88,7 +120,10 @@ class WriteAheadLog:
         self._files_lock = threading.Lock()
         self._file = LogFile(directory, store_id, number, sequence + 1)
         self._unsynced: tuple[LogFile, ...] = (self._file,)
-        self._held: list[bytes] = []  # frames of "none" commits that are still in memory
+        self._writing = threading.Lock()  # for whoever takes from what is held
+        # Commits still in memory: sequence and frame. Whoever has the writer lock adds to it, who
+        # writes takes away; it is always the same list.
+        self._held: list[tuple[int, bytes]] = []
         self.size_bytes = self._file.size_bytes
         """How long the current file is, with what waits to be written to it."""
         self.appended = sequence
@@ -108,7 +143,7 @@ class WriteAheadLog:
 
     @property
     def file_bytes(self) -> int:
-        """How long the current file is on the disk."""
+        """How much of the current file is written, without what is set aside."""
         return self._file.size_bytes
 
     @property
@@ -116,28 +151,55 @@ class WriteAheadLog:
         """Whether the current file has no commit yet."""
         return self.size_bytes == HEADER_BYTES
 
-    def append(self, sequence: int, payload: bytes, *, hold: bool) -> None:
-        """Write one commit into the kernel, or hold it in memory until the next write.
+    def append(self, sequence: int, payload: bytes, durability: Durability) -> None:
+        """Write one commit into the kernel, or hold it in memory until a later write.
+
+        Held is what nobody waits for, and what will be waited for and has room in the file.
 
         Raises:
             StoreFullError: nothing was written.
         """
-        frame = encode_frame(self._file.seed, self.size_bytes, FrameKind.COMMIT, payload)
-        if hold:
-            self._held.append(frame)
+        file = self._file
+        frame = encode_frame(file.seed, self.size_bytes, COMMIT, payload)
+        end = self.size_bytes + len(frame)
+        waits = durability == "commit"
+        if durability == "none" or (waits and end <= file.length_bytes):
+            self._held.append((sequence, frame))
         else:
-            self._file.write(b"".join((*self._held, frame)) if self._held else frame)
-            self._held.clear()
-            self.written = sequence
-        self.size_bytes += len(frame)
+            if self._held:
+                self.write_held()  # Then nobody else has anything to write.
+            file.size_bytes, self.written = file.write(frame), sequence
+            if waits:
+                file.set_aside()
+        self.size_bytes = end
         self.appended = sequence
 
     def write_held(self) -> None:
         """Hand what is held in memory to the kernel."""
-        if self._held:
-            self._file.write(b"".join(self._held))
-            self._held.clear()
-        self.written = self.appended
+        with self._writing:
+            if self._held:
+                self._write(self._held[:])
+
+    def _write_awaited(self) -> None:
+        """Hand those commits to the kernel that will be waited for: they have room."""
+        with self._writing:
+            file, held = self._file, self._held[:]
+            end = file.size_bytes + sum(len(frame) for _, frame in held)
+            while end > file.length_bytes:  # Nobody waits for these.
+                end -= len(held.pop()[1])
+            if not held:
+                return
+            try:
+                self._write(held)
+            except StoreFullError as error:
+                raise OSError(errno.ENOSPC, "what was set aside is not there") from error
+
+    def _write(self, held: list[tuple[int, bytes]]) -> None:
+        """Write these, the first of what is held."""
+        file = self._file
+        end = file.write(b"".join([frame for _, frame in held]), file.length_bytes)
+        # Without a call in between: whatever interrupts this, the next one writes on, or anew.
+        file.size_bytes, self.written, self._held[: len(held)] = end, held[-1][0], []
 
     def rotate(self, number: int, sequence: int = 0) -> None:
         """Go on in a new file; behind ``sequence``, if that is above the newest."""
@@ -150,7 +212,7 @@ class WriteAheadLog:
             self._unsynced = (*self._unsynced, self._file)
 
     def sync(self, sequence: int) -> None:
-        """Return once ``sequence``, already written, is on the platter.
+        """Return once ``sequence``, of a commit that is written or will be waited for, is durable.
 
         One thread syncs for all that wait; when it is done they are told at once, so that nobody
         whose commit it covered waits for the next sync too.
@@ -161,22 +223,26 @@ class WriteAheadLog:
         """
         while self.durable < sequence:
             ended_total = self._syncs_ended_total
-            taken: list[bool] = []
-            try:
-                # One call into C: an interrupt comes before it, or finds what it did.
-                taken.extend(map(self._sync_lock.acquire, NO_WAITING))
-                if taken[0]:
-                    self._sync_for(sequence)
-            finally:
-                if True in taken:
-                    self._sync_lock.release()
-                    self._tell()
-            if not taken[0]:
+            if not self._lead(sequence):
                 told = threading.Lock()
                 told.acquire()
                 self._waiters.append(told)
                 if ended_total == self._syncs_ended_total:  # Else nobody may have seen it there.
                     told.acquire(timeout=SYNC_WAIT_S)
+
+    def _lead(self, sequence: int) -> bool:
+        """Sync for all that wait, unless another thread does."""
+        taken: list[bool] = []
+        try:
+            # One call into C: an interrupt comes before it, or finds what it did.
+            taken.extend(map(self._sync_lock.acquire, NO_WAITING))
+            if taken[0]:
+                self._sync_for(sequence)
+        finally:
+            if True in taken:
+                self._sync_lock.release()
+                self._tell()
+        return taken[0]
 
     def _sync_for(self, sequence: int) -> None:
         """Sync, once and never after a failure."""
@@ -188,7 +254,7 @@ class WriteAheadLog:
             ) from self.failure
         expected = self.durable + self._served_total
         for _ in range(YIELDS_MAX):
-            if self.written > expected:
+            if self.appended > expected:
                 break
             time.sleep(0)  # Let those whom the last sync served bring their next commits.
         try:
@@ -219,6 +285,7 @@ class WriteAheadLog:
             self._tell()
 
     def _sync(self) -> None:
+        self._write_awaited()
         written = self.written  # Before the files: each file up to it is then among them.
         files = self._unsynced
         for file in files:
