@@ -129,9 +129,14 @@ def read_all(disk):
 
 
 @pytest.mark.parametrize(
-    ("module", "use"), [("claims", verified), ("segment", read_all), ("manifest", read_all)]
+    ("module", "decoder", "use"),
+    [
+        ("claims", "decode_leaf", verified),
+        ("segment", "decode_columns", read_all),
+        ("manifest", "unpacked", read_all),
+    ],
 )
-def test_too_little_memory_is_no_damage(monkeypatch, module, use):
+def test_too_little_memory_is_no_damage(monkeypatch, module, decoder, use):
     """Once it was told as a file that is damaged."""
     monkeypatch.setattr(logging.getLogger("conduitstore"), "disabled", True)
     disk = SimulatedDisk()
@@ -143,7 +148,7 @@ def test_too_little_memory_is_no_damage(monkeypatch, module, use):
     def fail(*_args, **_options):
         raise MemoryError
 
-    monkeypatch.setattr(found, "decode_leaf" if module != "manifest" else "unpacked", fail)
+    monkeypatch.setattr(found, decoder, fail)
     with pytest.raises(MemoryError):
         use(disk)
 
