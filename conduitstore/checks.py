@@ -6,6 +6,7 @@ Part of the waist: :mod:`conduitstore.kv` offers all of it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from .errors import InvalidArgumentError, shown
@@ -16,6 +17,8 @@ TREE_NAME_BYTES_MAX = 255
 IDS_MAX = 1 << 63
 """No id reaches this: they fit a signed 64-bit integer."""
 Durability = Literal["interval", "commit", "none"]
+Bounds = tuple[bytes | None, bytes | None]
+"""A half-open range of keys, ``[lo, hi)``; None is an open end."""
 
 
 def check_key(key: bytes) -> bytes:
@@ -45,6 +48,18 @@ def check_bound(bound: bytes | None) -> bytes | None:
     if bound is not None and type(bound) is not bytes:
         raise InvalidArgumentError(f"a bound must be bytes or None, not {type(bound).__name__}")
     return bound
+
+
+def check_ranges(ranges: Iterable[Bounds]) -> list[Bounds]:
+    """Pairs of bounds, each as :func:`check_bound` has it."""
+    found = list(ranges)
+    for bounds in found:
+        if type(bounds) is not tuple or len(bounds) != 2:
+            raise InvalidArgumentError(f"a range is given as (lo, hi), not {shown(bounds)}")
+        for bound in bounds:
+            if type(bound) is not bytes:  # Most are, and there may be thousands.
+                check_bound(bound)
+    return found
 
 
 def check_limit(limit: int | None) -> int | None:

@@ -25,11 +25,13 @@ from .checks import IDS_MAX as IDS_MAX
 from .checks import KEY_BYTES_MAX as KEY_BYTES_MAX
 from .checks import TREE_NAME_BYTES_MAX as TREE_NAME_BYTES_MAX
 from .checks import VALUE_BYTES_MAX as VALUE_BYTES_MAX
+from .checks import Bounds as Bounds
 from .checks import Durability as Durability
 from .checks import check_bound as check_bound
 from .checks import check_durability as check_durability
 from .checks import check_key as check_key
 from .checks import check_limit as check_limit
+from .checks import check_ranges as check_ranges
 from .checks import check_tree_name as check_tree_name
 from .checks import check_value as check_value
 from .checks import prefix_end as prefix_end
@@ -169,6 +171,16 @@ class Tree(Protocol):
         limit: int | None = None,
     ) -> Items:
         """Entries with ``lo <= key < hi``; with a ``limit``, only so many, the first ones."""
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        """What :meth:`range` gives for each pair ``(lo, hi)``, in their order, from one state.
+
+        ``limit`` is of each of them. It is all read when the call returns, so it is for many short
+        ranges: those of a user's rooms, say. Cost: on a database server one round trip for as many
+        as make a page; elsewhere less than a call for each.
+        """
 
     def scan_prefix(
         self,

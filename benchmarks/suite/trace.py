@@ -161,6 +161,9 @@ class RecordedTree:
         )
         return self._taken(place, self._tree.range(lo, hi, reverse=reverse, limit=limit), limit)
 
+    def ranges(self, bounds: Any, **how: Any) -> list[list[Any]]:
+        return [list(self.range(lo, hi, **how)) for lo, hi in bounds]
+
     def _taken(self, place: int, rows: Iterator[Any], limit: int | None) -> Iterator[Any]:
         reads, taken = self._recorded.reads, 0
         for taken, row in enumerate(rows, 1):

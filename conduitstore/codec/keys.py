@@ -276,7 +276,7 @@ class KeyShape:
 
         Empty where ``since >= upto``; an ``upto`` of 2^64-1 means all there are.
         """
-        head = self.prefix(*leading)
+        head = self._prefixes[len(leading)](*leading)
         return head + _encode_next(since), head + _encode_next(upto)
 
     def unpack(self, key: bytes) -> tuple[Any, ...]:
@@ -309,8 +309,9 @@ class KeyShape:
 
 
 def _encode_next(count: int) -> bytes:
-    # The counter never gets to the last number: nothing is cut off.
-    return _U64.pack(min(check_u64(count) + 1, U64_MAX))
+    if type(count) is int and 0 <= count < U64_MAX:
+        return _U64.pack(count + 1)
+    return _U64.pack(check_u64(count))  # The counter never gets there: nothing is cut off.
 
 
 def _template(tokens: list[tuple[str, str, str]], total: int) -> bytes:

@@ -15,7 +15,7 @@ import re
 from conduitstore.codec.keys import U64_MAX, KeyShape, decode_position
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.kv import prefix_end
-from conduitstore.types import PduCount, PduToken, ShortRoomId
+from conduitstore.types import Direction, PduCount, PduToken, ShortRoomId
 
 PDU_ID = KeyShape("pduid_pdu", "short_room:u64 position:position")
 FIRST = PduCount(-U64_MAX)
@@ -44,9 +44,11 @@ def position_in(key: bytes) -> PduCount:
     Raises:
         CorruptedError: this is no such key.
     """
-    if len(key) not in (16, 24):
-        raise CorruptedError("pduid_pdu", 0, f"{key!r} is no room and position")
-    return PduCount(decode_position(key[8:]))
+    if len(key) == 16:
+        return PduCount(int.from_bytes(key[8:]))
+    if len(key) == 24:
+        return PduCount(decode_position(key[8:]))
+    raise CorruptedError("pduid_pdu", 0, f"{key!r} is no room and position")
 
 
 def keys_before(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, bytes]:
@@ -59,3 +61,13 @@ def keys_after(short_room: ShortRoomId, position: PduCount) -> tuple[bytes, byte
     at = PDU_ID.pack(short_room, 1 if position == 0 else position)
     start = at if position == 0 else at + b"\0"
     return start, prefix_end(PDU_ID.prefix(short_room))
+
+
+def keys_beyond(
+    short_room: ShortRoomId, position: PduCount | None, direction: Direction
+) -> tuple[bytes, bytes | None]:
+    """The half-open key range of a room's events beyond ``position``; of all of them from None."""
+    if position is None:
+        prefix = PDU_ID.prefix(short_room)
+        return prefix, prefix_end(prefix)
+    return (keys_before if direction == "b" else keys_after)(short_room, position)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from conduitstore.codec.keys import encode_u64
 from conduitstore.errors import CorruptedError, InvalidArgumentError
@@ -126,7 +126,8 @@ def _cut(tree: str, value: bytes) -> tuple[int, int]:
 
 
 def _entries(value: bytes, start: int, end: int) -> list[StateEntry]:
-    return [StateEntry(value[at : at + ENTRY_BYTES]) for at in range(start, end, ENTRY_BYTES)]
+    cuts = [value[at : at + ENTRY_BYTES] for at in range(start, end, ENTRY_BYTES)]
+    return cast("list[StateEntry]", cuts)
 
 
 def _bisect(value: bytes, start: int, end: int, short_state_key: bytes) -> ShortEventId | None:

@@ -26,14 +26,18 @@ from conduitstore.kv import (
     DEFAULT_TREE,
     IDS_MAX,
     Batch,
+    Bounds,
     Durability,
     Event,
     Insert,
+    Item,
     MergeOperator,
     Remove,
     Tree,
     check_durability,
     check_key,
+    check_limit,
+    check_ranges,
     check_tree_name,
 )
 
@@ -43,7 +47,7 @@ from .memory_snapshot import MemorySnapshot
 from .memory_transaction import DROPPED, Transaction
 from .merge import MERGE_OPERATORS, MergeOperators
 from .reading import read
-from .rows import NOTHING, Cursor, Rows, cursor
+from .rows import NOTHING, Cursor, Rows, cursor, entries
 from .subscriber import EVER, Subscriber, Subscribers, check_since
 from .surface import LiveSurface
 
@@ -98,6 +102,14 @@ class _LiveTree(LiveSurface):
         with self._store.lock:
             held = self._read().hold()
         return cursor(held, NOTHING, (lo, hi), reverse=reverse, limit=limit)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit = check_ranges(bounds), check_limit(limit)
+        with self._store.lock:
+            held = self._read().hold()
+        return [entries(held, each, reverse=reverse, limit=limit) for each in asked]
 
     def __len__(self) -> int:
         return len(self._read().entries)

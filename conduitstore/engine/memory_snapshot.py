@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from conduitstore import kv
 from conduitstore.errors import ClosedError
-from conduitstore.kv import DEFAULT_TREE, Durability, check_key, check_tree_name
+from conduitstore.kv import (
+    DEFAULT_TREE,
+    Bounds,
+    Durability,
+    Item,
+    check_key,
+    check_limit,
+    check_ranges,
+    check_tree_name,
+)
 
 from .reading import ReadTransaction
-from .rows import NOTHING, Cursor, Held, cursor
+from .rows import NOTHING, Cursor, Held, cursor, entries
 from .surface import FrozenSurface
 
 if TYPE_CHECKING:
@@ -49,6 +58,12 @@ class _FrozenTree(FrozenSurface):
         limit: int | None = None,
     ) -> Cursor:
         return cursor(self._read(), NOTHING, (lo, hi), reverse=reverse, limit=limit)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit, held = check_ranges(bounds), check_limit(limit), self._read()
+        return [entries(held, each, reverse=reverse, limit=limit) for each in asked]
 
     def __len__(self) -> int:
         return len(self._read().entries)

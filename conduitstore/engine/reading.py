@@ -6,11 +6,13 @@ what is read, and its trees are handed out without their writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar, cast
 
 from conduitstore.kv import (
+    Bounds,
     Durability,
+    Item,
     Items,
     Keyspace,
     Snapshot,
@@ -52,6 +54,15 @@ class ReadTree(FrozenSurface):
         if self._tree is None:
             return cursor(NOTHING, NOTHING, (lo, hi), reverse=reverse, limit=limit)
         return self._tree.range(lo, hi, reverse=reverse, limit=limit)
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        return super().get_many(keys) if self._tree is None else self._tree.get_many(keys)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        ask = super().ranges if self._tree is None else self._tree.ranges
+        return ask(bounds, reverse=reverse, limit=limit)
 
     def __len__(self) -> int:
         return len(self._tree) if self._tree is not None else 0

@@ -98,6 +98,17 @@ def _walk(
             yield key, value
 
 
+def entries(
+    base: Held,
+    bounds: tuple[bytes | None, bytes | None],
+    *,
+    reverse: bool,
+    limit: int | None,
+) -> list[Item]:
+    """What a cursor walks that nobody wrote over, read at once."""
+    return list(islice(_walk(base, NOTHING, *bounds, reverse=reverse), limit))
+
+
 def cursor(
     base: Held,
     over: Held,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.kv import (
+    Bounds,
     CompareAndSwapFailure,
     Database,
     Item,
@@ -25,6 +26,8 @@ from conduitstore.kv import (
     UpdateFunction,
     check_bound,
     check_key,
+    check_limit,
+    check_ranges,
     check_value,
     prefix_end,
 )
@@ -66,6 +69,12 @@ class ReadSurface(ABC):
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         return [self.get(key) for key in keys]
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit = check_ranges(bounds), check_limit(limit)
+        return [list(self.range(lo, hi, reverse=reverse, limit=limit)) for lo, hi in asked]
 
     def scan_prefix(
         self,
@@ -226,6 +235,11 @@ class LiveSurface(ReadSurface):
 
     @abstractmethod
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]: ...
+
+    @abstractmethod
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]: ...
 
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         return self._commit(lambda tree: tree.insert(key, value))

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Protocol
 
 from conduitstore.codec.values import pack_text, unpack_text
 from conduitstore.parts.arguments import listed
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, explained
 from conduitstore.schema import TREES
 from conduitstore.types import Count, RoomId, UserId
 
@@ -82,17 +83,22 @@ class KeyChanges(Part[KeyChangesNear]):
         those of a sync do; and for one that lies behind, as of ``/keys/changes``, the newest count
         is the better bound. Cost: one range. Source: Conduit, keys_changed.
         """
-        lo, hi = _CHANGE.counts(room_or_user, since=since, upto=upto)
-        users = [unpack_text("keychangeid_userid", user) for _, user in self._changes.range(lo, hi)]
-        return [UserId(user) for user in dict.fromkeys(users)]
+        return list(self._changed([room_or_user], since, upto))
 
-    @consistent
+    @explained
     def since_many(
         self, rooms_and_users: Iterable[RoomId | UserId], since: Count, upto: Count
     ) -> set[UserId]:
-        """Whose keys a client has to ask for again: :meth:`since` of all of these."""
-        return {
-            user
-            for each in listed(rooms_and_users, "ids")
-            for user in self.since(each, since, upto)
-        }
+        """Whose keys a client has to ask for again: :meth:`since` of all of these.
+
+        Cost: one read of ranges.
+        """
+        return set(self._changed(listed(rooms_and_users, "ids"), since, upto))
+
+    def _changed(
+        self, rooms_and_users: Iterable[RoomId | UserId], since: Count, upto: Count
+    ) -> dict[UserId, None]:
+        """Each once, in the order of their changes."""
+        bounds = [_CHANGE.counts(each, since=since, upto=upto) for each in rooms_and_users]
+        rows = chain.from_iterable(self._changes.ranges(bounds))
+        return dict.fromkeys(UserId(unpack_text("keychangeid_userid", user)) for _, user in rows)

@@ -9,15 +9,15 @@ shows is noted by :func:`witness`.
 from __future__ import annotations
 
 from conduitstore.parts.holder import Parts
-from conduitstore.types import Count, DeviceId, RoomChange, RoomId, UserId
+from conduitstore.types import Count, DeviceId, RoomChange, UserId
 
 from .answer import DeviceLists, JoinedRoom, LeftRoom, Summary, SyncAnswer
 from .filter import EventFilter
 from .messages import EventContext, HistoryOptions, MessagesPage, context, messages
 from .request import Request, SyncOptions, TypingNow
-from .rooms import ended_stay, joined_room, left_room
+from .rooms import ended_stay, joined_rooms, left_room
 from .users import device_lists, presence_of
-from .window import StateWindow, state_window
+from .window import state_windows
 
 __all__ = [
     "DeviceLists",
@@ -60,23 +60,21 @@ def sync(
         options: what the client's filter asks for.
         typing: ``store.typing``; None tells nobody's typing.
 
-    Cost: some ranges for each room the user is in.
+    Cost: bulk reads, as many for many rooms as for one, with a range or two for each room the user
+    is in; and some reads for each room that has a new state, or is new to the client.
     """
     upto = view.globals.current_count()
     request = Request(view, user, device, since, upto, options, typing)
     members = view.rooms.members
-    new_rooms = set(members.joined_since(user, since, upto))
-    windows = {
-        room: _window(request, room, Count(0) if room in new_rooms else since)
-        for room in members.rooms_joined(user)
-    }
-    rooms = {room: joined_room(request, room, window) for room, window in windows.items()}
+    new = set(members.joined_since(user, since, upto))
+    rooms = {room: Count(0) if room in new else since for room in members.rooms_joined(user)}
+    windows = state_windows(view, rooms, upto)
     invited = members.changes_since(user, "invite", since, upto)
     knocked = members.changes_since(user, "knock", since, upto)
     left = _stays_ended(request, [*invited, *knocked])
     return SyncAnswer(
         next_batch=upto,
-        joined={room: news for room, news in rooms.items() if news is not None},
+        joined=joined_rooms(request, windows),
         invited=invited,
         knocked=knocked,
         left={change.room: left_room(request, change) for change in left},
@@ -98,11 +96,6 @@ def _stays_ended(request: Request, asking: list[RoomChange]) -> list[RoomChange]
         leave = request.view.rooms.members.changes_since
         ended += leave(request.user, "leave", request.since, request.upto)
     return ended
-
-
-def _window(request: Request, room: RoomId, since: Count) -> StateWindow:
-    now = request.view.rooms.state.current(room)
-    return state_window(request.view, room, since, request.upto, now)
 
 
 def acknowledge(parts: Parts, user: UserId, device: DeviceId, since: Count) -> None:

@@ -1,9 +1,8 @@
-"""What a sync tells of one room."""
+"""What a sync tells of rooms: of those the user is in, and of those that the user left."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
 from conduitstore.codec.events import membership_in
 from conduitstore.types import (
@@ -17,59 +16,44 @@ from conduitstore.types import (
 )
 
 from .answer import JoinedRoom, LeftRoom
+from .news import news_of
 from .request import Request
-from .state import state_section
-from .summary import summary_of
+from .state import Told, may_tell, state_sections
+from .summary import summaries_of
 from .window import MEMBER, StateWindow, state_window
 
 
-def joined_room(request: Request, room: RoomId, window: StateWindow) -> JoinedRoom | None:
-    """A room the user is in; None where there is nothing to tell."""
-    since = Count(0) if window.is_new else request.since
-    view, user, upto, options = request.view, request.user, request.upto, request.options
-    timeline = view.rooms.timeline.since(room, since, upto, options.timeline_limit)
-    if window.is_new:
-        timeline = _as_first(request, room, timeline)
-    summary = summary_of(request, room, window)
-    heroes = summary.heroes or [] if summary is not None else []
-    state = state_section(request, room, window, timeline, heroes)
-    counters = view.rooms.user_counters
-    typing = _typing(request, room, since)
-    told: dict[str, Any] = {
-        "state": state,
-        "summary": summary,
-        "receipts": view.rooms.receipts.since(room, since, upto),
-        "private_reads": view.rooms.receipts.private_since(user, room, since, upto),
-        "account_data": view.account_data.changes_since(room, user, since, upto),
-        "has_been_read": since < counters.last_read(user, room) <= upto,
+def joined_rooms(
+    request: Request, windows: Mapping[RoomId, StateWindow]
+) -> dict[RoomId, JoinedRoom]:
+    """The rooms the user is in and of which there is something to tell.
+
+    Cost: bulk reads, as many for many rooms as for one; and some for each room that tells more
+    than messages and markers.
+    """
+    since = {room: Count(0) if w.is_new else request.since for room, w in windows.items()}
+    news = news_of(request, since)
+    stirred = [room for room in windows if news[room].is_there or may_tell(request, windows[room])]
+    if not stirred:  # As in most syncs: that spares the parts which say more.
+        return {}
+    unread = request.view.rooms.user_counters.unread_many(request.user, stirred)
+    summaries = summaries_of(request, {room: windows[room] for room in stirred})
+    heroes = {room: summary.heroes or [] for room, summary in summaries.items()}
+    told = {room: Told(news[room].timeline, heroes.get(room, [])) for room in stirred}
+    states = state_sections(request, windows, told)
+    return {
+        room: JoinedRoom(
+            is_new=windows[room].is_new,
+            state=states[room],
+            summary=summaries.get(room),
+            unread=counters,
+            shown_members=_members_in([*states[room], *news[room].timeline.events]),
+            **news[room]._asdict(),
+        )
+        for room, counters in zip(stirred, unread, strict=True)
+        # A state may change and say the same.
+        if windows[room].is_new or news[room].is_there or states[room] or room in summaries
     }
-    if not (window.is_new or timeline.events or typing is not None or any(told.values())):
-        return None
-    return JoinedRoom(
-        is_new=window.is_new,
-        timeline=timeline,
-        typing=typing,
-        unread=counters.unread(user, room),
-        shown_members=_members_in([*state, *timeline.events]),
-        **told,
-    )
-
-
-def _as_first(request: Request, room: RoomId, timeline: TimelineSlice) -> TimelineSlice:
-    """Of a room that is new to the client: limited too where there is more from before."""
-    first = timeline.events[0].position if timeline.events else None
-    if timeline.limited or first is None:
-        return timeline
-    older = request.view.rooms.timeline.neighbour(room, first, "b")
-    return replace(timeline, limited=older is not None)
-
-
-def _typing(request: Request, room: RoomId, since: Count) -> list[UserId] | None:
-    """What changed after the instant is told too, and again with the next sync."""
-    if request.typing is None or request.typing.last_update(room) <= since:
-        return None
-    users = request.typing.users(room)
-    return users if users or since else None
 
 
 def _members_in(events: list[StoredEvent]) -> list[UserId]:
@@ -90,7 +74,7 @@ def left_room(request: Request, change: RoomChange) -> LeftRoom:
     if was_known or (leaving is not None and _is_joined(request, room, _before(leaving))):
         window = state_window(view, room, since, upto, now)
         timeline = view.rooms.timeline.since(room, since, upto, request.options.timeline_limit)
-        state = state_section(request, room, window, timeline)
+        state = state_sections(request, {room: window}, {room: Told(timeline)})[room]
     else:  # One who was invited, or knocked, and never was in.
         timeline, state = TimelineSlice([] if leaving is None else [leaving], limited=False), []
     account_data = view.account_data.changes_since(room, user, request.since, request.upto)

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from conduitstore.types import (
     Count,
@@ -28,50 +29,102 @@ from .window import MEMBER, StateWindow
 Ids = dict[StateKey, EventId | None]
 
 
-def state_section(
+class Told(NamedTuple):
+    """What is told of a room besides its state: its timeline, and who names it."""
+
+    timeline: TimelineSlice
+    heroes: Sequence[UserId] = ()
+
+
+def state_sections(
+    request: Request, windows: Mapping[RoomId, StateWindow], told: Mapping[RoomId, Told]
+) -> dict[RoomId, list[StoredEvent]]:
+    """What to tell of the rooms' states, besides the timelines.
+
+    Cost: bulk reads; and some for each room that is not told whole, and shows members or had
+    changes of its state.
+    """
+    asked = {room: what for room, what in told.items() if _has_one(request, windows[room], what)}
+    before = _before(request, asked)
+    whole = {
+        room: now
+        for room in asked
+        if _is_whole(request, windows[room]) and (now := windows[room].now) is not None
+    }
+    ids = _whole(request, whole, asked, before)
+    for room in asked.keys() - whole.keys():
+        lazy = _lazy_keys(request, room, _shown(request, asked[room]))
+        ids[room] = _changed(request, windows[room], before[room], lazy)
+    wanted = [event_id for each in ids.values() for event_id in each.values() if event_id]
+    events = dict(zip(wanted, request.view.rooms.timeline.get_many(wanted), strict=True))
+    return {
+        room: [event for i in ids.get(room, {}).values() if i and (event := events[i]) is not None]
+        for room in told
+    }
+
+
+def _has_one(request: Request, window: StateWindow, told: Told) -> bool:
+    has_something = told.timeline.events or told.heroes or may_tell(request, window)
+    return window.now is not None and bool(has_something)
+
+
+def may_tell(request: Request, window: StateWindow) -> bool:
+    """Whether there is something to tell also where nothing happened in the timeline."""
+    return window.known != window.now or request.options.full_state or window.is_new
+
+
+def _is_whole(request: Request, window: StateWindow) -> bool:
+    return window.is_new or request.options.full_state
+
+
+def _before(request: Request, told: Mapping[RoomId, Told]) -> dict[RoomId, Ids]:
+    """What the timelines change, as it was before."""
+    if request.options.state_after:
+        return {room: {} for room in told}
+    keys = {room: _state_keys(what.timeline.events) for room, what in told.items()}
+    firsts = {
+        room: Count(first - 1)
+        for room, what in told.items()
+        if keys[room] and (first := what.timeline.events[0].position) is not None
+    }
+    states = request.view.rooms.state.at_many(firsts)
+    asked = {room: (state, keys[room]) for room, state in states.items() if state is not None}
+    found = request.view.rooms.state_accessor.event_id_each(list(asked.values()))
+    before = {room: dict.fromkeys(keys[room] if room in firsts else []) for room in told}
+    for room, ids in zip(asked, found, strict=True):
+        before[room] = dict(zip(keys[room], ids, strict=True))
+    return before
+
+
+def _shown(request: Request, told: Told) -> list[UserId]:
+    """Whose members come along where they are loaded lazily."""
+    return [*speakers(told.timeline.events), *told.heroes] if request.options.lazy_members else []
+
+
+def _whole(
     request: Request,
-    room: RoomId,
-    window: StateWindow,
-    timeline: TimelineSlice,
-    heroes: Sequence[UserId] = (),
-) -> list[StoredEvent]:
-    """What to tell of the room's state, besides the timeline."""
-    if window.now is None:
-        return []
-    if not timeline.events and not heroes and _is_as_known(request, window):
-        return []
-    before = {} if request.options.state_after else _before(request, room, timeline)
-    shown = [*speakers(timeline.events), *heroes] if request.options.lazy_members else []
-    if window.is_new or request.options.full_state:
-        told = _whole(request, window.now, before, {*shown, request.user})
-    else:
-        told = _changed(request, window, before, _lazy_keys(request, room, shown))
-    ids = [event_id for event_id in told.values() if event_id is not None]
-    events = request.view.rooms.timeline.get_many(ids) if ids else []
-    return [event for event in events if event is not None]
+    states: Mapping[RoomId, ShortStateHash],
+    told: Mapping[RoomId, Told],
+    before: Mapping[RoomId, Ids],
+) -> dict[RoomId, Ids]:
+    """All of the state, or without the members who are not shown."""
+    wanted = {room: _wanted(request, told[room]) for room in states}
+    asked = [(state, wanted[room]) for room, state in states.items()]
+    found = request.view.rooms.state_accessor.full_ids_many(asked)
+    return {
+        room: {
+            **after,
+            **{k: i for k, i in before[room].items() if is_wanted is None or is_wanted(k)},
+        }
+        for (room, is_wanted), after in zip(wanted.items(), found, strict=True)
+    }
 
 
-def _is_as_known(request: Request, window: StateWindow) -> bool:
-    return window.known == window.now and not request.options.full_state
-
-
-def _before(request: Request, room: RoomId, timeline: TimelineSlice) -> Ids:
-    """What the timeline changes, as it was before."""
-    keys = _state_keys(timeline.events)
-    first = timeline.events[0].position if keys else None
-    if first is None:
-        return {}
-    return _ids(request, request.view.rooms.state.at(room, Count(first - 1)), keys)
-
-
-def _whole(request: Request, now: ShortStateHash, before: Ids, shown: set[UserId]) -> Ids:
-    is_lazy = request.options.lazy_members
-
-    def is_wanted(key: StateKey) -> bool:
-        return key[0] != MEMBER or not is_lazy or key[1] in shown
-
-    after = request.view.rooms.state_accessor.full_ids(now, is_wanted if is_lazy else None)
-    return {**after, **{key: event_id for key, event_id in before.items() if is_wanted(key)}}
+def _wanted(request: Request, told: Told) -> Callable[[StateKey], bool] | None:
+    if not request.options.lazy_members:
+        return None
+    shown = {*_shown(request, told), request.user}
+    return lambda key: key[0] != MEMBER or key[1] in shown
 
 
 def _changed(request: Request, window: StateWindow, before: Ids, lazy: set[StateKey]) -> Ids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from conduitstore.parts.holder import Parts
@@ -45,6 +45,32 @@ def state_window(
     Cost: a seek where nothing changed, else what changed.
     """
     known = view.rooms.state.at(room, since) if since else None
+    return _window(view, room, (since, upto), (known, now))
+
+
+def state_windows(
+    view: Parts, rooms: Mapping[RoomId, Count], upto: Count
+) -> dict[RoomId, StateWindow]:
+    """Those of many rooms, each from a count of its own; ``upto`` is now.
+
+    Cost: three bulk reads, and what changed.
+    """
+    states = view.rooms.state
+    now = dict(zip(rooms, states.current_many(list(rooms)), strict=True))
+    known = states.at_many({room: since for room, since in rooms.items() if since})
+    return {
+        room: _window(view, room, (since, upto), (known.get(room), now[room]))
+        for room, since in rooms.items()
+    }
+
+
+def _window(
+    view: Parts,
+    room: RoomId,
+    counts: tuple[Count, Count],
+    states: tuple[ShortStateHash | None, ShortStateHash | None],
+) -> StateWindow:
+    (since, upto), (known, now) = counts, states
     if not since or known == now:
         return StateWindow(not since, known, now, _NOTHING, {})
     changes = view.rooms.state_accessor.changes(known, now)

@@ -6,6 +6,8 @@ from itertools import product
 
 import pytest
 
+from conduitstore.kv import Batch
+
 ALPHABET = (b"\x00", b"a", b"\xff")
 KEYS = [b"".join(parts) for size in (1, 2, 3) for parts in product(ALPHABET, repeat=size)]
 ENTRIES = {key: str(number).encode() for number, key in enumerate(KEYS) if number % 5}
@@ -80,6 +82,51 @@ def test_limits_in_both_directions(read):
                 ), (lo, hi, reverse, limit)
 
     read(check)
+
+
+def test_many_ranges_at_once_are_those_ranges(read):
+    def check(tree):
+        pairs = list(product(BOUNDS, BOUNDS))
+        for limit, reverse in product(LIMITS, (False, True)):
+            options = {"limit": limit, "reverse": reverse}
+            found = tree.ranges(iter(pairs), **options)
+            for (lo, hi), rows in zip(pairs, found, strict=True):
+                assert rows == expected(lo, hi, **options), (lo, hi, options)
+        assert tree.ranges([]) == []
+
+    read(check)
+
+
+def test_many_ranges_are_read_however_large_they_are(db, tree):
+    """More ranges, rows and bytes than an engine reads at a time."""
+    batch = Batch()
+    for number in range(2_500):
+        batch.insert(tree, number.to_bytes(2), b"")
+    for number in range(20):
+        batch.insert(tree, b"large" + bytes([number]), bytes(300_000))
+    db.apply_batch(batch)
+    every = [(number.to_bytes(2), (number + 1).to_bytes(2)) for number in range(2_500)]
+    large, wanted = (b"large", b"largf"), [(b"large" + bytes([n]), 300_000) for n in range(20)]
+
+    def check(view):
+        inner = view.open_tree("key_value")
+        assert inner.ranges(every) == [[(lo, b"")] for lo, _ in every]
+        found = inner.ranges([(None, b"large"), large, every[7], large], reverse=True)
+        assert [key for key, _ in found[0]] == [lo for lo, _ in every[::-1]]
+        assert found[2] == [(every[7][0], b"")]
+        for rows in (found[1], found[3]):
+            assert [(key, len(value)) for key, value in rows] == wanted[::-1]
+        found = inner.ranges([large, large, (None, None)], limit=7)
+        assert [[key for key, _ in rows] for rows in found] == [
+            [key for key, _ in wanted[:7]],
+            [key for key, _ in wanted[:7]],
+            [lo for lo, _ in every[:7]],
+        ]
+
+    check(db)
+    with db.snapshot() as view:
+        check(view)
+    db.transaction(check)
 
 
 def test_every_prefix_start_direction_and_limit(read):

@@ -123,6 +123,8 @@ def test_nested_it_reads_like_a_snapshot(db, tree):
         assert list(t) == [(b"a", b"1"), (b"b", b"2")]
         assert list(t.range(reverse=True, limit=1)) == [(b"b", b"2")]
         assert t.get_many([b"b", b"z"]) == [b"2", None]
+        assert t.ranges([(b"b", None), (None, None)], limit=1) == [[(b"b", b"2")], [(b"a", b"1")]]
+        assert (empty.get_many([b"a"]), empty.ranges([(None, None)])) == ([None], [[]])
         assert (len(tx), len(t), len(empty)) == (1, 2, 0)
         assert (list(empty), empty.get(b"a"), empty.last()) == ([], None, None)
         assert tx.current_count() == 1

@@ -126,6 +126,8 @@ def test_a_bad_key_is_refused_by_every_read(db, key, where):
 def test_a_bound_must_be_bytes(tree, bound):
     for call in (
         lambda: tree.range(bound),
+        lambda: tree.ranges([(b"fine", None), (None, bound)]),
+        lambda: tree.ranges([(bound, None)]),
         lambda: tree.range(None, bound),
         lambda: tree.scan_prefix(bound),
         lambda: tree.scan_prefix(b"", start=bound),
@@ -139,9 +141,21 @@ def test_a_bound_must_be_bytes(tree, bound):
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "1", True])
 def test_a_limit_must_be_a_whole_number(tree, limit):
-    for call in (tree.range, lambda **at: tree.scan_prefix(b"", **at), tree.keys):
+    calls = (
+        tree.range,
+        lambda **at: tree.ranges([], **at),
+        lambda **at: tree.scan_prefix(b"", **at),
+        tree.keys,
+    )
+    for call in calls:
         with pytest.raises(InvalidArgumentError):
             call(limit=limit)
+
+
+@pytest.mark.parametrize("pair", [(b"a",), (b"a", b"b", b"c"), b"ab", [b"a", b"b"], None])
+def test_a_range_among_many_is_a_pair(tree, pair):
+    with pytest.raises(InvalidArgumentError, match=r"\(lo, hi\)"):
+        tree.ranges([pair])
 
 
 def test_neighbours_need_a_key(tree):

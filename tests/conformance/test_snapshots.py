@@ -60,6 +60,7 @@ def test_it_reads_like_a_tree(db, tree):
         assert frozen.get_lt(b"b") == (b"ab", b"ab")
         assert frozen.get_gt(b"a") == (b"ab", b"ab")
         assert frozen.get_many([b"b", b"x"]) == [b"b", None]
+        assert frozen.ranges([(b"ab", None)], limit=1) == [[(b"ab", b"ab")]]
         assert b"ab" in frozen
         assert list(frozen.keys(b"a", reverse=True)) == [b"ab", b"a"]
         assert list(frozen.range(b"ab", limit=1)) == [(b"ab", b"ab")]

@@ -75,6 +75,8 @@ INSIDE = {
     "get_many": lambda t: t.get_many([b"c", b"z"]),
     "range": lambda t: list(t.range(b"a", b"c")),
     "range, backwards": lambda t: list(t.range(reverse=True, limit=2)),
+    "ranges": lambda t: t.ranges([(b"a", b"c"), (None, None), (b"y", b"z")], limit=2),
+    "ranges, backwards": lambda t: t.ranges([(b"a", b"c"), (b"b", None)], reverse=True),
     "scan_prefix": lambda t: list(t.scan_prefix(b"b")),
     "keys": lambda t: list(t.keys(start=b"b")),
     "ends": lambda t: (t.first(), t.last(), t.get_lt(b"b"), t.get_gt(b"b")),

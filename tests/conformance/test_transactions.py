@@ -48,6 +48,7 @@ def test_every_read_sees_the_transactions_own_writes(db, tree):
         assert t.contains_key(b"b")
         assert list(t) == list(t.range()) == [(b"b", b"new"), (b"c", b"new")]
         assert list(t.range(reverse=True)) == [(b"c", b"new"), (b"b", b"new")]
+        assert t.ranges([(None, b"c"), (b"c", None)]) == [[(b"b", b"new")], [(b"c", b"new")]]
         assert list(t.keys(b"c")) == [b"c"]
         assert t.first() == (b"b", b"new")
         assert t.last() == (b"c", b"new")
@@ -283,6 +284,7 @@ def test_inside_other_handles_of_the_store_are_refused(db, tree):
             lambda: tree.get(b"a"),
             lambda: b"a" in tree,
             lambda: tree.get_many([b"a"]),
+            lambda: tree.ranges([(b"a", None)]),
             tree.range,
             tree.first,
             lambda: len(tree),

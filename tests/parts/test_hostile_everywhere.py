@@ -150,6 +150,17 @@ BY_TYPE = {
     "Iterable[JsonObject]": [{}],
     "Mapping[StateKey, EventId]": {("m.room.name", ""): "$w1"},
     "Mapping[StateKey, EventId | None]": {("m.room.name", ""): None},
+    "Sequence[ShortStateHash]": lambda tx: [tx.rooms.state.before("$w24")],
+    "Sequence[tuple[ShortStateHash, Sequence[ShortStateKey]]]": lambda tx: [
+        (tx.rooms.state.before("$w24"), [1])
+    ],
+    "Sequence[tuple[ShortStateHash, Sequence[StateKey]]]": lambda tx: [
+        (tx.rooms.state.before("$w24"), [("m.room.name", "")])
+    ],
+    "Sequence[tuple[ShortStateHash, Wanted]]": lambda tx: [(tx.rooms.state.before("$w24"), None)],
+    "Mapping[RoomId, Count]": {WHOLE: 5},
+    "Mapping[RoomId, PduCount]": {WHOLE: 7},
+    "Mapping[RoomId, Count | PduCount]": {WHOLE: 7},
     "Mapping[str, Key]": {"signed_curve25519:N": {"key": "n"}},
     "Mapping[tuple[UserId, DeviceId], int]": {(A, "D"): 5},
     "Mapping[UserId, Mapping[DeviceId, JsonObject]]": {A: {"D": {}}},
@@ -224,6 +235,7 @@ MAPPINGS = [
     *({("m.room.name", ""): bad} for bad in (5, "", "\ud800", "x" * 300, [], "$unknown")),
     *({("a", "b"): bad} for bad in (5, "$unknown")),
     *({(A, "D"): bad} for bad in (-1, 1 << 64, "5", None)),
+    *({WHOLE: bad} for bad in (-1, 1 << 64, "5", None, True)),
     *({"signed_curve25519:X": bad} for bad in (None, 5, [], {"a": "\ud800"})),
 ]
 RECORDS = [

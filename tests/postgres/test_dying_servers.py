@@ -115,6 +115,7 @@ def test_a_store_that_was_open_while_the_server_was_away_needs_no_help(mortal, o
     calls = [
         lambda: db.get(b"k"),
         lambda: db.get_many([b"k"]),
+        lambda: db.ranges([(b"k", None)]),
         lambda: list(db),
         lambda: len(db),
         lambda: db.insert(b"k", b"w"),

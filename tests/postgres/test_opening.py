@@ -156,6 +156,7 @@ def test_a_store_open_for_reading_follows_and_writes_nothing(harness, db, admin)
     tree = reader.open_tree("t")
     assert (tree.get(b"a"), list(tree), tree.first(), len(tree)) == (None, [], None, 0)
     assert (tree.get_many([b"a"]), list(tree.keys()), b"a" in tree) == ([None], [], False)
+    assert tree.ranges([(None, None)]) == [[]]
     db.open_tree("t").insert(b"a", b"1")
     assert tree.get(b"a") == b"1"
     assert reader.refresh() == db.sequence

@@ -215,6 +215,7 @@ def test_handles_of_a_tree_that_another_process_dropped_say_so(db, other):
         lambda t: t.get(b"a"),
         lambda t: t.contains_key(b"a"),
         lambda t: t.get_many([b"a"]),
+        lambda t: t.ranges([(b"a", None)]),
         list,
         lambda t: t.first(),
         len,

@@ -30,6 +30,7 @@ OF_TREES = {
     "len": (1, len),
     "first": (1, lambda tree: tree.first()),
     "get_lt": (1, lambda tree: tree.get_lt(b"b")),
+    "ranges, 100 of them": (1, lambda tree: tree.ranges([(b"a", b"b"), (None, b"b")] * 50)),
     "range of 10": (1, lambda tree: list(tree.range(limit=10))),
     "range of a page": (1, lambda tree: list(tree.range())),
     "range from both ends": (1, next_to_last),
@@ -110,6 +111,13 @@ def test_a_large_range_takes_a_trip_for_each_page(db):
     assert trips(db.pool, tree.clear) <= 6
 
 
+def test_many_ranges_take_a_trip_for_each_thousand(db):
+    tree = db.open_tree("t")
+    assert trips(db.pool, lambda: tree.ranges([(b"x", b"y")] * 2_500)) <= 3
+    with db.snapshot() as view:
+        assert trips(db.pool, lambda: view.open_tree("t").ranges([(b"x", b"y")] * 2_500)) <= 3
+
+
 # Parts --------------------------------------------------------------------------------------------
 
 
@@ -180,3 +188,42 @@ def store(emptied_schema):
 def test_trips_of_parts(store, name):
     most, call = PARTS[name]
     assert trips(store.db.pool, lambda: call(store)) == most
+
+
+# A sync in many rooms -----------------------------------------------------------------------------
+NOTHING_NEW, EVENT_IN_A_ROOM, FIRST_SYNC = 23, 27, 44
+
+
+def join_rooms(store, rooms):
+    def fill(tx):
+        for room in rooms:
+            more = {"room_id": room}
+            join = event(2, "m.room.member", content={"membership": "join"}, state_key=A)
+            tx.rooms.append(event(1, "m.room.create", state_key="") | more, f"$c{room}", room)
+            tx.rooms.append(join | more, f"$j{room}", room)
+            for at in range(3):
+                tx.rooms.append(event(at) | more, f"${at}{room}", room)
+
+    store.transaction(fill)
+
+
+def sync_from(store, since):
+    with store.snapshot() as view:
+        return sync(view, A, "PHONE", since=since)
+
+
+@pytest.mark.parametrize("total", [20, 200])
+def test_a_sync_takes_as_many_trips_in_many_rooms_as_in_a_few(store, total):
+    """There is something new elsewhere, so that each range has to be looked into."""
+    rooms = [f"!room{number}of{total}:one.test" for number in range(total)]
+    join_rooms(store, rooms)
+    since = store.globals.current_count()
+    store.to_device.queue(A, B, "PHONE", "m.t", {})
+    found = []
+    pool = store.db.pool
+    assert trips(pool, lambda: found.append(sync_from(store, since))) == NOTHING_NEW
+    store.rooms.append(event(9) | {"room_id": rooms[7]}, f"$new{total}", rooms[7])
+    assert trips(pool, lambda: found.append(sync_from(store, since))) == EVENT_IN_A_ROOM
+    assert [list(answer.joined) for answer in found] == [[], [rooms[7]]]
+    assert trips(pool, lambda: found.append(sync_from(store, 0))) == FIRST_SYNC
+    assert found[-1].joined.keys() >= set(rooms)

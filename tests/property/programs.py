@@ -23,6 +23,7 @@ TREES = st.sampled_from([DEFAULT_TREE, "a", "b"])
 LIMITS = st.none() | st.integers(0, 8)
 BACKS = st.lists(st.booleans(), max_size=4)  # Steps of an iterator: from the back?
 SHORT = {"max_size": 6}
+RANGES = st.lists(st.tuples(BOUNDS, BOUNDS), **SHORT)
 
 
 class Undo(Exception):  # noqa: N818  # raised on purpose, it reports nothing
@@ -117,6 +118,7 @@ _READS = st.one_of(
 _WALKS = st.one_of(
     walk("range", BOUNDS, BOUNDS),
     walk("scan_prefix", PREFIXES, start=BOUNDS),
+    call("ranges", RANGES, reverse=st.booleans(), limit=LIMITS),
     call("keys", PREFIXES, reverse=st.booleans(), limit=LIMITS, start=BOUNDS),
 )
 _WRITES = st.one_of(

@@ -99,6 +99,7 @@ class History:
             on("contains_key", key),
             on("get_many", keys),
             on("range", lo, hi, **options),
+            on("ranges", [(lo, hi), (hi, None), (None, lo)], **options),
             on("range", min(lo, hi), max(lo, hi), **options),
             on("scan_prefix", key[:1], **options),
             on("keys", key[:1], **options),

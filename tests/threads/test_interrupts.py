@@ -110,6 +110,16 @@ def test_a_tree_whose_making_is_interrupted_is_undone(faults):
     interrupted(faults, [*LIVED, Nested(Commit(), Commit((("new", b"k", b"v"),)))], every=1)
 
 
+def test_every_moment_is_seen_whatever_ran_before(faults):
+    """Once Python 3.13 told of half of them, and of fewer after each interruption."""
+    steps = [*LIVED, Close()]
+    total = moments_of(steps, SETTINGS)
+    assert total > 800
+    for at in (1, total // 2, total):
+        interrupted(faults, steps, every=total, begin=at)
+        assert moments_of(steps, SETTINGS) == total
+
+
 def verified(disk):
     return list(embedded.verify("store", files=disk))
 

@@ -72,6 +72,7 @@ def engines() -> None:
         assert_type(lost, kv.CompareAndSwapFailure | None)
         for key, value in tree.scan_prefix(b"k", reverse=True, limit=10):
             assert_type((key, value), tuple[bytes, bytes])
+        assert_type(tree.ranges([(b"k", None)], limit=1), list[list[tuple[bytes, bytes]]])
         assert_type(db.transaction(lambda tx: tx.next_count()), int)
         db.apply_batch(engine.Batch().insert(tree, b"key", b"value").remove("other_tree", b"key"))
         tree.get("key")  # type: ignore[arg-type]

@@ -103,6 +103,7 @@ READS = {
     "page of 10": (lambda tree, _: list(tree.scan_prefix(PREFIX, limit=10)), 12),
     "newest 10": (lambda tree, _: list(tree.scan_prefix(PREFIX, limit=10, reverse=True)), 11),
     "empty range": (lambda tree, _: list(tree.range(b"\x01", b"\x02")), 7),
+    "100 empty ranges": (lambda tree, _: tree.ranges([(b"\x01", b"\x02")] * 100), 225),
     "keys of 10": (lambda tree, _: list(tree.keys(PREFIX, limit=10)), 13),
     "snapshot": (lambda _, db: db.snapshot().close(), 13),
 }

@@ -1,10 +1,17 @@
-"""Which ranges are pages: those that leaves in memory answer at once, as they do most."""
+"""Which ranges are pages: those that leaves in memory answer at once, as they do most.
+
+And reads of many ranges or keys out of one root, without a call for each.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from typing import Any
 
-from .index import Root, first_leaf, last_leaf
+from conduitstore.kv import Item
+
+from .cache import Cache
+from .index import Node, Root, first_leaf, last_leaf
 from .pageitems import Page, page
 
 LIMIT_MAX = 1_024
@@ -49,3 +56,49 @@ def page_of(
             hi = edge
         else:
             lo = edge
+
+
+def rows_of(
+    root: Root,
+    lo: bytes | None,
+    hi: bytes | None,
+    limit: int | None,
+    reverse: bool,  # noqa: FBT001
+) -> list[Item] | None:
+    """The entries of such a page; None where there is none."""
+    leaf, edge = last_leaf(root, hi) if reverse else first_leaf(root, lo)
+    keys, entries = leaf.keys, leaf.entries
+    if keys is None or type(entries) is not dict:
+        return None
+    leaf.touched = True
+    begin = bisect_left(keys, lo) if lo is not None else 0
+    end = bisect_left(keys, hi) if hi is not None else len(keys)
+    if limit is not None and end - begin >= limit:
+        begin, end = (end - limit, end) if reverse else (begin, begin + limit)
+    elif edge is not None and (lo is None or lo < edge if reverse else hi is None or hi > edge):
+        found = page_of(root, lo, hi, limit, reverse)  # It goes on in another leaf.
+        return None if found is None else list(found)
+    if begin >= end:
+        return []
+    part = keys[begin:end]
+    if reverse:
+        part.reverse()
+    return list(zip(part, map(entries.__getitem__, part), strict=True))
+
+
+def values_of(root: Root, keys: list[bytes], cache: Cache) -> list[bytes | None]:
+    """The values of keys, in their order."""
+    found: list[bytes | None] = []
+    for key in keys:
+        node: Any = root
+        while type(node) is Node:
+            node = node.children[bisect_right(node.lows, key)]
+        entries = node.entries
+        if entries is None:  # Not touched by this: read once is not hot yet.
+            found.append(cache.contents(node)[1].get(key))
+            continue
+        value = entries.get(key)
+        if value is not None:
+            node.touched = True
+        found.append(value)
+    return found

@@ -13,11 +13,14 @@ from conduitstore.errors import ClosedError, ConduitStoreError, InvalidArgumentE
 from conduitstore.kv import (
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
+    Bounds,
+    Item,
     MergeOperator,
     Tree,
     check_bound,
     check_key,
     check_limit,
+    check_ranges,
     check_value,
 )
 
@@ -25,7 +28,7 @@ from . import index
 from .frozen import Hold
 from .index import Node, Root
 from .items import Items, keys_in, slices_of
-from .page import LIMIT_MAX, page_of
+from .page import LIMIT_MAX, page_of, rows_of, values_of
 from .pageitems import Page
 
 if TYPE_CHECKING:
@@ -100,6 +103,14 @@ class RootReads(ReadSurface):
             node.touched = True  # type: ignore[union-attr]
         return value
 
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        asked = list(keys)
+        for key in asked:
+            if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+                check_key(key)
+        root, hold = self._held()
+        return values_of(root, asked, hold.cache)
+
     def range(
         self,
         lo: bytes | None = None,
@@ -127,6 +138,19 @@ class RootReads(ReadSurface):
         if page is not None:
             return page
         return Items.over(slices_of(*self._held()), lo, hi, limit, reverse=reverse)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        asked, limit = check_ranges(bounds), check_limit(limit)
+        root, hold = self._held()
+        found = []
+        for lo, hi in asked:
+            rows = rows_of(root, lo, hi, limit, reverse)
+            if rows is None:
+                rows = list(Items.over(slices_of(root, hold), lo, hi, limit, reverse=reverse))
+            found.append(rows)
+        return found
 
     def keys(
         self,
@@ -171,12 +195,6 @@ class LiveTree(RootReads, LiveSurface):
 
     def _missing(self) -> Exception:
         return InvalidArgumentError(DROPPED)
-
-    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        root, hold = self._held()
-        return FrozenTree(self._db, self._name, self.tree_id, {self.tree_id: root}, hold).get_many(
-            keys
-        )
 
     def _commit(self, write: Callable[[Tree], T]) -> T:
         self._check()  # Inside a transaction this would join it unseen.

@@ -72,7 +72,7 @@ class Source(Protocol):
     def rows(self, query: bytes, params: Sequence[object] = (), /) -> list[Row]: ...
 
 
-class Bounds:
+class Span:
     """A half-open range of one tree's keys, and how many of its entries are wanted at most."""
 
     __slots__ = ("first_rows", "hi", "limit", "lo", "number", "values")
@@ -141,7 +141,7 @@ class Walk:
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: Span,
         source: Callable[[], Source],
         *,
         reverse: bool,

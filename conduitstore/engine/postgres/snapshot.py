@@ -12,17 +12,20 @@ from conduitstore.engine.surface import FrozenSurface, prefix_bounds
 from conduitstore.errors import ClosedError
 from conduitstore.kv import (
     DEFAULT_TREE,
+    Bounds,
     Durability,
     Item,
     check_bound,
     check_key,
     check_limit,
+    check_ranges,
     check_tree_name,
 )
 
 from . import sql
 from .catalog import Catalog
-from .instant import Bounds, Ends, Instant, Page, Walk
+from .instant import Ends, Instant, Page, Span, Walk
+from .ranges import Ranges
 
 if TYPE_CHECKING:
     from .database import Store
@@ -70,6 +73,13 @@ class FrozenTree(FrozenSurface):
         found = dict(cast("list[Item]", rows))
         return [found.get(key) for key in wanted]
 
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        instant, number = self._read()
+        asked = Ranges(number, check_ranges(bounds), check_limit(limit), reverse=reverse)
+        return asked.read(instant)
+
     def __len__(self) -> int:
         instant, number = self._read()
         return 0 if number is None else int(instant.rows(sql.table(number).total)[0][0])
@@ -109,7 +119,7 @@ class FrozenTree(FrozenSurface):
         instant, number = self._read()
         check_bound(lo)
         check_bound(hi)
-        bounds = Bounds(number or 0, lo, hi, check_limit(limit), values=values)
+        bounds = Span(number or 0, lo, hi, check_limit(limit), values=values)
         if number is None or bounds.is_empty:
             return Page([])
         page = instant.rows(*bounds.first(reverse=reverse))

@@ -207,6 +207,20 @@ def page(number: int, *, lo: bool, hi: bool, reverse: bool, values: bool) -> byt
     ).encode()
 
 
+@lru_cache(maxsize=4_096)
+def ranges(number: int, *, reverse: bool) -> bytes:
+    """Some entries of each of many ranges, in the order of these, together no more than a page."""
+    order = "DESC" if reverse else "ASC"
+    return (
+        "SELECT at, k, v FROM (SELECT at, k, v, sum(octet_length(v)) OVER (ORDER BY at, k "
+        f"{order}) - octet_length(v) AS before FROM (SELECT at, k, v "
+        "FROM unnest(%b::bytea[], %b::bytea[]) WITH ORDINALITY AS asked (lo, hi, at), LATERAL ("
+        f"SELECT k, v FROM t_{int(number)} WHERE k >= lo AND k < hi ORDER BY k {order} LIMIT %s"
+        f") AS rows ORDER BY at, k {order} LIMIT %s) AS found) AS page "
+        f"WHERE before < {PAGE_BYTES} ORDER BY at, k {order}"
+    ).encode()
+
+
 def payload_bytes(numbers: list[int]) -> bytes:
     """How many entries each tree has, and how many bytes those."""
     each = (

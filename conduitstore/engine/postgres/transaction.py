@@ -21,6 +21,7 @@ from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
     Batch,
+    Bounds,
     Durability,
     Item,
     MergeOperator,
@@ -28,6 +29,7 @@ from conduitstore.kv import (
     check_durability,
     check_key,
     check_limit,
+    check_ranges,
     check_tree_name,
     check_value,
 )
@@ -36,7 +38,8 @@ from . import sql
 from .connections import Row
 from .draft import Draft, merged
 from .faults import DROPPED
-from .instant import FIRST_ROWS, Bounds, Ends, Page, Walk
+from .instant import FIRST_ROWS, Ends, Page, Span, Walk
+from .ranges import Ranges
 
 if TYPE_CHECKING:
     from .database import Store
@@ -102,7 +105,7 @@ class DraftTree(JournalTree):
         check_bound(lo)
         check_bound(hi)
         limit = check_limit(limit)
-        bounds = Bounds(draft.number or 0, lo, hi, limit)
+        bounds = Span(draft.number or 0, lo, hi, limit)
         if not draft.over.entries:
             base = self._committed(draft, bounds, reverse)
             return Cursor(*cast("Ends", (base.near(), base.far())))
@@ -122,7 +125,7 @@ class DraftTree(JournalTree):
     def _committed(
         self,
         draft: Draft,
-        bounds: Bounds,
+        bounds: Span,
         reverse: bool,  # noqa: FBT001 - as in range
     ) -> Page | Walk:
         if draft.number is None or bounds.is_empty or not bounds.first_rows:
@@ -134,6 +137,24 @@ class DraftTree(JournalTree):
         source = self._tx.writing.source
         walk = Walk(bounds, source, reverse=reverse, first=page, learn=draft.learn)
         return self._tx.writing.follow(walk)
+
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        draft, given, limit = self._draft(), check_ranges(bounds), check_limit(limit)
+        over = draft.over.entries
+        # Of what is committed, as many may be hidden as were written to.
+        most = limit and limit + len(over)
+        base = Ranges(draft.number, given, most, reverse=reverse).read(self._tx.writing)
+        for rows in base:
+            draft.learn(rows)
+        if not over:
+            return base
+        held = draft.over.hold()
+        return [
+            list(islice(merged(iter(rows), held, lo, hi, reverse=reverse), limit))
+            for rows, (lo, hi) in zip(base, given, strict=True)
+        ]
 
     def __len__(self) -> int:
         draft = self._draft()

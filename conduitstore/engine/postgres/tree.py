@@ -11,6 +11,7 @@ from conduitstore.engine.subscriber import Subscriber
 from conduitstore.engine.surface import LiveSurface, prefix_bounds
 from conduitstore.errors import InvalidArgumentError
 from conduitstore.kv import (
+    Bounds,
     Database,
     Item,
     MergeOperator,
@@ -18,12 +19,14 @@ from conduitstore.kv import (
     check_bound,
     check_key,
     check_limit,
+    check_ranges,
 )
 
 from . import sql
 from .connections import Row, Statement
 from .faults import DROPPED, MissingTableError
-from .instant import Bounds, Ends, Instant, Page, Walk
+from .instant import Ends, Instant, Page, Span, Walk
+from .ranges import Ranges
 
 if TYPE_CHECKING:
     from .database import Store
@@ -110,6 +113,18 @@ class LiveTree(LiveSurface):
         found = dict(cast("list[Item]", self._ask(number, (query, [list(set(wanted))]))))
         return [found.get(key) for key in wanted]
 
+    def ranges(
+        self, bounds: Iterable[Bounds], *, reverse: bool = False, limit: int | None = None
+    ) -> list[list[Item]]:
+        number = self.number()
+        asked = Ranges(number, check_ranges(bounds), check_limit(limit), reverse=reverse)
+        first = asked.statement()
+        if number is None or first is None:
+            return asked.found
+        instant, page = self._begin(number, first)
+        asked.take(page)
+        return asked.read(instant)
+
     def __len__(self) -> int:
         number = self.number()
         if number is None:
@@ -151,7 +166,7 @@ class LiveTree(LiveSurface):
         number = self.number()
         check_bound(lo)
         check_bound(hi)
-        bounds = Bounds(number or 0, lo, hi, check_limit(limit), values=values)
+        bounds = Span(number or 0, lo, hi, check_limit(limit), values=values)
         if number is None or bounds.is_empty:
             return Page([])
         asked = bounds.first(reverse=reverse)
@@ -159,24 +174,29 @@ class LiveTree(LiveSurface):
             page = self._ask(number, asked)
             if bounds.is_whole(page, bounds.first_rows):
                 return Page(page)
+        instant, page = self._begin(number, asked)
+        if bounds.is_whole(page, bounds.first_rows):
+            return Page(page)
+        return Walk(bounds, lambda: instant, reverse=reverse, first=page)
+
+    def _begin(self, number: int, first: Statement) -> tuple[Instant, list[Row]]:
+        """A moment to read in, and what its first statement gave, in one round trip."""
         try:
             instant, (there, page) = Instant.begin(
-                self._db.pool, [(sql.table(number).is_there, ()), asked]
+                self._db.pool, [(sql.table(number).is_there, ()), first]
             )
         except MissingTableError:
             raise self._gone() from None
         if not there[0][0]:
             raise self._gone()
-        if bounds.is_whole(page, bounds.first_rows):
-            return Page(page)
-        return Walk(bounds, lambda: instant, reverse=reverse, first=page)
+        return instant, page
 
     def _end(self, lo: bytes | None, hi: bytes | None, *, reverse: bool) -> Item | None:
         """The first or last entry between the bounds."""
         number = self.number()
         check_bound(lo)
         check_bound(hi)
-        bounds = Bounds(number or 0, lo, hi, 1)
+        bounds = Span(number or 0, lo, hi, 1)
         if number is None or bounds.is_empty:
             return None
         page = cast("list[Item]", self._ask(number, bounds.first(reverse=reverse)))

@@ -15,7 +15,7 @@ from conduitstore.errors import CorruptedError
 from conduitstore.operations import Damage, OnRead
 
 from .connections import Row
-from .instant import Bounds, Instant
+from .instant import Instant, Span
 
 if TYPE_CHECKING:
     from .database import Store
@@ -68,7 +68,7 @@ def _tree(db: Store, name: str, number: int) -> Iterator[int | Damage]:
 
 
 def _page(db: Store, number: int, low: bytes, rows_max: int, *, values: bool) -> list[Row]:
-    bounds = Bounds(number, low, None, None, values=values)
+    bounds = Span(number, low, None, None, values=values)
     asked = bounds.statement(bounds.lo, None, rows_max, reverse=False)
     _, (page,) = Instant.begin(db.pool, [asked])
     return page

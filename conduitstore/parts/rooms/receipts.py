@@ -9,14 +9,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from conduitstore.codec.keys import check_u64
 from conduitstore.codec.values import pack_json_object, pack_u64, unpack_json_object, unpack_u64
 from conduitstore.errors import InvalidArgumentError
-from conduitstore.kv import Tree
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.kv import Tree, prefix_end
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
 from conduitstore.schema import TREES
 from conduitstore.types import (
     Count,
@@ -118,13 +119,22 @@ class Receipts(Part[ReceiptsNear]):
         old, new = timeline.position(than), timeline.position(event)
         return old is None or new is None or new > old
 
+    @explained
     def since(self, room: RoomId, since: Count, upto: Count) -> list[Receipt]:
         """Receipts that changed in (since, upto], oldest first. Cost: one range.
 
         Source: Conduit, readreceipts_since.
         """
-        lo, hi = _RECEIPT.counts(room, since=since, upto=upto)
-        return [_receipt(key, value) for key, value in self._receipts.range(lo, hi)]
+        return self.since_many({room: since}, upto)[room]
+
+    @explained
+    def since_many(self, rooms: Mapping[RoomId, Count], upto: Count) -> dict[RoomId, list[Receipt]]:
+        """:meth:`since` of many rooms, each from a count of its own. Cost: one read of ranges."""
+        bounds = [_RECEIPT.counts(room, since=since, upto=upto) for room, since in rooms.items()]
+        return {
+            room: [_receipt(key, value) for key, value in rows]
+            for room, rows in zip(rooms, self._receipts.ranges(bounds), strict=True)
+        }
 
     def newest(
         self, user: UserId, room: RoomId, thread: ThreadId | None = None
@@ -193,20 +203,47 @@ class Receipts(Part[ReceiptsNear]):
     ) -> list[PrivateRead]:
         """The user's markers that moved in (since, upto], oldest first.
 
-        Cost: two point reads and a range over the threads the user marked in this room.
         Source: tuwunel, private_read_threaded_stream.
         """
-        check_u64(since)
-        check_u64(upto)
-        found = [
-            PrivateRead(_THREAD.unpack(key)[2], *_MARKER.unpack(value))
-            for key, value in self._private_threads.scan_prefix(_THREAD.prefix(room, user))
-        ]
-        read_upto = self.private_read(user, room)
-        if read_upto is not None:
-            moved = self.last_private_read_update(user, room)
-            found.append(PrivateRead(None, read_upto, moved))
-        return sorted((m for m in found if since < m.moved <= upto), key=lambda m: m.moved)
+        return self.private_since_many(user, {room: since}, upto)[room]
+
+    @consistent
+    def private_since_many(
+        self, user: UserId, rooms: Mapping[RoomId, Count], upto: Count
+    ) -> dict[RoomId, list[PrivateRead]]:
+        """:meth:`private_since` of many rooms, each from a count of its own.
+
+        Cost: two bulk reads and one of ranges, over the threads that the user marked there.
+        """
+        for count in (*rooms.values(), upto):
+            check_u64(count)
+        found = self._thread_markers(user, rooms)
+        for room, marker in self._room_markers(user, rooms):
+            found[room].append(marker)
+        return {
+            room: sorted((m for m in found[room] if since < m.moved <= upto), key=_when)
+            for room, since in rooms.items()
+        }
+
+    def _thread_markers(
+        self, user: UserId, rooms: Iterable[RoomId]
+    ) -> dict[RoomId, list[PrivateRead]]:
+        prefixes = [_THREAD.prefix(room, user) for room in rooms]
+        found = self._private_threads.ranges([(start, prefix_end(start)) for start in prefixes])
+        return {
+            room: [PrivateRead(_THREAD.unpack(key)[2], *_MARKER.unpack(row)) for key, row in rows]
+            for room, rows in zip(rooms, found, strict=True)
+        }
+
+    def _room_markers(
+        self, user: UserId, rooms: Iterable[RoomId]
+    ) -> Iterator[tuple[RoomId, PrivateRead]]:
+        keys = {room: _MEMBER(room, user) for room in rooms}
+        places = zip(keys, _counts(self._private, keys.values()), strict=True)
+        marked = {room: place for room, place in places if place is not None}
+        moves = _counts(self._private_updates, [keys[room] for room in marked])
+        for (room, place), moved in zip(marked.items(), moves, strict=True):
+            yield room, PrivateRead(None, place, moved or Count(0))
 
 
 def read_in(event: JsonObject, user: UserId) -> tuple[EventId, str]:
@@ -230,8 +267,16 @@ def _scope(thread: ThreadId | None) -> str:
 
 
 def _count(tree: Tree, key: bytes) -> Count | None:
-    value = tree.get(key)
-    return None if value is None else Count(unpack_u64(tree.name, value))
+    return _counts(tree, [key])[0]
+
+
+def _counts(tree: Tree, keys: Iterable[bytes]) -> list[Count | None]:
+    values = tree.get_many(keys)
+    return [None if value is None else Count(unpack_u64(tree.name, value)) for value in values]
+
+
+def _when(marker: PrivateRead) -> Count:
+    return marker.moved
 
 
 def _receipt(key: bytes, value: bytes) -> Receipt:

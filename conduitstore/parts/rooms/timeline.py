@@ -8,20 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from conduitstore.codec.events import encode_pdu
 from conduitstore.codec.mentions import with_relations_of
 from conduitstore.codec.positions import (
     PDU_ID,
-    keys_after,
-    keys_before,
+    keys_beyond,
     parse_token,
     position_in,
     token_of,
 )
-from conduitstore.codec.values import unpack_json_object
+from conduitstore.codec.stored_events import event_in, outlier_in, placed_in
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.kv import Item
 from conduitstore.parts.arguments import check_direction, check_page_limit, listed
@@ -51,6 +50,7 @@ class ShortIds(Protocol):
     """Numbers for rooms and events."""
 
     def room(self, room: RoomId) -> ShortRoomId | None: ...
+    def room_many(self, rooms: Sequence[RoomId]) -> list[ShortRoomId | None]: ...
     def room_id(self, short: ShortRoomId) -> RoomId | None: ...
     def number_room(self, room: RoomId) -> ShortRoomId: ...
     def number_event(self, event: EventId) -> ShortEventId: ...
@@ -243,8 +243,8 @@ class Timeline(Part[TimelineNear]):
         key = _EVENT(event_id)
         pdu_id = self._pdu_ids.get(key)
         if pdu_id is not None:
-            return _placed(pdu_id, self._pdus.get(pdu_id))
-        return _outlier(key, self._outliers.get(key))
+            return placed_in(pdu_id, self._pdus.get(pdu_id))
+        return outlier_in(key, self._outliers.get(key))
 
     @consistent
     def get_many(self, event_ids: Iterable[EventId]) -> list[StoredEvent | None]:
@@ -256,7 +256,7 @@ class Timeline(Part[TimelineNear]):
         outside = [key for key, pdu_id in zip(keys, pdu_ids, strict=True) if pdu_id is None]
         outliers = dict(zip(outside, self._outliers.get_many(outside), strict=True))
         return [
-            _outlier(key, outliers[key]) if pdu_id is None else _placed(pdu_id, pdus[pdu_id])
+            outlier_in(key, outliers[key]) if pdu_id is None else placed_in(pdu_id, pdus[pdu_id])
             for key, pdu_id in zip(keys, pdu_ids, strict=True)
         ]
 
@@ -269,7 +269,7 @@ class Timeline(Part[TimelineNear]):
     def at(self, pdu_id: PduId) -> StoredEvent | None:
         """The event at a place. Source: Conduit, get_pdu_from_id and get_pdu_json_from_id."""
         key = PDU_ID.pack(*pdu_id)
-        return _placed(key, self._pdus.get(key))
+        return placed_in(key, self._pdus.get(key))
 
     @consistent
     def at_many(self, room: RoomId, positions: Iterable[PduCount]) -> list[StoredEvent | None]:
@@ -278,12 +278,12 @@ class Timeline(Part[TimelineNear]):
         if short_room is None:
             return [None for _ in positions]
         keys = [PDU_ID.pack(short_room, position) for position in listed(positions, "places")]
-        return list(map(_placed, keys, self._pdus.get_many(keys)))
+        return list(map(placed_in, keys, self._pdus.get_many(keys)))
 
     def outlier(self, event_id: EventId) -> StoredEvent | None:
         """One in no timeline. Source: Conduit, get_outlier_pdu and get_outlier_pdu_json."""
         key = _EVENT(event_id)
-        return _outlier(key, self._outliers.get(key))
+        return outlier_in(key, self._outliers.get(key))
 
     @consistent
     def exists(self, event_id: EventId) -> bool:
@@ -314,12 +314,30 @@ class Timeline(Part[TimelineNear]):
 
         Source: the forks, prev_timeline_count and next_timeline_count.
         """
+        return self.neighbour_many({room: position}, direction)[room]
+
+    @consistent
+    def neighbour_many(
+        self, places: Mapping[RoomId, PduCount], direction: Direction
+    ) -> dict[RoomId, PduCount | None]:
+        """:meth:`neighbour` of a place in each of some rooms. Cost: a bulk read, one of ranges."""
         check_direction(direction)
-        short_room = self._near.rooms.short.room(room)
-        if short_room is None:
-            return None
-        item = next(iter(self._walk(short_room, position, direction, 1)), None)
-        return None if item is None else position_in(item[0])
+        bounds = {
+            room: keys_beyond(short_room, places[room], direction)
+            for room, short_room in self._known(places)
+        }
+        rows = self._pdus.ranges(bounds.values(), reverse=direction == "b", limit=1)
+        found = {
+            room: position_in(row[0][0]) for room, row in zip(bounds, rows, strict=True) if row
+        }
+        return {room: found.get(room) for room in places}
+
+    def _known(self, rooms: Collection[RoomId]) -> Iterator[tuple[RoomId, ShortRoomId]]:
+        """The rooms that have a number."""
+        numbers = self._near.rooms.short.room_many(list(rooms))
+        for room, number in zip(rooms, numbers, strict=True):
+            if number is not None:
+                yield room, number
 
     @consistent
     def page(
@@ -344,55 +362,38 @@ class Timeline(Part[TimelineNear]):
         short_room = self._near.rooms.short.room(room)
         if short_room is None:
             return [], None
-        events, more = _cut(self._walk(short_room, position, direction, limit + 1), limit)
-        last = events[-1].position if more else None
+        lo, hi = keys_beyond(short_room, position, direction)
+        items = list(self._pdus.range(lo, hi, reverse=direction == "b", limit=limit + 1))
+        events = [event_in(*item) for item in items[:limit]]
+        last = events[-1].position if len(items) > limit else None
         return events, None if last is None else token_of(last)
-
-    def _walk(
-        self,
-        short_room: ShortRoomId,
-        position: PduCount | None,
-        direction: Direction,
-        limit: int,
-    ) -> Iterable[Item]:
-        reverse = direction == "b"
-        if position is None:
-            return self._pdus.scan_prefix(PDU_ID.prefix(short_room), reverse=reverse, limit=limit)
-        lo, hi = (keys_before if reverse else keys_after)(short_room, position)
-        return self._pdus.range(lo, hi, reverse=reverse, limit=limit)
 
     @consistent
     def since(self, room: RoomId, since: Count, upto: Count, limit: int) -> TimelineSlice:
         """The newest ``limit`` events that arrived in (since, upto], oldest first; no backfill.
 
-        The first step of a sync. Cost: one range of ``limit`` + 1.
+        Cost: one range of ``limit`` + 1.
+        """
+        return self.since_many({room: since}, upto, limit)[room]
+
+    @consistent
+    def since_many(
+        self, rooms: Mapping[RoomId, Count], upto: Count, limit: int
+    ) -> dict[RoomId, TimelineSlice]:
+        """:meth:`since` of many rooms, each from a count of its own: the first step of a sync.
+
+        Cost: a bulk read and one of ranges.
         """
         check_page_limit(limit)
-        short_room = self._near.rooms.short.room(room)
-        if short_room is None:
-            return TimelineSlice([], limited=False)
-        lo, hi = PDU_ID.counts(short_room, since=since, upto=upto)
-        events, limited = _cut(self._pdus.range(lo, hi, reverse=True, limit=limit + 1), limit)
-        return TimelineSlice(events[::-1], limited)
+        bounds = {
+            room: PDU_ID.counts(short_room, since=rooms[room], upto=upto)
+            for room, short_room in self._known(rooms)
+        }
+        rows = self._pdus.ranges(bounds.values(), reverse=True, limit=limit + 1)
+        found = dict(zip(bounds, rows, strict=True))
+        return {room: _newest(found.get(room, []), limit) for room in rooms}
 
 
-def _cut(items: Iterable[Item], limit: int) -> tuple[list[StoredEvent], bool]:
-    """The first ``limit`` items as events, and whether there was one more."""
-    found = list(items)
-    return [_event(item) for item in found[:limit]], len(found) > limit
-
-
-def _event(item: Item) -> StoredEvent:
-    key, value = item
-    pdu = unpack_json_object("pduid_pdu", value, "event_id")
-    return StoredEvent(position_in(key), pdu["event_id"], pdu)
-
-
-def _placed(pdu_id: bytes, value: bytes | None) -> StoredEvent | None:
-    return None if value is None else _event((pdu_id, value))
-
-
-def _outlier(key: bytes, value: bytes | None) -> StoredEvent | None:
-    if value is None:
-        return None
-    return StoredEvent(None, EventId(key.decode()), unpack_json_object("eventid_outlierpdu", value))
+def _newest(items: list[Item], limit: int) -> TimelineSlice:
+    events = [event_in(*item) for item in items[:limit]]
+    return TimelineSlice(events[::-1], limited=len(items) > limit)

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from conduitstore.codec.values import pack_u64, unpack_u64
-from conduitstore.kv import Tree
-from conduitstore.parts.arguments import distinct
-from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent
+from conduitstore.kv import Tree, prefix_end
+from conduitstore.parts.arguments import distinct, listed
+from conduitstore.parts.part import Near, Part, TreeOf, atomic, consistent, explained
+from conduitstore.parts.totals import totals_in
 from conduitstore.schema import TREES
 from conduitstore.types import Count, RoomId, ThreadId, UserId
 
@@ -117,13 +118,20 @@ class UserCounters(Part[Near]):
 
         Source: Conduit, notification_count and highlight_count.
         """
-        return RoomUnread(
-            Unread(
-                _number(self._notifications, _ROOM.pack(user, room)),
-                _number(self._highlights, _ROOM.pack(user, room)),
-            ),
-            self._unread_threads(_THREAD.prefix(user, room)),
+        return self.unread_many(user, [room])[0]
+
+    @consistent
+    def unread_many(self, user: UserId, rooms: Sequence[RoomId]) -> list[RoomUnread]:
+        """:meth:`unread` of many rooms, in their order. Cost: two bulk reads and two of ranges."""
+        keys = [_ROOM.pack(user, room) for room in listed(rooms, "rooms")]
+        totals = zip(
+            totals_in(self._notifications, keys), totals_in(self._highlights, keys), strict=True
         )
+        threads = self._unread_threads([_THREAD.prefix(user, room) for room in rooms])
+        return [
+            RoomUnread(Unread(*of_main), more)
+            for of_main, more in zip(totals, threads, strict=True)
+        ]
 
     @consistent
     def unread_everywhere(self, user: UserId) -> Unread:
@@ -136,31 +144,34 @@ class UserCounters(Part[Near]):
         highlights = (self._highlights, self._thread_highlights)
         return Unread(_sum(notifications, prefix), _sum(highlights, prefix))
 
-    def _unread_threads(self, prefix: bytes) -> dict[ThreadId, Unread]:
-        highlights = {
-            key: unpack_u64(self._thread_highlights.name, value)
-            for key, value in self._thread_highlights.scan_prefix(prefix)
-        }
-        notifications = {
-            key: unpack_u64(self._thread_notifications.name, value)
-            for key, value in self._thread_notifications.scan_prefix(prefix)
-        }
-        return {
-            _THREAD.unpack(key)[2]: Unread(notifications.get(key, 0), highlights.get(key, 0))
-            for key in sorted(notifications | highlights)
-        }
+    def _unread_threads(self, prefixes: list[bytes]) -> Iterator[dict[ThreadId, Unread]]:
+        bounds = [(prefix, prefix_end(prefix)) for prefix in prefixes]
+        trees = (self._thread_notifications, self._thread_highlights)
+        for rows in zip(*(tree.ranges(bounds) for tree in trees), strict=True):
+            if not any(rows):
+                yield {}
+                continue
+            notifications, highlights = (
+                {key: unpack_u64(tree.name, value) for key, value in found}
+                for tree, found in zip(trees, rows, strict=True)
+            )
+            yield {
+                _THREAD.unpack(key)[2]: Unread(notifications.get(key, 0), highlights.get(key, 0))
+                for key in sorted(notifications | highlights)
+            }
 
     def last_read(self, user: UserId, room: RoomId) -> Count:
         """When the user last reset counters of the room; 0 if never.
 
         Source: Conduit, last_notification_read, which reads it among the highlights.
         """
-        return Count(_number(self._reads, _READ(room, user)))
+        return self.last_read_many(user, [room])[0]
 
-
-def _number(tree: Tree, key: bytes) -> int:
-    value = tree.get(key)
-    return 0 if value is None else unpack_u64(tree.name, value)
+    @explained
+    def last_read_many(self, user: UserId, rooms: Sequence[RoomId]) -> list[Count]:
+        """:meth:`last_read` of many rooms, in their order. Cost: one bulk read."""
+        keys = [_READ(room, user) for room in listed(rooms, "rooms")]
+        return list(map(Count, totals_in(self._reads, keys)))
 
 
 def _sum(trees: Iterable[Tree], prefix: bytes) -> int:
