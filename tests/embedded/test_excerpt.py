@@ -160,6 +160,8 @@ def test_a_folded_leaf_is_whole_again_without_a_read(opened, use):
     leaf, cache = leaf_of(db, 0), db.forest.cache
     assert leaf.touched
     assert not leaf.walked
+    cache._fold(leaf)
+    assert leaf.touched, "its columns wait already"
     cache._forget_columns(cache._columns.popleft())
     cache._probation.remove(leaf)
     cache._probation_bytes -= leaf.memory_bytes
