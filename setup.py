@@ -18,13 +18,13 @@ MODULES = [
     "conduitstore/engine/embedded/columns.py",
     "conduitstore/engine/embedded/draft.py",
     "conduitstore/engine/embedded/edits.py",
+    "conduitstore/engine/embedded/excerpt.py",
     "conduitstore/engine/embedded/files.py",
     "conduitstore/engine/embedded/forest.py",
     "conduitstore/engine/embedded/format.py",
     "conduitstore/engine/embedded/index.py",
     "conduitstore/engine/embedded/leaf.py",
     "conduitstore/engine/embedded/page.py",
-    "conduitstore/engine/embedded/part.py",
     "conduitstore/engine/embedded/wal.py",
 ]
 MYPYC = "mypy[mypyc]>=1.13"

@@ -8,8 +8,8 @@ import pytest
 from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.checkpoint import row_of
+from conduitstore.engine.embedded.excerpt import ROW_BYTES, Rows
 from conduitstore.engine.embedded.leaf import payload_bytes
-from conduitstore.engine.embedded.part import ROW_BYTES, Rows
 from conduitstore.engine.embedded.recovery import _leaf
 from conduitstore.testing.disk import SimulatedDisk
 
@@ -18,15 +18,15 @@ CAPACITY = 200_000
 
 def bytes_in_memory(leaf):
     """What the cache has to count for it."""
-    total, part = 0, leaf.part
+    total, excerpt = 0, leaf.excerpt
     if leaf.entries is not None:
         total += leaf.memory_bytes
-    if part is not None and (part.once or part.again):
-        total += Rows(leaf, part).memory_bytes
-        rows = {**part.once, **part.again}
-        assert part.once_bytes + part.again_bytes == payload_bytes(rows) + ROW_BYTES * len(rows)
-    if part is not None and part.columns is not None:
-        total += part.columns.memory_bytes
+    if excerpt is not None and (excerpt.once or excerpt.again):
+        total += Rows(leaf, excerpt).memory_bytes
+        rows, counted = {**excerpt.once, **excerpt.again}, excerpt.once_bytes + excerpt.again_bytes
+        assert counted == payload_bytes(rows) + ROW_BYTES * len(rows)
+    if excerpt is not None and excerpt.columns is not None:
+        total += excerpt.columns.memory_bytes
     return total
 
 

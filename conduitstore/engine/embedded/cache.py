@@ -7,7 +7,7 @@ passes through the tenth and leaves what is hot alone. What comes back soon afte
 probation is hot after all and enters the main queue at once: a leaf remembers when it went.
 
 Of a leaf that only point reads ask for, the rows that they ask for stay, and not the others: see
-:mod:`.part`. One whose columns are asked again and again is split after all, and then is as any.
+:mod:`.excerpt`. One whose columns are asked again and again is split after all, and then is as any.
 
 - Contents are installed and dropped under the cache's lock, read without it.
 - Loading happens outside the lock: two readers may read the same leaf twice, never wait for
@@ -24,14 +24,14 @@ from typing import Any, TypeVar
 
 from .blob import Blob
 from .columns import Columns
+from .excerpt import EXCERPT_BYTES, Excerpt, Folded, Rows
 from .leaf import Leaf
-from .part import PART_BYTES, Folded, Part, Rows
 
 Contents = tuple[list[bytes], dict[bytes, bytes]]
 Found = tuple[Columns | Folded, bytes, bytes | None]
 """Columns, a key that was looked for in them, and its value."""
 Entry = Leaf | Blob
-E = TypeVar("E", Leaf, Blob, Part)
+E = TypeVar("E", Leaf, Blob, Excerpt)
 C = TypeVar("C", Contents, Found, bytes)
 NO_WAITING = (False,)
 
@@ -65,9 +65,9 @@ class Cache:
         if keys is not None and entries is not None:
             leaf.touched = leaf.walked = True
             return keys, entries
-        location, part = leaf.location, leaf.part
+        location, excerpt = leaf.location, leaf.excerpt
         assert location is not None
-        columns = part.columns if part is not None else None
+        columns = excerpt.columns if excerpt is not None else None
         if columns is None:
             columns = location.segment.load(location)
             self.loads_total += 1
@@ -80,18 +80,18 @@ class Cache:
 
     def value(self, leaf: Leaf, key: bytes) -> bytes | None:
         """What a leaf that is not whole in memory has under a key."""
-        location, part, columns = leaf.location, leaf.part, None
+        location, excerpt, columns = leaf.location, leaf.excerpt, None
         assert location is not None
-        if part is not None:
-            row = part.again.get(key)
+        if excerpt is not None:
+            row = excerpt.again.get(key)
             if row is not None:
                 return row
-            row = part.once.get(key)
+            row = excerpt.once.get(key)
             if row is not None:
-                self._unless_taken(self._renew, part, key)
+                self._unless_taken(self._renew, excerpt, key)
                 return row
-            columns = part.columns
-            if part.asked_total >= ASKED_MAX:
+            columns = excerpt.columns
+            if excerpt.asked_total >= ASKED_MAX:
                 entries = self.contents(leaf)[1]
                 leaf.touched = True
                 return entries.get(key)
@@ -144,28 +144,28 @@ class Cache:
             blob.value = value
             self._admit(blob)
 
-    def _renew(self, part: Part, key: bytes) -> None:
-        part.renew(key)
+    def _renew(self, excerpt: Excerpt, key: bytes) -> None:
+        excerpt.renew(key)
 
     def _keep(self, leaf: Leaf, found: Found) -> None:
         columns, key, value = found
-        part = leaf.part
-        if part is None:
-            part = leaf.part = Part()
+        excerpt = leaf.excerpt
+        if excerpt is None:
+            excerpt = leaf.excerpt = Excerpt()
         if value is not None:
-            if not part.has_rows:
-                self._main.append(Rows(leaf, part))
-                self.resident_bytes += PART_BYTES
-            self.resident_bytes += part.keep(key, value)
-        part.asked_total += 1
-        if part.columns is None:
-            self._wait(leaf, part, columns)
+            if not excerpt.has_rows:
+                self._main.append(Rows(leaf, excerpt))
+                self.resident_bytes += EXCERPT_BYTES
+            self.resident_bytes += excerpt.keep(key, value)
+        excerpt.asked_total += 1
+        if excerpt.columns is None:
+            self._wait(leaf, excerpt, columns)
         if self.resident_bytes > self.capacity_bytes:
             self._make_room()
 
-    def _wait(self, leaf: Leaf, part: Part, columns: Columns | Folded) -> None:
-        part.columns = columns
-        leaf.part = part
+    def _wait(self, leaf: Leaf, excerpt: Excerpt, columns: Columns | Folded) -> None:
+        excerpt.columns = columns
+        leaf.excerpt = excerpt
         self._columns.append(leaf)
         columns_bytes = columns.memory_bytes
         self._columns_bytes += columns_bytes
@@ -200,19 +200,19 @@ class Cache:
 
     def _fold(self, leaf: Leaf) -> None:
         """Only rows were asked for: from now on see which. If many are it is whole again soon."""
-        keys, entries, part = leaf.keys, leaf.entries, leaf.part
-        if type(entries) is dict and keys is not None and (part is None or part.columns is None):
-            self._wait(leaf, part or Part(), Folded(keys, entries, leaf.memory_bytes))
+        keys, entries, excerpt = leaf.keys, leaf.entries, leaf.excerpt or Excerpt()
+        if type(entries) is dict and keys is not None and excerpt.columns is None:
+            self._wait(leaf, excerpt, Folded(keys, entries, leaf.memory_bytes))
             leaf.touched = False
 
     def _forget_columns(self, leaf: Leaf) -> None:
-        part = leaf.part
-        assert part is not None
-        assert part.columns is not None
-        columns_bytes = part.columns.memory_bytes
-        part.columns, part.asked_total = None, 0
-        if not part.has_rows:
-            leaf.part = None
+        excerpt = leaf.excerpt
+        assert excerpt is not None
+        assert excerpt.columns is not None
+        columns_bytes = excerpt.columns.memory_bytes
+        excerpt.columns, excerpt.asked_total = None, 0
+        if not excerpt.has_rows:
+            leaf.excerpt = None
         self._columns_bytes -= columns_bytes
         self.resident_bytes -= columns_bytes
 

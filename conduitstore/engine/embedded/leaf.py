@@ -3,8 +3,8 @@
 - ``keys`` is sorted and holds exactly the keys of ``entries``.
 - A leaf without a location is dirty: it is in memory and nowhere else but in the log.
 - A leaf with a location is clean and its contents never change again. They may be dropped from
-  memory (both attributes None) and loaded again; of what is not there whole there may be a part.
-  A checkpoint may give it another location.
+  memory (both attributes None) and loaded again; there may be an excerpt of them meanwhile. A
+  checkpoint may give it another location.
 - A dirty leaf changes in place only while nobody else can walk it: see ``index.Index.writable``.
   Point readers may look while it does: a new key enters ``entries`` before ``keys``.
 """
@@ -23,7 +23,7 @@ from .location import Location
 if TYPE_CHECKING:
     import zstandard
 
-    from .part import Part
+    from .excerpt import Excerpt
 
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
@@ -36,9 +36,9 @@ class Leaf:
         "entries",
         "epoch",
         "evicted_at",
+        "excerpt",
         "keys",
         "location",
-        "part",
         "size_bytes",
         "touched",
         "walked",
@@ -58,7 +58,7 @@ class Leaf:
         self.size_bytes = size_bytes  # of keys and values
         self.epoch = epoch
         self.location = location
-        self.part: Part | None = None
+        self.excerpt: Excerpt | None = None
         self.touched = False  # by any reader, since its last turn in the cache
         self.walked = False  # by one who needed more than a row
         self.evicted_at = 0

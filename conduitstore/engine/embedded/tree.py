@@ -87,9 +87,9 @@ class RootReads(ReadSurface):
                 node = node.children[bisect_right(node.lows, key)]
             entries = node.entries  # type: ignore[union-attr]
             if entries is None:
-                part = node.part  # type: ignore[union-attr]
-                if part is not None:  # A row of it may be hot; the cache knows all the rest.
-                    value = part.again.get(key)
+                excerpt = node.excerpt  # type: ignore[union-attr]
+                if excerpt is not None:  # A row of it may be hot; the cache knows all the rest.
+                    value = excerpt.again.get(key)
                     if value is not None:
                         return value
                 return self._db.forest.cache.value(node, check_key(key))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Parts of leaves in memory: rows that are hot stay, columns that are asked again become leaves."""
+"""Excerpts of leaves: rows that are hot stay, columns that are asked again become leaves."""
 
 import random
 import tracemalloc
@@ -12,8 +12,8 @@ from conduitstore.engine import embedded
 from conduitstore.engine.embedded import index
 from conduitstore.engine.embedded.cache import ASKED_MAX
 from conduitstore.engine.embedded.columns import Columns, encode_columns
+from conduitstore.engine.embedded.excerpt import Excerpt, Folded, Rows
 from conduitstore.engine.embedded.leaf import Leaf
-from conduitstore.engine.embedded.part import Folded, Part, Rows
 from conduitstore.testing.disk import SimulatedDisk
 
 ROWS = 4_096
@@ -85,8 +85,8 @@ def test_what_is_asked_for_once_goes_and_leaves_what_is_hot(opened):
     for _ in range(30):
         loads_of(db, chance.sample(range(ROWS), 60))
         assert loads_of(db, hot) <= 3
-    rows = [leaf.part for _, leaf in index.leaves(db.forest.roots[0]) if leaf.part is not None]
-    assert sum(len(part.once) + len(part.again) for part in rows) < 30 * 60 / 4
+    excerpts = [leaf.excerpt for _, leaf in index.leaves(db.forest.roots[0]) if leaf.excerpt]
+    assert sum(len(one.once) + len(one.again) for one in excerpts) < 30 * 60 / 4
 
 
 def test_columns_that_are_asked_again_and_again_become_a_leaf(opened):
@@ -95,7 +95,7 @@ def test_columns_that_are_asked_again_and_again_become_a_leaf(opened):
     for asked in range(ASKED_MAX):
         assert db.get(key_of(asked)) == value_of(asked)
         assert leaf.entries is None
-        assert leaf.part.asked_total == asked + 1
+        assert leaf.excerpt.asked_total == asked + 1
     assert loads_of(db, range(LEAF_ROWS // 2)) == 0
     assert leaf.entries is not None
     assert db.forest.cache.loads_total == 1
@@ -160,13 +160,15 @@ def test_a_folded_leaf_is_whole_again_without_a_read(opened, use):
     leaf, cache = leaf_of(db, 0), db.forest.cache
     assert leaf.touched
     assert not leaf.walked
+    cache._fold(leaf)
+    assert leaf.touched, "its columns wait already"
     cache._forget_columns(cache._columns.popleft())
     cache._probation.remove(leaf)
     cache._probation_bytes -= leaf.memory_bytes
     counted = cache.resident_bytes
     cache._turn_clock(leaf)
     assert leaf.entries is None
-    assert type(leaf.part.columns) is Folded
+    assert type(leaf.excerpt.columns) is Folded
     assert cache.resident_bytes == counted
     use(db)
     assert leaf_of(db, 0).entries is not None
@@ -188,7 +190,7 @@ def test_leaves_that_ranges_walk_stay_whole(opened):
 def test_a_cache_of_nothing_keeps_nothing(opened):
     db = opened(0)
     assert loads_of(db, [5, 5, 6]) == 3
-    assert leaf_of(db, 5).part is None
+    assert leaf_of(db, 5).excerpt is None
     assert db.forest.cache.resident_bytes == 0
 
 
@@ -196,11 +198,11 @@ def test_who_finds_the_lock_taken_leaves_the_cache_as_it_is(opened):
     db = opened(1 << 20)
     with db.forest.cache._lock:
         assert loads_of(db, [5]) == 1
-    assert leaf_of(db, 5).part is None
+    assert leaf_of(db, 5).excerpt is None
     assert loads_of(db, [5]) == 1
     with db.forest.cache._lock:
         assert loads_of(db, [5, 5]) == 0
-    assert leaf_of(db, 5).part.again == {}
+    assert leaf_of(db, 5).excerpt.again == {}
 
 
 def test_rows_are_counted_as_memory_has_them(opened):
@@ -263,34 +265,34 @@ def test_columns_that_are_none(suffixes, values):
 
 
 def test_a_row_that_two_readers_read_is_kept_once():
-    part = Part()
-    added_bytes = part.keep(b"key", b"value")
-    assert added_bytes == part.once_bytes > 0
-    assert part.keep(b"key", b"value") == 0
-    part.renew(b"key")
-    assert (part.once_bytes, part.again_bytes) == (0, added_bytes)
-    assert part.keep(b"key", b"value") == 0
-    part.renew(b"key")  # Another reader was first.
-    part.renew(b"gone")
-    assert part.again == {b"key": b"value"}
-    assert (part.once_bytes, part.again_bytes) == (0, added_bytes)
+    excerpt = Excerpt()
+    added_bytes = excerpt.keep(b"key", b"value")
+    assert added_bytes == excerpt.once_bytes > 0
+    assert excerpt.keep(b"key", b"value") == 0
+    excerpt.renew(b"key")
+    assert (excerpt.once_bytes, excerpt.again_bytes) == (0, added_bytes)
+    assert excerpt.keep(b"key", b"value") == 0
+    excerpt.renew(b"key")  # Another reader was first.
+    excerpt.renew(b"gone")
+    assert excerpt.again == {b"key": b"value"}
+    assert (excerpt.once_bytes, excerpt.again_bytes) == (0, added_bytes)
 
 
-def test_a_part_goes_with_its_last_row():
-    leaf, part = Leaf(None, None), Part()
-    leaf.part = part
-    rows = Rows(leaf, part)
-    assert not part.has_rows
-    part.keep(b"key", b"value")
-    part.renew(b"key")
-    assert part.has_rows
-    assert [rows.was_asked(), part.has_rows, rows.was_asked()] == [True, True, False]
-    part.columns = Folded([], {}, 0)
+def test_an_excerpt_goes_with_its_last_row():
+    leaf, excerpt = Leaf(None, None), Excerpt()
+    leaf.excerpt = excerpt
+    rows = Rows(leaf, excerpt)
+    assert not excerpt.has_rows
+    excerpt.keep(b"key", b"value")
+    excerpt.renew(b"key")
+    assert excerpt.has_rows
+    assert [rows.was_asked(), excerpt.has_rows, rows.was_asked()] == [True, True, False]
+    excerpt.columns = Folded([], {}, 0)
     rows.evict()
-    assert leaf.part is part, "its columns wait"
-    part.columns = None
+    assert leaf.excerpt is excerpt, "its columns wait"
+    excerpt.columns = None
     rows.evict()
-    assert leaf.part is None
+    assert leaf.excerpt is None
 
 
 @given(st.binary(max_size=40))

@@ -6,7 +6,7 @@ however it is scattered over leaves.
 
 - Rows were true when they were read, and a clean leaf does not change: who finds one may use it.
   Who finds none has to look further.
-- A part changes under the cache's lock and is read without it.
+- An excerpt changes under the cache's lock and is read without it.
 - What it holds is in two queues of the cache: :class:`Rows` in the main one while there are any,
   the leaf in that of columns while there are these.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 ROW_BYTES = 160
 """What a row costs in memory beside its key and value."""
-PART_BYTES = 400
+EXCERPT_BYTES = 400
 """What the rows of a leaf cost beside that."""
 NO_ROWS: dict[bytes, bytes] = {}
 """Stands for the many dicts that would be empty. It stays so."""
 
 
-class Part:
+class Excerpt:
     """See the module's rules."""
 
     __slots__ = ("again", "again_bytes", "asked_total", "columns", "once", "once_bytes")
@@ -89,27 +89,27 @@ class Folded:
 class Rows:
     """The rows of a leaf."""
 
-    __slots__ = ("_leaf", "_part")
+    __slots__ = ("_excerpt", "_leaf")
 
-    def __init__(self, leaf: Leaf, part: Part) -> None:
+    def __init__(self, leaf: Leaf, excerpt: Excerpt) -> None:
         self._leaf = leaf
-        self._part = part
+        self._excerpt = excerpt
 
     @property
     def memory_bytes(self) -> int:
         """What they take."""
-        part = self._part
-        return PART_BYTES + part.again_bytes + part.once_bytes
+        excerpt = self._excerpt
+        return EXCERPT_BYTES + excerpt.again_bytes + excerpt.once_bytes
 
     def was_asked(self) -> bool:
         """Whether any was asked for again since the clock came by; those that were not go."""
-        part = self._part
-        part.once, part.once_bytes = part.again, part.again_bytes
-        part.again, part.again_bytes = NO_ROWS, 0
-        return part.once is not NO_ROWS
+        excerpt = self._excerpt
+        excerpt.once, excerpt.once_bytes = excerpt.again, excerpt.again_bytes
+        excerpt.again, excerpt.again_bytes = NO_ROWS, 0
+        return excerpt.once is not NO_ROWS
 
     def evict(self) -> None:
         """Leave memory: when none was asked for, none is left."""
-        part = self._part
-        if part.columns is None and self._leaf.part is part:
-            self._leaf.part = None
+        excerpt = self._excerpt
+        if excerpt.columns is None and self._leaf.excerpt is excerpt:
+            self._leaf.excerpt = None
