@@ -15,6 +15,7 @@ from setuptools import setup
 MODULES = [
     "conduitstore/engine/embedded/batches.py",
     "conduitstore/engine/embedded/cache.py",
+    "conduitstore/engine/embedded/columns.py",
     "conduitstore/engine/embedded/draft.py",
     "conduitstore/engine/embedded/edits.py",
     "conduitstore/engine/embedded/files.py",
@@ -23,6 +24,7 @@ MODULES = [
     "conduitstore/engine/embedded/index.py",
     "conduitstore/engine/embedded/leaf.py",
     "conduitstore/engine/embedded/page.py",
+    "conduitstore/engine/embedded/part.py",
     "conduitstore/engine/embedded/wal.py",
 ]
 MYPYC = "mypy[mypyc]>=1.13"

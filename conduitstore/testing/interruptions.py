@@ -147,6 +147,7 @@ def _undisturbed(happening: Happening) -> Iterator[None]:
         with quiet():
             yield
     finally:
+        gc.collect()  # What came to no moment, while there is little to walk over.
         gc.unfreeze()
         if was_enabled:
             gc.enable()

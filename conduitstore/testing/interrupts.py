@@ -71,7 +71,6 @@ class Interrupter:
         if code not in self._codes:
             self._codes[code] = code.co_code, _handlers(code)
         ops, handlers = self._codes[code]
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
         last = -1
 
         def inside(frame: FrameType, event: str, _arg: Any) -> Any:
@@ -83,6 +82,9 @@ class Interrupter:
                     self._moment(frame)
             return inside
 
+        # In this order: Python 3.13 tells instructions only of frames that have a tracer by then.
+        frame.f_trace = inside
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return inside
 
     def _moment(self, frame: FrameType) -> None:

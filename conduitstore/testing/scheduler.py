@@ -147,6 +147,7 @@ class World:
         if not frame.f_code.co_filename.startswith(ENGINE):
             return None
         if self._unit == "opcode":
+            frame.f_trace = self._inside  # Python 3.13 wants it before the next line.
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._inside
 

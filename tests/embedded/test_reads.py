@@ -54,14 +54,15 @@ def test_who_reads_from_memory_waits_for_nobody_elses_disk(db, monkeypatch):
     db.checkpoint()
     reading, on = threading.Event(), threading.Event()
 
-    def load(segment, location, cache, load=Segment.load):
+    def load(segment, location, load=Segment.load):
         reading.set()
         assert on.wait(20)
-        return load(segment, location, cache)
+        return load(segment, location)
 
     for number in range(0, TREE_SIZE, 4):  # Whatever is cold by now, this leaf is hot.
         db.get(number.to_bytes(2))
-        db.get(hot)
+        assert db.get(hot) == bytes(40)
+        assert next(db.range(hot, limit=1)) == (hot, bytes(40))
     monkeypatch.setattr(Segment, "load", load)
     slow = threading.Thread(target=db.get, args=(b"\0\xf0",))
     slow.start()

@@ -5,7 +5,7 @@ import re
 import pytest
 from targets import TARGETS
 
-from conduitstore.engine.embedded import leaf
+from conduitstore.engine.embedded import columns
 from conduitstore.testing.fuzz import PACKAGE, fuzz
 
 # Each line is reached only through the one before: by blind chance that takes millions of runs.
@@ -58,6 +58,6 @@ def test_what_it_tries_is_the_same_for_a_seed():
 @pytest.mark.slow
 @pytest.mark.interpreted("it replaces a function of a module")
 def test_a_decoder_that_lost_a_check_is_found_out(monkeypatch):
-    monkeypatch.setattr(leaf, "_check_references", lambda _: None)
+    monkeypatch.setattr(columns, "_check_references", lambda _: None)
     target = TARGETS["reference"]
     found(target.run, target.seeds, runs=500)

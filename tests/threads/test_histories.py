@@ -135,6 +135,18 @@ def test_transactions_are_serializable(db, seed):
     check(history)
 
 
+def yielding(do):
+    """``do``, with other threads let in before and behind it."""
+
+    def between(*args):
+        os.sched_yield()
+        done = do(*args)
+        os.sched_yield()
+        return done
+
+    return between
+
+
 @pytest.mark.slow
 @pytest.mark.interpreted("it replaces methods of a class")
 @pytest.mark.parametrize("broken", ["lock", "order"])
@@ -147,10 +159,8 @@ def test_an_engine_that_is_broken_is_found_out(tmp_path, monkeypatch, broken):
     if broken == "lock":
         nothing = property(lambda _: NoLock(), lambda *_: None)
         monkeypatch.setattr(forest_.Forest, "lock", nothing, raising=False)
-        put = forest_.Forest._put
-        monkeypatch.setattr(
-            forest_.Forest, "_put", lambda *args: (os.sched_yield(), put(*args), os.sched_yield())
-        )
+        for amid in ("insort", "stored"):
+            monkeypatch.setattr(forest_, amid, yielding(getattr(forest_, amid)))
     else:
         monkeypatch.setattr(forest_.Forest, "_is_held", lambda *_: False)
     interval = sys.getswitchinterval()

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from conduitstore.engine import Batch, embedded
-from conduitstore.engine.embedded.forest import Forest
+from conduitstore.engine.embedded import forest
 from conduitstore.engine.embedded.segment import Segment
 from conduitstore.testing.disk import SimulatedDisk
 from conduitstore.testing.locks import Watched, forbidden, replaced_locks
@@ -115,8 +115,8 @@ def test_reads_wait_for_no_lock_that_is_held(db):
 @pytest.mark.parametrize(
     ("write", "stop"),
     [
-        (lambda db: db.open_tree("new").insert(b"k", b"v"), (Forest, "_change_tree")),
-        (lambda db: db.insert(KEYS[3], VALUES[KEYS[3]]), (Forest, "_writable")),
+        (lambda db: db.open_tree("new").insert(b"k", b"v"), (forest.Forest, "_change_tree")),
+        (lambda db: db.insert(KEYS[3], VALUES[KEYS[3]]), (forest, "insert_into")),
         (lambda db: db.checkpoint(), (Segment, "__init__")),
         (lambda db: db.compact(), (Segment, "load")),
         (lambda db: db.close(), (Segment, "__init__")),

@@ -78,6 +78,11 @@ class Blob:
         assert location is not None
         return location.segment.load_blob(location.offset, location.frame_bytes, self.size_bytes)
 
+    def was_asked(self) -> bool:
+        """Whether anybody read it since this was last called."""
+        was, self.touched = self.touched, False
+        return was
+
     def evict(self) -> None:
         """Leave memory."""
         self.value = None

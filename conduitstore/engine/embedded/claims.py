@@ -19,9 +19,10 @@ from conduitstore.operations import Damage, OnRead
 
 from . import names
 from .blob import decode_blob
+from .columns import BlobReference
 from .files import Directory, File
 from .format import HEADER_BYTES, Frame, FrameKind, Header, decode_frame, decode_header
-from .leaf import BlobReference, decode_leaf
+from .leaf import decode_leaf
 from .manifest import Generation, LeafRow, generations, segments_of
 from .segment import KIND
 

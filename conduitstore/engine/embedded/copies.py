@@ -14,7 +14,7 @@ from conduitstore.operations import Damage
 from .before import Before
 from .blob import BLOB_REFERENCE_BYTES
 from .claims import Claim, Places, Subject
-from .leaf import BlobReference
+from .columns import BlobReference
 
 OWN, BEFORE, BACKUP = "the segment itself", "the generation before and the log", "the backup"
 Place = tuple[int, int]

@@ -39,8 +39,9 @@ assert HEADER_BYTES == 64
 
 MARKER = b"\xf7CSf"
 FRAME = struct.Struct("<4sIBB2x")
-FRAME_BYTES = FRAME.size + 4
-assert FRAME_BYTES == 16
+CHECKED_FRAME = struct.Struct(FRAME.format + "I")
+FRAME_BYTES = CHECKED_FRAME.size
+assert FRAME_BYTES == FRAME.size + 4 == 16
 FRAME_PAYLOAD_BYTES_MAX = (1 << 32) - 1
 COMPRESSED = 1
 CRC = struct.Struct("<I")
@@ -151,17 +152,17 @@ def decode_frame(data: bytes, offset: int, seed: int, base: int = 0) -> Frame | 
 
     None where no whole and undamaged frame stands there, or one that belongs to another place.
     """
-    if len(data) < offset + FRAME_BYTES:
-        return None
-    marker, length, kind, flags = FRAME.unpack_from(data, offset)
     begin = offset + FRAME_BYTES
-    if marker != MARKER or len(data) < begin + length:
+    if len(data) < begin:
         return None
-    payload = data[begin : begin + length]
-    head = data[offset : offset + FRAME.size]
+    marker, length, kind, flags, checksum = CHECKED_FRAME.unpack_from(data, offset)
+    end = begin + length
+    if marker != MARKER or len(data) < end:
+        return None
+    payload = data[begin:end]
     place = base + offset
-    begun = crc32(head, seed ^ place ^ place >> 32)
-    if crc32(payload, begun) != CRC.unpack_from(data, offset + FRAME.size)[0]:
+    begun = crc32(data[offset : offset + FRAME.size], seed ^ place ^ place >> 32)
+    if crc32(payload, begun) != checksum:
         return None
     return Frame(place, kind, flags, payload)
 

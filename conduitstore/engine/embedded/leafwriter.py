@@ -19,9 +19,10 @@ from conduitstore.errors import CorruptedError
 from . import names
 from .blob import Blob, BlobEntries, encode_blob
 from .cache import Cache
+from .columns import BlobReference
 from .files import Directory
 from .format import COMPRESSED, FrameKind
-from .leaf import BlobReference, Leaf, encode_leaf, stored_values
+from .leaf import Leaf, encode_leaf, stored_values
 from .location import BlobLocation, Location
 from .segment import Segment, SegmentWriter
 
@@ -83,7 +84,8 @@ class LeafWriter:
             if location.blobs:
                 keys, entries = leaf.keys, leaf.entries
                 if keys is None or entries is None:
-                    keys, entries = location.segment.load(location, self._cache)
+                    columns = location.segment.load(location)
+                    keys, entries = location.segment.contents(location, columns, self._cache)
                 self._encode(tree_id, leaf, keys, entries)
             else:
                 self._copy(leaf, location)

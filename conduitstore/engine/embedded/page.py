@@ -33,7 +33,7 @@ def page_of(
         leaf_keys, entries = leaf.keys, leaf.entries
         if leaf_keys is None or type(entries) is not dict:
             return None
-        leaf.touched = True
+        leaf.touched = leaf.walked = True
         begin = bisect_left(leaf_keys, lo) if lo is not None else 0
         end = bisect_left(leaf_keys, hi) if hi is not None else len(leaf_keys)
         if limit is not None and end - begin >= limit:

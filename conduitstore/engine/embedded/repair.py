@@ -23,10 +23,11 @@ from . import names
 from .blob import encode_blob
 from .claims import Claim, ClaimsByKey, Subject, claims_of
 from .closed import check_store, subject_of
+from .columns import BlobReference
 from .copies import OWN, Copies, Entries, Found, NewBlob, stored_bytes
 from .files import Directory, FileSystem
 from .format import FrameKind
-from .leaf import BlobReference, encode_leaf
+from .leaf import encode_leaf
 from .manifest import LeafRow, LeafRows, Manifest
 from .pieces import ignore
 from .recovery import last_number_of, lock_directory

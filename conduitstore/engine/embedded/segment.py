@@ -6,7 +6,8 @@ it, is gone; unlinking it waits for neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from conduitstore.errors import CorruptedError
 
@@ -22,12 +23,15 @@ from .format import (
     decode_header,
     encode_frame,
 )
-from .leaf import decode_leaf
+from .leaf import decode_columns
 from .location import BlobLocation, Location
 
 if TYPE_CHECKING:
     from .cache import Cache
+    from .columns import Columns
 
+P = ParamSpec("P")
+T = TypeVar("T")
 KIND = b"S"
 BUFFER_BYTES = 1 << 20
 """Frames are gathered to this size before each call of the operating system."""
@@ -69,36 +73,45 @@ class Segment:
             raise CorruptedError(self.file.name, offset, f"a {name}'s checksum does not hold")
         return frame
 
-    def load(self, location: Location, cache: Cache) -> tuple[list[bytes], dict[bytes, bytes]]:
-        """Read a leaf of this segment; its blobs will be read when they are asked for.
+    def load(self, location: Location) -> Columns:
+        """Read a leaf of this segment, and split nothing yet.
 
         Raises:
             CorruptedError: the frame does not verify, or is not the leaf that was looked for.
         """
-        offset = location.offset
-        frame = self.frame(FrameKind.LEAF, offset, location.frame_bytes)
-        try:
-            _, _, keys, values = decode_leaf(frame.payload, frame.flags)
-            if location.blobs or list in map(type, values):
-                values = _with_blobs(values, location, cache)
-        except MemoryError:  # Not the bytes' fault: it must not look like damage.
-            raise
-        except Exception as error:  # Whatever hostile bytes make the decoders raise.
-            raise CorruptedError(self.file.name, offset, f"not a leaf: {error}") from error
-        if not len(keys) == len(values) == location.entries_total:
+        _, offset, frame_bytes, entries_total, blobs = location
+        _, _, flags, payload = self.frame(FrameKind.LEAF, offset, frame_bytes)
+        columns = self._decoded("leaf", offset, decode_columns, payload, flags)
+        if not columns.keys_total == columns.values_total == entries_total:
             raise CorruptedError(self.file.name, offset, "another leaf stands in this place")
-        entries = dict(zip(keys, values, strict=True))
-        return keys, BlobEntries(entries) if location.blobs else entries
+        if columns.has_references and not blobs:
+            raise CorruptedError(self.file.name, offset, "not a leaf: blobs that are none of its")
+        return columns
+
+    def contents(
+        self, location: Location, columns: Columns, cache: Cache
+    ) -> tuple[list[bytes], dict[bytes, bytes]]:
+        """Split a leaf's columns; its blobs will be read when they are asked for."""
+        keys, values = columns.split()
+        if not location.blobs:
+            return keys, dict(zip(keys, values, strict=True))
+        values = self._decoded("leaf", location.offset, _with_blobs, values, location, cache)
+        return keys, BlobEntries(zip(keys, values, strict=True))
 
     def load_blob(self, offset: int, frame_bytes: int, size_bytes: int) -> bytes:
         """Read a blob of this segment; errors as :meth:`load`."""
         frame = self.frame(FrameKind.BLOB, offset, frame_bytes)
+        return self._decoded("blob", offset, decode_blob, frame.payload, frame.flags, size_bytes)
+
+    def _decoded(
+        self, what: str, offset: int, decode: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
-            return decode_blob(frame.payload, frame.flags, size_bytes)
+            return decode(*args, **kwargs)
         except MemoryError:  # Not the bytes' fault: it must not look like damage.
             raise
         except Exception as error:  # Whatever hostile bytes make the decoders raise.
-            raise CorruptedError(self.file.name, offset, f"not a blob: {error}") from error
+            raise CorruptedError(self.file.name, offset, f"not a {what}: {error}") from error
 
 
 def _with_blobs(values: list[Any], location: Location, cache: Cache) -> list[Any]:

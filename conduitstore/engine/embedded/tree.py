@@ -87,8 +87,12 @@ class RootReads(ReadSurface):
                 node = node.children[bisect_right(node.lows, key)]
             entries = node.entries  # type: ignore[union-attr]
             if entries is None:
-                # Not touched by this: read once is not hot yet.
-                return self._db.forest.cache.contents(node)[1].get(check_key(key))  # type: ignore[arg-type]
+                part = node.part  # type: ignore[union-attr]
+                if part is not None:  # A row of it may be hot; the cache knows all the rest.
+                    value = part.again.get(key)
+                    if value is not None:
+                        return value
+                return self._db.forest.cache.value(node, check_key(key))  # type: ignore[arg-type]
             value = entries.get(key)
         except (KeyError, TypeError):
             check_key(key)
@@ -170,7 +174,7 @@ class RootReads(ReadSurface):
             leaf = index.find(self._roots[self.tree_id], key)
         except KeyError:
             raise self._missing() from None
-        return key in self._db.forest.cache.contents(leaf)[1]
+        return self._db.forest.cache.has(leaf, key)
 
     def __contains__(self, key: bytes) -> bool:
         return self.contains_key(key)

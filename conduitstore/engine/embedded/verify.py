@@ -26,9 +26,10 @@ from conduitstore.operations import Damage
 from . import names
 from .blob import decode_blob
 from .claims import Claim, Subject, claims_of, generation_before
+from .columns import BlobReference
 from .files import File
 from .format import COMPRESSED, HEADER_BYTES, Frame, FrameKind, Header, decode_header
-from .leaf import BlobReference, decode_leaf
+from .leaf import decode_leaf
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Generation, unpacked
 from .pieces import Gap, pieces
