@@ -3,11 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 CRASHES := tests/crash tests/recovery tests/rot tests/threads tests/fuzz tests/postgres tests/cli/test_copy.py \
-  tests/embedded/test_interleavings.py tests/property/test_metamorphic.py
+  tests/embedded/test_interleavings.py tests/embedded/test_interleaved_syncs.py \
+  tests/property/test_metamorphic.py
 OF_ENGINES := tests/conformance tests/embedded tests/blocks tests/recovery tests/rot tests/unit \
   tests/golden tests/threads/test_histories.py tests/threads/test_lock_free.py tests/crash/test_backup.py \
   tests/crash/test_repair.py tests/crash/test_import.py tests/crash/test_full.py \
-  tests/property/test_state_machine.py --deselect tests/embedded/test_interleavings.py
+  tests/property/test_state_machine.py --deselect tests/embedded/test_interleavings.py \
+  --deselect tests/embedded/test_interleaved_syncs.py
 # One process of tests for each core; who is done takes over from the others.
 SPREAD := -n auto --dist worksteal
 BIN := $(VENV)/bin
