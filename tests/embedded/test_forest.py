@@ -195,3 +195,17 @@ def test_a_checkpoint_copies_what_changes_behind_its_back(db, way):
     del items
     assert is_copied(db), "what lies in a segment never changes"
     assert not is_copied(db)
+
+
+def test_a_small_leaf_joins_no_neighbour_that_would_have_to_be_read(disk):
+    settings = {"flush_every_ms": None, "leaf_entries_max": 8, "cache_capacity_bytes": 1 << 20}
+    keys = [bytes([number]) for number in range(24)]
+    with embedded.open("store", files=disk, **settings) as db:
+        for key in keys:
+            db.insert(key, b"v")
+    with embedded.open("store", files=disk, **settings) as db:
+        before = db.stats().cache_loads_total
+        for key in keys[1:8]:
+            db.remove(key)
+        assert db.stats().cache_loads_total == before + 1
+        assert [key for key, _ in db] == keys[:1] + keys[8:]

@@ -152,3 +152,20 @@ def test_leaves_that_are_large_together_stay_apart():
     check(root, leaf_max=8)
     assert len(list(index.leaves(root))) == before, "two of them would be more than half full"
     assert entries(root, forest) == [(key, key * 30) for key in keys[::3]]
+
+
+def test_a_leaf_alone_under_its_node_has_no_neighbour():
+    one, two = Leaf([b"a"], {b"a": b""}), Leaf([b"n"], {b"n": b""})
+    root = index.Node((b"m",), (index.Node((), (one,)), index.Node((), (two,))))
+    assert index.neighbours(root, b"a") is index.neighbours(root, b"n") is None
+
+
+def test_the_last_key_that_outgrows_its_leaf_gets_one_of_its_own():
+    forest, keys = forest_of(), [bytes([n]) for n in range(3)]
+    for key in keys:
+        write(forest, key, b"")
+    forest.leaf_bytes_max = 8
+    write(forest, keys[-1], b"1234567")
+    root = forest.roots[DEFAULT_TREE_ID]
+    assert [leaf.keys for _, leaf in index.leaves(root)] == [keys[:2], keys[2:]]
+    assert entries(root, forest) == [(keys[0], b""), (keys[1], b""), (keys[2], b"1234567")]

@@ -73,6 +73,7 @@ TEXT_KEYS = msgpack.packb([1, 3, "", ["ka", "kb"], [b"value", b"another"]])
         (with_leaf(NO_VALUE), "neither bytes nor a reference", False),
         (with_leaf(TEXT_KEYS), "keys that are not bytes", False),
         (with_leaf(LEAF, total=1), "another leaf stands", False),
+        (with_leaf(WITH_BLOB), "its blobs are not those of the manifest", False),
         # Nothing but the manifest leads here, so who reads by it does not ask again.
         (with_leaf(OTHER_TREE), "another leaf stands", True),
         (with_leaf(UNORDERED), "not in order", True),
