@@ -120,3 +120,13 @@ def test_bytes_are_counted_as_memory_has_them():
     tracemalloc.stop()
     counted = db.forest.cache.resident_bytes
     assert 0.75 * counted < taken < 1.05 * counted, taken / counted
+
+
+def test_sums_that_an_interrupt_left_too_high_are_begun_anew():
+    db = filled(cache_capacity_bytes=0)
+    cache = db.forest.cache
+    cache.resident_bytes = cache._columns_bytes = 1_000
+    for number in range(0, 6_000, 100):
+        assert db.get(number.to_bytes(2)) == b"value %06d" % number * 8
+    assert len(list(db)) == 6_000
+    assert (cache.resident_bytes, cache._columns_bytes, cache._probation_bytes) == (0, 0, 0)

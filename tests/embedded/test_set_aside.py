@@ -10,7 +10,7 @@ import pytest
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
 from conduitstore.engine.embedded.wal import ASIDE_BYTES_MAX, ASIDE_BYTES_MIN
-from conduitstore.errors import PoisonedError, StoreFullError
+from conduitstore.errors import CorruptedError, PoisonedError, StoreFullError
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk, SimulatedFile
 
@@ -262,3 +262,20 @@ def test_threads_that_wait_lose_nothing_to_those_that_do_not(disk, db):
     assert {b"first", *acknowledged} <= set(keys_after(disk, power_loss))
     put(db, b"last", "interval")
     assert len(keys_after(disk, kill)) == 302
+
+
+def test_a_reader_names_the_log_that_is_damaged_not_the_one_it_came_to(disk, db):
+    """It reads on once more, in the newest file, before it calls something missing."""
+    first = db.log.number
+    with db.writer_lock:
+        db.log.rotate(first + 1)
+    for number in range(3):
+        put(db, bytes([number]), "commit")
+    disk.kill()
+    name = names.numbered(names.LOG, first)
+    inode = disk.directory("store")._inode(name)
+    inode.cached[80] ^= 0xFF
+    inode.platter = bytes(inode.cached)
+    with pytest.raises(CorruptedError, match="were on the platter") as caught:
+        embedded.open("store", files=disk, read_only=True)
+    assert (caught.value.file, caught.value.offset) == (name, 64)

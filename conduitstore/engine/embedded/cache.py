@@ -189,14 +189,16 @@ class Cache:
     # Letting go -----------------------------------------------------------------------------
     def _make_room(self) -> None:
         while self.resident_bytes > self.capacity_bytes:
-            if self._columns_bytes > self.capacity_bytes // COLUMNS_SHARE:
+            columns_over = self._columns_bytes > self.capacity_bytes // COLUMNS_SHARE
+            probation_over = self._probation_bytes > self.capacity_bytes // PROBATION_SHARE
+            if self._columns and (columns_over or not (self._probation or self._main)):
                 self._forget_columns(self._columns.popleft())
-            elif self._probation and (
-                self._probation_bytes > self.capacity_bytes // PROBATION_SHARE or not self._main
-            ):
+            elif self._probation and (probation_over or not self._main):
                 self._judge(self._probation.popleft())
-            else:
+            elif self._main:
                 self._turn_clock(self._main.popleft())
+            else:  # An interrupt amid the sums left them too high: nothing is here.
+                self.resident_bytes = self._columns_bytes = self._probation_bytes = 0
 
     def _fold(self, leaf: Leaf) -> None:
         """Only rows were asked for: from now on see which. If many are it is whole again soon."""

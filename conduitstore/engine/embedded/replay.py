@@ -79,8 +79,9 @@ class Replay:
         known = self.promised
         self.advance()
         while known <= self.forest.sequence < self.promised:
-            known = self.promised
+            known, damage = self.promised, self.damage
             self.advance()
+            self.damage = self.damage or damage  # Of what it read before, nothing is read again.
         self.check()
 
     def check(self) -> None:
