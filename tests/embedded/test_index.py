@@ -169,3 +169,14 @@ def test_the_last_key_that_outgrows_its_leaf_gets_one_of_its_own():
     root = forest.roots[DEFAULT_TREE_ID]
     assert [leaf.keys for _, leaf in index.leaves(root)] == [keys[:2], keys[2:]]
     assert entries(root, forest) == [(keys[0], b""), (keys[1], b""), (keys[2], b"1234567")]
+
+
+def test_a_small_leaf_alone_under_its_node_stays():
+    forest = Forest(Cache(1 << 20), leaf_entries_max=16, leaf_bytes_max=99, blob_bytes_min=99)
+    one = Leaf([b"a", b"b"], {b"a": b"", b"b": b""}, size_bytes=2, epoch=1)
+    two = Leaf([b"n"], {b"n": b""}, size_bytes=1, epoch=1)
+    root = index.Node((b"m",), (index.Node((), (one,)), index.Node((), (two,))))
+    forest.roots[DEFAULT_TREE_ID] = root
+    write(forest, b"a", None)
+    assert forest.roots[DEFAULT_TREE_ID] is root
+    assert entries(root, forest) == [(b"b", b""), (b"n", b"")]
