@@ -95,7 +95,7 @@ class Forest:
         lo: bytes | None,
         hi: bytes | None,
         limit: int | None,
-        reverse: bool,  # noqa: FBT001
+        reverse: bool,  # noqa: FBT001 - by position: a keyword costs a page some of its time
     ) -> Page | None:
         """A page of one tree at this instant, for which nothing has to be kept frozen."""
         with self.lock:
@@ -254,13 +254,14 @@ class Forest:
 
     def _writable(self, tree_id: int, key: bytes, place: Place) -> Leaf:
         """The leaf that holds ``key``, or a copy in its place if somebody may be looking at it."""
+        leaf: Leaf
         prepared_root, leaf, keys, entries = place
         root = self.roots[tree_id]
         if prepared_root is not root:  # A write before this one gave the tree another.
             leaf = index.find(root, key)
         epoch = leaf.epoch
         if epoch > self._frozen_at and not (self._holds and self._is_held(tree_id, epoch)):
-            return leaf  # type: ignore[no-any-return]
+            return leaf
         if epoch <= self._checkpointed_at:
             self.dirty_bytes += leaf.memory_bytes
         leaf.touched = False  # A reader's touch is meant for its copy.
@@ -281,11 +282,11 @@ class Forest:
 
     def _insert_shaping(self, tree_id: int, leaf: Leaf, key: bytes, value: bytes) -> None:
         """An insert of a blob, or one for which the leaf may have to be cut."""
-        stored: Any = value
+        kept: Any = value
         if len(value) >= self._blob_bytes_min:
-            stored = Blob(self.cache, value, size_bytes=len(value))
-            self.dirty_bytes += stored.memory_bytes
-        added_bytes = len(key) + len(stored)
+            kept = Blob(self.cache, value, size_bytes=len(value))
+            self.dirty_bytes += kept.memory_bytes
+        added_bytes = len(key) + len(kept)
         root, keys = self.roots[tree_id], leaf.keys
         assert keys is not None
         is_over = len(keys) >= self.leaf_entries_max
@@ -295,14 +296,14 @@ class Forest:
             and (is_over or leaf.size_bytes + added_bytes > self.leaf_bytes_max)
         ):
             # Keys that arrive in order leave full leaves behind, as they are.
-            entries = entries_of({key: stored})
+            entries = entries_of({key: kept})
             right = Leaf([key], entries, size_bytes=added_bytes, epoch=self._clock)
             self.dirty_bytes += right.memory_bytes
             parts = [(b"", leaf), (separator(keys[-1], key), right)]
         else:
-            if stored is not value and type(leaf.entries) is dict:
+            if kept is not value and type(leaf.entries) is dict:
                 leaf.entries = BlobEntries(leaf.entries)
-            self.dirty_bytes += insert_into(leaf, key, stored)
+            self.dirty_bytes += insert_into(leaf, key, kept)
             if not self._is_full(leaf):
                 return
             parts = self._split(leaf, key)

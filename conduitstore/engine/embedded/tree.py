@@ -85,6 +85,7 @@ class RootReads(ReadSurface):
             node = self._roots[self.tree_id]
             while type(node) is Node:
                 node = node.children[bisect_right(node.lows, key)]
+            # By its exact type it is a leaf from here on, which a type checker cannot tell.
             entries = node.entries  # type: ignore[union-attr]
             if entries is None:
                 excerpt = node.excerpt  # type: ignore[union-attr]
