@@ -1,6 +1,9 @@
 """Every part's suite runs on the memory engine and on disk alike."""
 
 import pytest
+from schemas import rows_at_once
+
+from conduitstore.engine import postgres
 
 
 @pytest.fixture
@@ -36,6 +39,8 @@ def rows(store):
 
     def dump():
         with store.db.snapshot() as view:
+            if isinstance(store.db, postgres.Store):
+                return rows_at_once(view)
             return {name: list(view.open_tree(name)) for name in view.tree_names()}
 
     return dump
