@@ -1,7 +1,6 @@
 """Every part's suite runs on the memory engine and on disk alike."""
 
 import pytest
-from schemas import rows_at_once
 
 from conduitstore.engine import postgres
 
@@ -12,7 +11,7 @@ def store(open_store):
         yield store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def message():
     """Makes events of a room, numbered in their body."""
 
@@ -34,13 +33,13 @@ def message():
 
 
 @pytest.fixture
-def rows(store):
+def rows(store, request):
     """Everything in the store, to see whether an operation changed anything."""
 
     def dump():
         with store.db.snapshot() as view:
-            if isinstance(store.db, postgres.Store):
-                return rows_at_once(view)
             return {name: list(view.open_tree(name)) for name in view.tree_names()}
 
+    if isinstance(store.db, postgres.Store):
+        return request.getfixturevalue("emptied_schema").rows
     return dump

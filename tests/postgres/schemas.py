@@ -18,16 +18,6 @@ def new_schema():
     return f"test_{os.getpid()}_{next(_NUMBERS)}"
 
 
-def rows_at_once(view):
-    """What a loop over the trees of a snapshot gives, in one round trip instead of one for each."""
-    names = {number: name for name, number in view.catalog.numbers.items()}
-    each = [f"SELECT {number}, k, v FROM t_{number}" for number in names]
-    found = {name: [] for name in sorted(names.values())}
-    for number, key, value in view.instant().rows(" UNION ALL ".join(each).encode()):
-        found[names[number]].append((key, value))
-    return {name: sorted(rows) for name, rows in found.items()}
-
-
 class Kept:
     """A connection beside the stores under test, for as long as there are tests."""
 
@@ -41,6 +31,19 @@ class Kept:
 
     def __exit__(self, *exc):
         self.connection.close()
+
+    def rows(self):
+        """Every tree's entries, as now committed, in one round trip for all trees that were known.
+
+        The plan of it is kept, where each connection of a store's would make it anew.
+        """
+        names = dict(self.connection.execute("SELECT id, name FROM trees"))
+        each = [f"SELECT {number}, k, v FROM t_{number}" for number in sorted(names)]
+        found = {name: [] for name in names.values()}
+        entries = self.connection.execute(" UNION ALL ".join(each), binary=True)
+        for number, key, value in entries:
+            found[names[number]].append((key, value))
+        return {name: sorted(rows) for name, rows in found.items()}
 
     def end_stores(self, holders):
         """Wait until nothing of these stores runs in the server any more."""

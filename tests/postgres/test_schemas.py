@@ -1,8 +1,11 @@
 """A schema that tests have used is as good as a new one."""
 
 import psycopg
-from schemas import LentSchemas, rows_at_once
+from schemas import LentSchemas
 from stores import PostgresHarness
+
+import conduitstore
+from conduitstore.engine import Batch
 
 RELATIONS = """SELECT relname, relkind, relpersistence FROM pg_class
     WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'S', 'i') ORDER BY relname"""
@@ -62,17 +65,19 @@ def test_a_store_in_a_used_schema_is_a_new_one(postgres_server):
     new.dispose()
 
 
-def test_rows_read_at_once_are_those_of_the_trees(harness):
-    db = harness.open()
-    for name, total in (("a", 3), ("b", 0), ("c", 700)):
-        tree = db.open_tree(name)
-        db.transaction(
-            lambda tx, name=name, total=total: [
-                tx.open_tree(name).insert(n.to_bytes(2), b"v") for n in range(total)
-            ]
-        )
-        assert len(tree) == total
-    with db.snapshot() as view:
-        assert rows_at_once(view) == {
-            name: list(view.open_tree(name)) for name in view.tree_names()
-        }
+def test_rows_read_at_once_are_those_of_the_trees(emptied_schema):
+    emptied_schema.empty()
+    with conduitstore.open(emptied_schema.dsn, **emptied_schema.settings) as store:
+        for name, total in (("pduid_pdu", 3), ("new", 700), ("empty", 0)):
+            tree = store.db.open_tree(name)
+            batch = Batch()
+            for number in range(total):
+                batch.insert(name, number.to_bytes(2), b"v")
+            store.db.apply_batch(batch)
+            assert len(tree) == total
+        with store.db.snapshot() as view:
+            rows = {name: list(view.open_tree(name)) for name in view.tree_names()}
+        assert emptied_schema.rows() == rows
+        assert store.db.drop_tree("new")
+        del rows["new"]
+        assert emptied_schema.rows() == rows
