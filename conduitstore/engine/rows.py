@@ -29,14 +29,18 @@ class Held:
         self.entries = entries
 
 
+NOTHING = Held(SortedDict())
+
+
 class Rows:
     """One tree's entries: read them as they are, hold them, or own them to change them."""
 
     __slots__ = ("_holder", "entries")
 
     def __init__(self) -> None:
-        self.entries = SortedDict()
-        self._holder: Callable[[], Held | None] = lambda: None
+        # Most are never written to, such as all trees of a store that is opened.
+        self.entries = NOTHING.entries
+        self._holder: Callable[[], Held | None] = lambda: NOTHING
 
     def hold(self) -> Held:
         held = self._holder()
@@ -50,9 +54,6 @@ class Rows:
             self.entries = self.entries.copy()
             self._holder = lambda: None
         return self.entries
-
-
-NOTHING = Held(SortedDict())
 
 
 class Cursor(Iterator[Item]):
