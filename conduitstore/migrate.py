@@ -90,7 +90,8 @@ def migrate(
     """
     missing = reading(db, lambda view: pending(view, versions, steps))
     applied = [_apply(db, versions, step, on_progress) for step in missing]
-    db.transaction(_create_trees)
+    if reading(db, lambda view: not set(TREES) <= set(view.tree_names())):
+        db.transaction(_create_trees)  # Only then: it waits for whoever writes.
     return applied
 
 

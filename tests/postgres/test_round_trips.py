@@ -227,3 +227,17 @@ def test_a_sync_takes_as_many_trips_in_many_rooms_as_in_a_few(store, total):
     assert [list(answer.joined) for answer in found] == [[], [rooms[7]]]
     assert trips(pool, lambda: found.append(sync_from(store, 0))) == FIRST_SYNC
     assert found[-1].joined.keys() >= set(rooms)
+
+
+def test_opening_waits_for_no_writer(emptied_schema):
+    emptied_schema.empty()
+    dsn, settings = emptied_schema.dsn, emptied_schema.settings
+    with conduitstore.open(dsn, **settings) as store:
+
+        def run(tx):
+            tx.users.create("@a:one.test", None)
+            with conduitstore.open(dsn, lock_timeout_ms=50, retries_max=0, **settings) as other:
+                assert other.users.all() == []
+
+        store.transaction(run)
+        assert store.users.all() == ["@a:one.test"]
