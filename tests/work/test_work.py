@@ -138,10 +138,19 @@ def test_calls_of_a_commit(db, name):
     assert python_calls(lambda: write(tree, db)) <= most
 
 
-def test_a_commit_is_one_append(db, disk):
+def test_a_commit_is_one_write_through_memory(db, disk):
     tree = db.open_tree("rows")
-    assert disk_calls(disk, lambda: tree.insert(*next(ROW))) == {"append": 1}
-    assert disk_calls(disk, lambda: db.apply_batch(ten("rows"))) == {"append": 1}
+    tree.insert(*next(ROW))  # Behind it space is set aside.
+    assert disk_calls(disk, lambda: tree.insert(*next(ROW))) == {"put": 1}
+    assert disk_calls(disk, lambda: db.apply_batch(ten("rows"))) == {"put": 1}
+
+
+def test_a_commit_is_one_append_where_files_cannot_be_mapped():
+    disk = SimulatedDisk(can_map=False)
+    with embedded.open("store", files=disk, flush_every_ms=None) as db:
+        tree = db.open_tree("rows")
+        assert disk_calls(disk, lambda: tree.insert(*next(ROW))) == {"append": 1}
+        assert disk_calls(disk, lambda: db.apply_batch(ten("rows"))) == {"append": 1}
 
 
 def test_bytes_in_the_log_beside_key_and_value(db):
