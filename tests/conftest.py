@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from stores import EmptiedSchema, PostgresHarness
+from schemas import EmptiedSchema, LentSchemas
+from stores import PostgresHarness
 
 import conduitstore
 from conduitstore.engine import embedded
@@ -153,10 +154,10 @@ def harnesses_of(request):
     if request.param is not PostgresHarness:
         yield request.param
         return
-    dsn, made = request.getfixturevalue("postgres_server").dsn, []
+    schemas, made = request.getfixturevalue("lent_schemas"), []
 
     def make():
-        made.append(PostgresHarness(dsn))
+        made.append(PostgresHarness(schemas.dsn, schemas))
         return made[-1]
 
     yield make
@@ -203,6 +204,13 @@ def postgres_server():
     else:
         with postgres.running() as server:
             yield server
+
+
+@pytest.fixture(scope="session")
+def lent_schemas(postgres_server):
+    """Schemas for harnesses, one after the other."""
+    with LentSchemas(postgres_server.dsn) as schemas:
+        yield schemas
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ SETTINGS = {
     "wal_keep_size": "256MB",
     "wal_sender_timeout": "5s",
     "wal_receiver_timeout": "5s",
+    "wal_retrieve_retry_interval": "50ms",  # How long a standby waits that has lost its primary.
     "listen_addresses": HOST,
     "log_checkpoints": "off",
     "timezone": "UTC",

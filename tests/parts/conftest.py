@@ -2,6 +2,8 @@
 
 import pytest
 
+from conduitstore.engine import postgres
+
 
 @pytest.fixture
 def store(open_store):
@@ -9,7 +11,7 @@ def store(open_store):
         yield store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def message():
     """Makes events of a room, numbered in their body."""
 
@@ -31,11 +33,13 @@ def message():
 
 
 @pytest.fixture
-def rows(store):
+def rows(store, request):
     """Everything in the store, to see whether an operation changed anything."""
 
     def dump():
         with store.db.snapshot() as view:
             return {name: list(view.open_tree(name)) for name in view.tree_names()}
 
+    if isinstance(store.db, postgres.Store):
+        return request.getfixturevalue("emptied_schema").rows
     return dump

@@ -2,6 +2,7 @@
 
 import pytest
 
+import conduitstore
 from conduitstore.parts.presence import Presence
 
 A, B, ROOM, LIVED = "@a:one.test", "@b:two.test", "!r:one.test", "!lived:one.test"
@@ -144,54 +145,73 @@ OPERATIONS = {
 }
 
 
+def live(tx, message):
+    """Leave something that each operation replaces or removes."""
+    tx.users.create(A, "hash")
+    tx.devices.create(A, "D", "token")
+    tx.keys.add_device_keys(A, "D", {})
+    tx.keys.add_cross_signing_keys(A, cross("M"))
+    tx.one_time_keys.add(A, "D", {"x:0": {}})
+    tx.one_time_keys.add_fallback(A, "D", "y:1", {})
+    tx.key_backups.add_keys(A, tx.key_backups.create(A, {}), {ROOM: {"s": {}}})
+    tx.refresh_tokens.set(A, "D", "r1")
+    tx.refresh_tokens.spend("r1", "r2")
+    tx.dehydrated_devices.set(A, "DRY", {})
+    tx.tokens.create_openid(A)
+    tx.tokens.create_login(A)
+    tx.filters.create(A, {})
+    tx.profiles.set(A, "m.tz", "UTC")
+    tx.users.set_displayname(A, "A")
+    tx.account_data.update(None, A, "m.tag", {"a": 1})
+    tx.account_data.update(ROOM, A, "m.tag", {"a": 1})
+    tx.to_device.queue(B, A, "D", "t", {})
+    tx.to_device.queue(B, A, "D", "t", {})
+    tx.account_data.update(None, A, "m.direct", {})
+    tx.rooms.timeline.append(message(0), "$0", ROOM)
+    tx.rooms.timeline.add_outlier(message(1), "$1")
+    tx.rooms.timeline.append(reply(message(6)), "$reply", ROOM)
+    tx.rooms.timeline.append(message(8), "$last", ROOM)
+    tx.rooms.originals.keep("$old", message(3), 4)
+    tx.rooms.members.mark_joined(A, ROOM)
+    tx.rooms.members.mark_left(A, "!left:one.test")
+    tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
+    tx.rooms.timeline.add_outlier(message(8, auth_events=["$0"]), "$8")
+    tx.rooms.auth_chain.remember("$8")
+    tx.rooms.receipts.update(A, ROOM, receipt("$0"))
+    tx.rooms.receipts.set_private_read(A, ROOM, 1)
+    tx.rooms.user_counters.increment(ROOM, [A], [A])
+    tx.rooms.user_counters.increment(ROOM, [A], [A], "$t")
+    tx.rooms.alias.set("#a:one.test", ROOM, A)
+    tx.rooms.metadata.disable("!left:one.test")
+    tx.rooms.metadata.ban("!left:one.test")
+    tx.rooms.directory.set_public("!left:one.test")
+    tx.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=0, token=2)
+    tx.presence.update(A, Presence("online", last_active_ts=5))
+    tx.presence.update(B, Presence("unavailable"))
+
+
+@pytest.fixture(scope="module")
+def life(message):
+    """Such a store's rows and count: made once, as a life of its own takes longer than a test."""
+    with conduitstore.open(":memory:") as store:
+        store.transaction(lambda tx: live(tx, message))
+        with store.db.snapshot() as view:
+            rows = [(name, *row) for name in view.tree_names() for row in view.open_tree(name)]
+            return rows, view.current_count()
+
+
 @pytest.fixture
-def lived_in(store, message):
+def lived_in(store, life):
     """A store in which each operation finds what it replaces or removes."""
+    rows, count = life
 
-    def live(tx):
-        tx.users.create(A, "hash")
-        tx.devices.create(A, "D", "token")
-        tx.keys.add_device_keys(A, "D", {})
-        tx.keys.add_cross_signing_keys(A, cross("M"))
-        tx.one_time_keys.add(A, "D", {"x:0": {}})
-        tx.one_time_keys.add_fallback(A, "D", "y:1", {})
-        tx.key_backups.add_keys(A, tx.key_backups.create(A, {}), {ROOM: {"s": {}}})
-        tx.refresh_tokens.set(A, "D", "r1")
-        tx.refresh_tokens.spend("r1", "r2")
-        tx.dehydrated_devices.set(A, "DRY", {})
-        tx.tokens.create_openid(A)
-        tx.tokens.create_login(A)
-        tx.filters.create(A, {})
-        tx.profiles.set(A, "m.tz", "UTC")
-        tx.users.set_displayname(A, "A")
-        tx.account_data.update(None, A, "m.tag", {"a": 1})
-        tx.account_data.update(ROOM, A, "m.tag", {"a": 1})
-        tx.to_device.queue(B, A, "D", "t", {})
-        tx.to_device.queue(B, A, "D", "t", {})
-        tx.account_data.update(None, A, "m.direct", {})
-        tx.rooms.timeline.append(message(0), "$0", ROOM)
-        tx.rooms.timeline.add_outlier(message(1), "$1")
-        tx.rooms.timeline.append(reply(message(6)), "$reply", ROOM)
-        tx.rooms.timeline.append(message(8), "$last", ROOM)
-        tx.rooms.originals.keep("$old", message(3), 4)
-        tx.rooms.members.mark_joined(A, ROOM)
-        tx.rooms.members.mark_left(A, "!left:one.test")
-        tx.rooms.append(message(3, LIVED, type="m.room.create", state_key=""), "$l", LIVED)
-        tx.rooms.timeline.add_outlier(message(8, auth_events=["$0"]), "$8")
-        tx.rooms.auth_chain.remember("$8")
-        tx.rooms.receipts.update(A, ROOM, receipt("$0"))
-        tx.rooms.receipts.set_private_read(A, ROOM, 1)
-        tx.rooms.user_counters.increment(ROOM, [A], [A])
-        tx.rooms.user_counters.increment(ROOM, [A], [A], "$t")
-        tx.rooms.alias.set("#a:one.test", ROOM, A)
-        tx.rooms.metadata.disable("!left:one.test")
-        tx.rooms.metadata.ban("!left:one.test")
-        tx.rooms.directory.set_public("!left:one.test")
-        tx.rooms.lazy_loading.witness(A, "D", ROOM, [A], since=0, token=2)
-        tx.presence.update(A, Presence("online", last_active_ts=5))
-        tx.presence.update(B, Presence("unavailable"))
+    def live_again(tx):
+        for name, key, value in rows:
+            tx.open_tree(name).put(key, value)
+        while tx.current_count() < count:
+            tx.next_count()
 
-    store.transaction(live)
+    store.db.transaction(live_again)
     return store
 
 

@@ -1,15 +1,13 @@
 """Stores on PostgreSQL for tests: each in a schema of its own, with the ends of a store's life."""
 
-import itertools
 import os
 import time
 
 import psycopg
+from schemas import new_schema
 
-import conduitstore
 from conduitstore.engine import postgres
 
-_NUMBERS = itertools.count()
 LOCKS_ROW = True if os.environ.get("CONDUITSTORE_TEST_LOCKS") == "row" else None
 """Have writers line up at a row, as on servers without advisory locks."""
 OURS = {
@@ -31,9 +29,10 @@ class PostgresHarness:
     counts_jump = False
     loses_commits = False
 
-    def __init__(self, dsn, **settings):
+    def __init__(self, dsn, schemas=None, **settings):
         self.dsn = dsn
-        self.schema = f"test_{os.getpid()}_{next(_NUMBERS)}"
+        self._schemas = schemas
+        self.schema = schemas.lend() if schemas else new_schema()
         self.settings = {"pool_max": 40, "locks_row": LOCKS_ROW, **settings}
         self.opened = []
 
@@ -91,9 +90,12 @@ class PostgresHarness:
         return psycopg.connect(self.dsn, autocommit=True, options=options)
 
     def dispose(self):
-        """Close whatever is open, and delete the schema."""
+        """Close whatever is open, and delete the schema, or give it back where it is borrowed."""
         for db in self.opened:
             db.abandon()
+        if self._schemas is not None:
+            self._schemas.take_back(self.schema, [db.holder for db in self.opened])
+            return
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
 
@@ -114,57 +116,3 @@ def cut(db, admin):
     still = "SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)"  # Others may have come by now.
     while admin.execute(still, [ended]).fetchone():
         time.sleep(0.001)
-
-
-class EmptiedSchema:
-    """One schema for many tests: emptying a store takes less time than making its tables anew."""
-
-    RESET = """
-        DELETE FROM commits;
-        INSERT INTO commits SELECT 0, -1, 0, 0, max(id), '', '' FROM trees;
-        UPDATE ceilings SET value = CASE name WHEN 'counts' THEN 65536 ELSE 0 END;
-        UPDATE writer SET sequence = 0;
-        DELETE FROM holders;
-        SELECT setval('drawn', 0);
-    """
-
-    def __init__(self, dsn):
-        self.dsn = dsn
-        self.settings = {"schema": f"test_{os.getpid()}_emptied", "flush_every_ms": None}
-        self._first_rows = None
-
-    def __enter__(self):
-        return self
-
-    def empty(self):
-        """Make it a new store, but that trees there were are there, without entries."""
-        if self._first_rows is None:
-            with conduitstore.open(self.dsn, **self.settings):
-                pass
-            with self._connect() as connection:
-                self._first_rows = [
-                    (table, *row)
-                    for table in self._tables(connection)
-                    for row in connection.execute(f"SELECT k, v FROM {table}")
-                ]
-        with self._connect() as connection:
-            deletes = "".join(f"DELETE FROM {table};" for table in self._tables(connection))
-            connection.execute(deletes + self.RESET)
-            for table, *row in self._first_rows:
-                connection.execute(f"INSERT INTO {table} VALUES (%s, %s)", row)
-
-    def _tables(self, connection):
-        found = connection.execute(
-            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %s AND c.relname ~ '^t_[0-9]+$'",
-            [self.settings["schema"]],
-        )
-        return [name for (name,) in found]
-
-    def _connect(self):
-        options = f"-c search_path={self.settings['schema']} -c synchronous_commit=off"
-        return psycopg.connect(self.dsn, autocommit=True, options=options)
-
-    def __exit__(self, *exc):
-        with self._connect() as connection:
-            connection.execute(f"DROP SCHEMA IF EXISTS {self.settings['schema']} CASCADE")

@@ -19,6 +19,14 @@ STOP = (
     "trap 'for node in {here}/node?; do {programs}/pg_ctl stop -m immediate -D $node; done;"
     " kill %1' EXIT; trap exit INT QUIT TERM; sleep 1000000 & wait"
 )
+BEGIN = """port=(0 {ports})
+initdb() {{
+    command initdb --no-sync "$@"
+    printf 'fsync = off\\nwal_retrieve_retry_interval = 50ms\\n' >> node1/postgresql.conf
+}}
+pg_basebackup() {{ command pg_basebackup --no-sync "$@"; }}
+"""
+"""Before each block: nobody cuts the power here, and a standby looks for its primary at once."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
@@ -71,7 +79,7 @@ def on(ports, text):
 
 def test_each_command_and_example_works(shell):
     ports = {f"544{number}": str(_free_port()) for number in (1, 2, 3)}
-    begin = f"port=(0 {' '.join(ports.values())})\n"
+    begin = BEGIN.format(ports=" ".join(ports.values()))
     for kind, text in BLOCKS:
         if kind == "python":
             exec(compile(on(ports, text), "docs/scale-out.md", "exec"), {})
