@@ -119,7 +119,8 @@ class Database(StoreOperations, LiveTree, Guard):
         return True
 
     def snapshot(self) -> Snapshot:
-        self.check_handle()
+        if self.guarded:
+            self.check_handle()
         return Snapshot(self, *self.forest.freeze_for(self))
 
     def checksum(self) -> int:
@@ -163,8 +164,10 @@ class Database(StoreOperations, LiveTree, Guard):
 
     def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None:
         """Runs no function of the caller's, so it needs no drafts, unless it makes a tree."""
-        check_durability(durability)
-        self.check_handle()
+        if durability is not None:
+            check_durability(durability)
+        if self.guarded:
+            self.check_handle()
         if self.is_behind:
             self.wait_for_checkpoint()
         chosen = durability or self.settings.durability

@@ -176,16 +176,18 @@ class Forest:
                 places.append((root, leaf, *self.cache.contents(leaf)))
         return places
 
-    def placed(
-        self, tree_id: int, values: Mapping[bytes, bytes | None]
-    ) -> tuple[list[Any], list[Place]]:
-        """What a commit of ``values`` writes to a tree, and where, loaded if need be.
+    def place(
+        self,
+        tree_id: int,
+        values: Mapping[bytes, bytes | None],
+        ops: list[Any],
+        places: list[Place],
+    ) -> None:
+        """Add what a commit of ``values`` writes to a tree, and where, loaded if need be.
 
         The removal of what is not there is left out.
         """
         root = self.roots.get(tree_id, NO_TREE)
-        ops: list[Any] = []
-        places: list[Place] = []
         for key, value in values.items():
             leaf: Any = root
             while type(leaf) is Node:
@@ -196,7 +198,6 @@ class Forest:
             if value is not None or key in entries:
                 ops += tree_id, key, value
                 places.append((root, leaf, keys, entries))
-        return ops, places
 
     def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
