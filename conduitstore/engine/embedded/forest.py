@@ -215,7 +215,13 @@ class Forest:
                 raise
 
     def _change(self, ops: list[Any], places: list[Place]) -> None:
-        roots, each, dirty_bytes = self.roots, iter(ops), 0
+        roots, holds, frozen_at = self.roots, self._holds, self._frozen_at
+        entries_max, bytes_max, blob_bytes_min = (
+            self.leaf_entries_max,
+            self.leaf_bytes_max,
+            self._blob_bytes_min,
+        )
+        each, dirty_bytes = iter(ops), 0
         for place, tree_id, key, value in zip(places, each, each, each, strict=True):
             root, leaf, _, _ = place
             if type(key) is not bytes:
@@ -223,24 +229,25 @@ class Forest:
                 continue
             if roots[tree_id] is not root:  # A write before this one gave the tree another.
                 leaf = find(roots[tree_id], key)
-            if leaf.epoch <= self._frozen_at or self._holds:
+            if leaf.epoch <= frozen_at or holds:
                 leaf = self._writable(tree_id, key, leaf, place)
             keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
             if value is None:
                 dirty_bytes += remove_from(leaf, key)
-                if len(keys) * 4 < self.leaf_entries_max:
+                if len(keys) * 4 < entries_max:
                     self._note_small(tree_id, key, leaf)
                 continue
-            added_bytes = len(key) + len(value)
+            value_bytes = len(value)
+            added_bytes = len(key) + value_bytes
             if (
-                len(keys) >= self.leaf_entries_max
-                or leaf.size_bytes + added_bytes > self.leaf_bytes_max
-                or len(value) >= self._blob_bytes_min
+                len(keys) >= entries_max
+                or leaf.size_bytes + added_bytes > bytes_max
+                or value_bytes >= blob_bytes_min
             ):
                 self._insert_shaping(tree_id, leaf, key, value)
             # What insert_into() does, without a call for each row.
             elif key in entries:
-                added_bytes = len(value) - len(stored(entries, key))
+                added_bytes = value_bytes - len(stored(entries, key))
                 entries[key] = value
                 leaf.size_bytes += added_bytes
                 dirty_bytes += added_bytes
