@@ -136,9 +136,10 @@ class Database(StoreOperations, LiveTree, Guard):
         read_only: bool = False,
     ) -> T:
         check_durability(durability)
-        if self.is_mine and self._running is not None:
-            return self._running.transaction(fn, durability=durability, read_only=read_only)
-        self.check_handle()
+        if self.guarded:  # So it is while a transaction runs, this thread's or another's.
+            if self.is_mine and self._running is not None:
+                return self._running.transaction(fn, durability=durability, read_only=read_only)
+            self.check_handle()
         if read_only:
             return read(self.snapshot(), fn)
         if self.is_behind:

@@ -140,9 +140,12 @@ class DraftTree(WriteSurface):
         limit: int | None = None,
     ) -> kv.Items:
         self._tx.check(self)
-        check_bound(lo)
-        check_bound(hi)
-        limit = check_limit(limit)
+        if type(lo) is not bytes:
+            check_bound(lo)
+        if type(hi) is not bytes:
+            check_bound(hi)
+        if limit is not None:
+            limit = check_limit(limit)
         page = self._writes.page(self._root, lo, hi, limit, reverse)
         if page is not None:
             return page
@@ -242,15 +245,14 @@ class Transaction(DraftTree):
         tree_id = forest.ids.get(name)
         if tree_id is not None:
             return tree_id, forest.roots[tree_id]
-        self._created.append(name)
+        self._created.append(check_tree_name(name))  # Any name that has a tree is a good one.
         return forest.next_tree_id + len(self._created) - 1, Leaf([], {})
 
     def open_tree(self, name: str) -> DraftTree:
         self.check()
         tree = self._trees.get(name)
         if tree is None:
-            tree = DraftTree(self, check_tree_name(name))
-            self._trees[name] = tree
+            tree = self._trees[name] = DraftTree(self, name)
         return tree
 
     def tree_names(self) -> list[str]:
