@@ -90,12 +90,14 @@ class Batch:
             check_key(key)
         if type(value) is not bytes or len(value) > VALUE_BYTES_MAX:
             check_value(value)
-        self.writes.append((name_of(tree), key, value))
+        self.writes.append((_checked(tree) if type(tree) is str else name_of(tree), key, value))
         return self
 
     def remove(self, tree: Tree | str, key: bytes) -> Self:
         """Delete ``key``; an absent key is fine."""
-        self.writes.append((name_of(tree), check_key(key), None))
+        if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
+        self.writes.append((_checked(tree) if type(tree) is str else name_of(tree), key, None))
         return self
 
     def __len__(self) -> int:

@@ -118,8 +118,7 @@ Direction = Literal["b", "f"]
 Membership = Literal["join", "invite", "knock", "leave"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """An event as the store holds it.
 
     Attributes:

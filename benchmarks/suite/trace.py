@@ -39,10 +39,20 @@ class Step(NamedTuple):
 
     def on(self, contender: Contender) -> list[object]:
         """Do it there."""
-        found = contender.read(self.reads) if self.reads else []
+        found = read(contender, self.reads)
         if self.writes:
             contender.write(self.writes)
         return found
+
+
+def read(contender: Contender, reads: list[Read]) -> list[object]:
+    """All from one state: for what is read alone, its own call, which is of one state as it is."""
+    if len(reads) != 1:
+        return contender.read(reads) if reads else []
+    (alone,) = reads
+    if isinstance(alone, Page):
+        return [contender.page(alone)]
+    return [contender.getter(alone.tree)(alone.key)]
 
 
 class Recorded:

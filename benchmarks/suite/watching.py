@@ -44,7 +44,7 @@ STAGES: list[tuple[str, Any, str]] = [
     ("append to the log", WriteAheadLog, "append"),
     ("share a sync", WriteAheadLog, "sync"),
     ("batch to operations", batches, "placed"),
-    ("find leaves to change", Forest, "placed"),
+    ("find leaves to change", Forest, "place"),
     ("change leaves", Forest, "apply"),
     ("commit, and wait for the writer lock", LiveTree, "_write"),
     ("commit, and wait for the writer lock", Database, "apply_batch"),

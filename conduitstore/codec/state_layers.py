@@ -72,9 +72,13 @@ def resolved(layers: list[Layer]) -> list[StateEntry]:
     if not layers:
         return []
     full = layers[0].diff.added
-    change = summed([layer.difference for layer in layers[1:]])
+    added, removed = set[StateEntry](), set[StateEntry]()
+    for _, diff in layers[1:]:
+        added.difference_update(diff.removed)
+        added.update(diff.added)
+        removed.update(diff.removed)
     # Two sorted runs: sorting merges them.
-    return sorted([entry for entry in full if entry not in change.removed] + sorted(change.added))
+    return sorted([entry for entry in full if entry not in removed] + sorted(added))
 
 
 def summed(changes: Iterable[Difference]) -> Difference:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -21,6 +22,8 @@ from conduitstore.types import ShortEventId, ShortStateHash, ShortStateKey, Stat
 ENTRY_BYTES = 16
 _WORD = 8
 _ZERO = b"\0" * _WORD
+_ENTRY = struct.Struct(f"{ENTRY_BYTES}s")
+_PAIR = struct.Struct(">QQ")
 
 
 class StateDiff(NamedTuple):
@@ -38,10 +41,10 @@ def pack_entry(short_state_key: ShortStateKey, short_event: ShortEventId) -> Sta
     return StateEntry(encode_u64(short_state_key) + encode_u64(short_event))
 
 
-def unpack_entry(entry: StateEntry) -> tuple[ShortStateKey, ShortEventId]:
-    """The inverse of :func:`pack_entry`."""
-    key, event = int.from_bytes(entry[:_WORD]), int.from_bytes(entry[_WORD:])
-    return ShortStateKey(key), ShortEventId(event)
+def unpack_entries(entries: Iterable[StateEntry]) -> list[tuple[ShortStateKey, ShortEventId]]:
+    """The inverse of :func:`pack_entry`, of many at once."""
+    pairs = list(_PAIR.iter_unpack(b"".join(entries)))
+    return cast("list[tuple[ShortStateKey, ShortEventId]]", pairs)
 
 
 def state_hash(entries: Sequence[StateEntry]) -> str:
@@ -107,8 +110,8 @@ def show_diff(tree: str, value: bytes) -> dict[str, Any]:
     diff = unpack_diff(tree, value)
     return {
         "parent": diff.parent,
-        "added": [unpack_entry(entry) for entry in diff.added],
-        "removed": [unpack_entry(entry) for entry in diff.removed],
+        "added": unpack_entries(diff.added),
+        "removed": unpack_entries(diff.removed),
     }
 
 
@@ -126,8 +129,7 @@ def _cut(tree: str, value: bytes) -> tuple[int, int]:
 
 
 def _entries(value: bytes, start: int, end: int) -> list[StateEntry]:
-    cuts = [value[at : at + ENTRY_BYTES] for at in range(start, end, ENTRY_BYTES)]
-    return cast("list[StateEntry]", cuts)
+    return [entry for (entry,) in _ENTRY.iter_unpack(value[start:end])] if start < end else []
 
 
 def _bisect(value: bytes, start: int, end: int, short_state_key: bytes) -> ShortEventId | None:

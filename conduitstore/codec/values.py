@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from json.scanner import make_scanner
-from typing import Any, cast
+from typing import Any
 
 from canonicaljson import encode_canonical_json
 
 from conduitstore.codec.keys import encode_id, encode_u64
+from conduitstore.codec.parsing import REFUSALS, parse, parse_all
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
 from conduitstore.types import JsonObject
 
@@ -30,8 +30,6 @@ takes its depth from that stack.
 pack_u64 = encode_u64
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_DECODER = json.JSONDecoder()
-_SCAN = make_scanner(cast("Any", _DECODER))  # The stubs take it for its own class.
 _UNWRITABLE = (TypeError, ValueError, RecursionError)  # UnicodeEncodeError is a ValueError.
 
 
@@ -150,12 +148,10 @@ def unpack_json_object(tree: str, value: bytes, *required: str) -> JsonObject:
 def unpack_json(tree: str, value: bytes) -> Any:
     """JSON of either kind."""
     try:
-        text = value.decode()
-        try:
-            # What is written here has no space around it: one C call reads it.
-            found, end = _SCAN(text, 0)
-        except StopIteration:
-            return _DECODER.decode(text)
-        return found if end == len(text) else _DECODER.decode(text)
-    except (ValueError, RecursionError) as error:
+        return parse(value)
+    except REFUSALS:
+        pass
+    try:
+        return parse_all(value)
+    except REFUSALS as error:
         raise CorruptedError(tree, 0, f"the value is not JSON: {error}") from error

@@ -8,6 +8,7 @@ shows is noted by :func:`witness`.
 
 from __future__ import annotations
 
+from conduitstore.codec.keys import check_u64
 from conduitstore.parts.holder import Parts
 from conduitstore.types import Count, DeviceId, RoomChange, UserId
 
@@ -63,11 +64,14 @@ def sync(
     Cost: bulk reads, as many for many rooms as for one, with a range or two for each room the user
     is in; and some reads for each room that has a new state, or is new to the client.
     """
+    check_u64(since)
     upto = view.globals.current_count()
     request = Request(view, user, device, since, upto, options, typing)
     members = view.rooms.members
-    new = set(members.joined_since(user, since, upto))
-    rooms = {room: Count(0) if room in new else since for room in members.rooms_joined(user)}
+    rooms = {
+        room: Count(0) if since < joined <= upto else since
+        for room, joined in members.joins(user).items()
+    }
     windows = state_windows(view, rooms, upto)
     invited = members.changes_since(user, "invite", since, upto)
     knocked = members.changes_since(user, "knock", since, upto)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from conduitstore.codec.positions import token_of
 from conduitstore.parts.presence import PresenceChange
@@ -35,8 +36,7 @@ class Summary:
     heroes: list[UserId] | None
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedRoom:
+class JoinedRoom(NamedTuple):
     """What is new in a room the user is in.
 
     Attributes:

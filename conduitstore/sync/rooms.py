@@ -57,11 +57,8 @@ def joined_rooms(
 
 
 def _members_in(events: list[StoredEvent]) -> list[UserId]:
-    return [UserId(event.pdu["state_key"]) for event in events if _is_member(event)]
-
-
-def _is_member(event: StoredEvent) -> bool:
-    return event.pdu["type"] == MEMBER and "state_key" in event.pdu
+    pdus = [event.pdu for event in events if event.pdu["type"] == MEMBER]
+    return [UserId(pdu["state_key"]) for pdu in pdus if "state_key" in pdu]
 
 
 def left_room(request: Request, change: RoomChange) -> LeftRoom:

@@ -33,8 +33,10 @@ def summaries_of(request: Request, windows: Mapping[RoomId, StateWindow]) -> dic
 
 
 def _is_asked_for(request: Request, window: StateWindow) -> bool:
-    has_changed = window.moved or any(key in window.keys for key, _ in _NAMES)
-    return bool(window.is_new or request.options.full_state or has_changed)
+    if window.is_new or request.options.full_state or window.moved:
+        return True
+    changed = window.keys
+    return any(key in changed for key, _ in _NAMES)
 
 
 def _heroes(

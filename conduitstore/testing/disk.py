@@ -27,6 +27,7 @@ What it models:
 - ``before = fn``: ``fn(operation, name)`` runs at the beginning of each call, before it is counted.
   A sync that it holds up writes what was there when it began.
 - ``append_bytes_max``: no call writes more.
+- ``can_map``: whether files can be mapped. What is written so is a ``put``, which cannot fail.
 - A write that makes a file longer is an ``append``; any other is a ``write``, which takes no space.
 """
 
@@ -62,7 +63,7 @@ class SimulatedCrash(BaseException):
 class SimulatedDisk:
     """See the module's account. Calls of several threads are counted in the order they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, can_map: bool = True) -> None:
         self.calls_total = 0
         self.crash_at: int | None = None
         self.fail: Hook = _never
@@ -70,6 +71,7 @@ class SimulatedDisk:
         self.before: Callable[[str, str], object] = _never
         self.failed_sync: Literal["clean", "half", "dropped"] = "clean"
         self.append_bytes_max: int | None = None
+        self.can_map = can_map
         self.life = 0
         self._is_down = False
         self._counting = threading.Lock()
@@ -116,7 +118,7 @@ class SimulatedDisk:
         with self._counting:
             self.calls_total += 1
         error = self.fail(operation, name)
-        if error is not None:
+        if error is not None and operation != "put":
             raise error
         with self._counting:
             if self.crash_at is not None:
@@ -231,18 +233,34 @@ class SimulatedFile:
         self._inode = inode
 
     def write_at(self, data: bytes, offset: int, /) -> int:
-        inode = self._inode
-        grows = offset + len(data) > len(inode.cached)
+        grows = offset + len(data) > len(self._inode.cached)
         dies = self._disk.call("append" if grows else "write", self.name, self._life)
         limit = len(data) // 2 if dies else self._disk.append_bytes_max
-        written = data[:limit]
+        return self._write(data[:limit], offset, dies=dies)
+
+    def _write(self, data: bytes, offset: int, *, dies: bool) -> int:
+        inode = self._inode
         inode.cached.extend(bytes(max(0, offset - len(inode.cached))))
-        inode.cached[offset : offset + len(written)] = written
+        inode.cached[offset : offset + len(data)] = data
         if inode.forgotten:
-            inode.renew(offset, offset + len(written))
+            inode.renew(offset, offset + len(data))
         if dies:
             raise SimulatedCrash
-        return len(written)
+        return len(data)
+
+    def put(self, data: bytes, offset: int) -> None:
+        """Write through memory."""
+        if offset + len(data) > len(self._inode.cached):
+            raise AssertionError(f"{self.name} ends before that: the process would be killed")
+        dies = self._disk.call("put", self.name, self._life)
+        self._write(data[: len(data) // 2] if dies else data, offset, dies=dies)
+
+    @property
+    def can_map(self) -> bool:
+        return self._disk.can_map
+
+    def map(self, size: int) -> SimulatedMap:
+        return SimulatedMap(self, size)
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._disk.look("read", self.name)
@@ -283,6 +301,20 @@ class SimulatedFile:
 
     def __del__(self) -> None:
         self.close()
+
+
+class SimulatedMap:
+    """See :class:`conduitstore.engine.embedded.files.MappedBytes`."""
+
+    def __init__(self, file: SimulatedFile, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __setitem__(self, place: slice, data: bytes, /) -> None:
+        begin, end = place.start, place.stop
+        if not 0 <= begin <= end <= self._size or end - begin != len(data):
+            raise IndexError(f"{len(data)} bytes do not fit into {place} of {self._size}")
+        self._file.put(data, begin)
 
 
 def _never(_operation: str, _name: str) -> OSError | None:

@@ -167,6 +167,11 @@ class _World:
         self.lawful = self._after()
 
     @property
+    def waits(self) -> bool:
+        """Whether the last step is a commit that is acknowledged when it is on the platter."""
+        return getattr(self.steps[-1], "durability", None) == "commit"
+
+    @property
     def where(self) -> str:
         return self.interrupter.where
 
@@ -309,7 +314,9 @@ class _World:
             has_probe = dict(found.get("__default__", ())).get(PROBE) == b"1"
             assert has_probe == (outcome == "whole"), "what it said of a write is not so"
             found = _without_probe(found)
-            lawful = self.lawful if seen is None else [seen, *self.lawful[1:]]
+            lawful = self.lawful
+            if seen is not None and not self.waits:  # Who waits may be seen, and lost unwritten.
+                lawful = [seen, *lawful[1:]]
             assert found in lawful, "opened again it has something else"
             assert outcome != "whole" or found == seen, "what could be seen is not there"
             assert list(again.verify()) == [], "opened again it is damaged"

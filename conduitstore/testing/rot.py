@@ -93,7 +93,8 @@ def lived(seed: int, *, is_closed: bool = False, settings: dict[str, Any] = SETT
 
     The same bytes for a seed.
     """
-    life, disk, chance = Life(), SimulatedDisk(), random.Random(seed)  # noqa: S311 - reproducible
+    life, disk = Life(), SimulatedDisk(can_map=False)  # Else most of its bytes are set aside.
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     chosen = f", settings={settings!r}" if settings != SETTINGS else ""
     life.made = f"lived({seed}, is_closed={is_closed}{chosen})"
     life.states[0] = {kv.DEFAULT_TREE: []}
@@ -121,7 +122,8 @@ def lived(seed: int, *, is_closed: bool = False, settings: dict[str, Any] = SETT
 
 def lived_large(seed: int, entries_total: int) -> Life:
     """A store of leaves and segments of an everyday size, killed behind its last sync."""
-    life, disk, chance = Life(), SimulatedDisk(), random.Random(seed)  # noqa: S311 - reproducible
+    life, disk = Life(), SimulatedDisk(can_map=False)  # Else most of its bytes are set aside.
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     life.made = f"lived_large({seed}, {entries_total})"
     with _reproducible(chance):
         db = open_on(disk, LARGE)

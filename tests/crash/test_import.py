@@ -94,4 +94,4 @@ def test_every_call_of_an_import_fails(code):
             db.insert(b"goes", b"on")
             assert db.watch_prefix(b"", since=begin).next(0).key == b"goes"
     tally("crashes of an import", at)
-    assert failed_total > 20
+    assert failed_total >= 20

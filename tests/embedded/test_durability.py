@@ -34,8 +34,8 @@ def calls_of(disk, fn):
     ("durability", "first", "second"),
     [
         ("none", [], []),
-        ("interval", ["append"], ["append"]),
-        ("commit", ["append", "append", "sync"], ["write", "sync"]),  # Sets space aside.
+        ("interval", ["append", "append"], ["put"]),  # Sets space aside.
+        ("commit", ["append", "append", "sync"], ["write", "sync"]),
     ],
 )
 def test_what_a_commit_does_to_the_log(disk, durability, first, second):
@@ -188,7 +188,8 @@ def test_a_loop_goes_on_while_the_disk_syncs(disk):
 
 
 @pytest.mark.parametrize("keep", [0, 5_000])
-def test_a_long_log_is_cut_without_a_flusher_too(disk, keep):
+def test_a_long_log_is_cut_without_a_flusher_too(keep):
+    disk = SimulatedDisk(can_map=False)
     db = open_on(disk, checkpoint_log_bytes=500, log_keep_bytes=keep)
     for number in range(200):
         db.insert(bytes([number % 7]), b"x" * 50)
@@ -269,7 +270,8 @@ def test_a_commit_that_no_frame_can_hold_is_refused_whole(disk, monkeypatch):
     assert list(open_on(disk)) == [(b"a", b"goes on")]
 
 
-def test_a_write_that_takes_nothing_fails_and_latches(disk):
+def test_a_write_that_takes_nothing_fails_and_latches():
+    disk = SimulatedDisk(can_map=False)
     db = open_on(disk)
     db.insert(b"a", b"1")
     disk.append_bytes_max = 0

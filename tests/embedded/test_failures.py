@@ -36,7 +36,8 @@ def log_of(disk):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_fails_that_commit_whole_and_clears_by_itself(disk, code):
+def test_a_full_disk_fails_that_commit_whole_and_clears_by_itself(code):
+    disk = SimulatedDisk(can_map=False)
     db = open_on(disk)
     db.insert(b"a", b"1")
     size = db.log.size_bytes
@@ -53,7 +54,8 @@ def test_a_full_disk_fails_that_commit_whole_and_clears_by_itself(disk, code):
     assert list(open_on(disk)) == [(b"a", b"1"), (b"c", b"3")]
 
 
-def test_a_full_disk_in_the_middle_of_a_write_leaves_no_part_of_it(disk):
+def test_a_full_disk_in_the_middle_of_a_write_leaves_no_part_of_it():
+    disk = SimulatedDisk(can_map=False)
     db = open_on(disk)
     db.insert(b"a", b"1")
     disk.append_bytes_max = 7

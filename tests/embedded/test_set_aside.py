@@ -9,7 +9,7 @@ import pytest
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
-from conduitstore.engine.embedded.wal import ASIDE_BYTES_MAX, ASIDE_BYTES_MIN
+from conduitstore.engine.embedded.logfile import ASIDE_BYTES_MAX, ASIDE_BYTES_MIN
 from conduitstore.errors import CorruptedError, PoisonedError, StoreFullError
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk, SimulatedFile
@@ -19,7 +19,7 @@ SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 4}
 
 @pytest.fixture
 def disk():
-    return SimulatedDisk()
+    return SimulatedDisk(can_map=False)
 
 
 def open_on(disk, **settings):

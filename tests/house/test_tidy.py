@@ -201,4 +201,5 @@ def test_only_one_module_of_the_engine_touches_files(root):
         for path in sorted(engine.glob("*.py"))
     }
     assert found.pop("files.py")
+    assert found.pop("mounts.py"), "it reads no store: only what the system says of a directory"
     assert {name: calls for name, calls in found.items() if calls} == {}

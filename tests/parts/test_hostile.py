@@ -6,6 +6,7 @@ import pytest
 
 from conduitstore import InvalidArgumentError
 from conduitstore.parts.presence import Presence
+from conduitstore.sync import sync
 
 A, ROOM, OTHER = "@a:one.test", "!r:one.test", "!other:one.test"
 NOT_IDS = ["", "\ud800", "é" * 128, b"@a:one.test", None, 5, ["@a:one.test"], {}]
@@ -119,7 +120,7 @@ def test_what_is_no_count(store, rows, bad):
         lambda parts: parts.rooms.lazy_loading.was_sent(A, "D", ROOM, A, bad),
         lambda parts: parts.presence.ping(A, bad),
         lambda parts: parts.presence.update(A, Presence("online", last_active_ts=bad)),
-        lambda parts: parts.rooms.members.joined_since(A, bad, 9),
+        lambda parts: sync(parts, A, "D", bad),
         lambda parts: parts.rooms.members.changes_since(A, "leave", 0, bad),
         lambda parts: parts.rooms.short.event_id(bad),
         lambda parts: parts.devices.set_last_seen({(A, "D"): bad}),

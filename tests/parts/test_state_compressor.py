@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import conduitstore
 from conduitstore import CorruptedError, InvalidArgumentError
 from conduitstore.codec.state_layers import LAYERS_MAX
-from conduitstore.codec.states import pack_entry, unpack_entry
+from conduitstore.codec.states import pack_entry, unpack_entries
 
 NAME = ("m.room.name", "")
 
@@ -29,7 +29,7 @@ def states(store):
 
 def named(store, state):
     """A state as (type, state key) to event id, by way of the entries."""
-    pairs = [unpack_entry(entry) for entry in store.rooms.state_compressor.entries(state)]
+    pairs = unpack_entries(store.rooms.state_compressor.entries(state))
     keys = store.rooms.short.state_key_id_many([key for key, _ in pairs])
     return dict(zip(keys, store.rooms.short.event_id_many([e for _, e in pairs]), strict=True))
 

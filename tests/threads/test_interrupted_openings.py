@@ -43,7 +43,7 @@ def open_on(disk, path="store", **settings):
 
 
 def lived(*, is_closed):
-    disk = SimulatedDisk()
+    disk = SimulatedDisk(can_map=False)  # So that a file's end is that of what is in it.
     db = open_on(disk)
     for number in range(14):
         db.insert(bytes([number]), b"first" * (number % 9))

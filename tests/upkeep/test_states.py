@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import conduitstore
-from conduitstore.codec.states import unpack_entry
+from conduitstore.codec.states import unpack_entries
 from conduitstore.consistency import check
 from conduitstore.errors import LaggedError
 from conduitstore.upkeep import GcOptions, batches, states
@@ -40,7 +40,7 @@ def name(store, event, content, near=None):
 
 
 def content_of(store, state):
-    pairs = [unpack_entry(entry) for entry in store.rooms.state_compressor.entries(state)]
+    pairs = unpack_entries(store.rooms.state_compressor.entries(state))
     keys = store.rooms.short.state_key_id_many([key for key, _ in pairs])
     found = dict(zip(keys, store.rooms.short.event_id_many([e for _, e in pairs]), strict=True))
     return {key: event for key, event in found.items() if key not in ALWAYS}

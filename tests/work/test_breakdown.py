@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OF_AN_INSERT = {
-    "write, the system call": 1,
     "change leaves": 1,
     "find leaves to change": 1,
     "append to the log": 1,

@@ -27,9 +27,10 @@ from conduitstore.engine.embedded.format import (
     decode_header,
     frames,
 )
+from conduitstore.engine.embedded.logfile import KIND
 from conduitstore.engine.embedded.recovery import last_number_of, lock_directory
 from conduitstore.engine.embedded.replay import Replay, commit_of
-from conduitstore.engine.embedded.wal import KIND, WriteAheadLog
+from conduitstore.engine.embedded.wal import WriteAheadLog
 from conduitstore.engine.guard import Guard
 from conduitstore.engine.subscriber import check_since
 from conduitstore.errors import (
@@ -172,7 +173,7 @@ class Log(Guard):
 
     @property
     def file_bytes(self) -> int:
-        """How long the file is that is written to."""
+        """How much is in the file that is written to."""
         return self._log.file_bytes
 
     def records(self, since: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -213,7 +214,7 @@ class Log(Guard):
                 position, end, damage = sequence, frame.end, None
                 if sequence > since:
                     yield sequence, ops[2]
-            if end < len(data):
+            if data[end:].strip(b"\0"):  # Zeros are set aside.
                 damage = damage or (name, end)
         if position < upto:
             name, end = damage or (found[-1], HEADER_BYTES)

@@ -26,11 +26,11 @@ from . import capture, names
 from .files import Directory, File, FileSystem, append_whole, create_file
 from .format import HEADER_BYTES, Frame, Header, decode_header
 from .leaf import decode_leaf
+from .logfile import LogFile
 from .manifest import Generation, Manifest, read_manifest, rows_in, segments_in
 from .pieces import Gap, ignore, pieces
 from .recovery import check_ours, lock_directory, newest_manifest
 from .segment import KIND, Segment
-from .wal import LogFile
 
 if TYPE_CHECKING:
     from .lifecycle import Store

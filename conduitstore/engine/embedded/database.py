@@ -119,7 +119,8 @@ class Database(StoreOperations, LiveTree, Guard):
         return True
 
     def snapshot(self) -> Snapshot:
-        self.check_handle()
+        if self.guarded:
+            self.check_handle()
         return Snapshot(self, *self.forest.freeze_for(self))
 
     def checksum(self) -> int:
@@ -135,9 +136,10 @@ class Database(StoreOperations, LiveTree, Guard):
         read_only: bool = False,
     ) -> T:
         check_durability(durability)
-        if self.is_mine and self._running is not None:
-            return self._running.transaction(fn, durability=durability, read_only=read_only)
-        self.check_handle()
+        if self.guarded:  # So it is while a transaction runs, this thread's or another's.
+            if self.is_mine and self._running is not None:
+                return self._running.transaction(fn, durability=durability, read_only=read_only)
+            self.check_handle()
         if read_only:
             return read(self.snapshot(), fn)
         if self.is_behind:
@@ -163,8 +165,10 @@ class Database(StoreOperations, LiveTree, Guard):
 
     def apply_batch(self, batch: Batch, *, durability: Durability | None = None) -> None:
         """Runs no function of the caller's, so it needs no drafts, unless it makes a tree."""
-        check_durability(durability)
-        self.check_handle()
+        if durability is not None:
+            check_durability(durability)
+        if self.guarded:
+            self.check_handle()
         if self.is_behind:
             self.wait_for_checkpoint()
         chosen = durability or self.settings.durability

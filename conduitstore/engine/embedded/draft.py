@@ -36,7 +36,7 @@ class Writes(dict[bytes, bytes | None]):
 
     def __init__(self) -> None:
         self._ordered: Forest | None = None
-        self._changed: set[bytes] = set()  # keys, since they were put in order
+        self._changed: set[bytes]  # keys, since they were put in order
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write, or remove where ``value`` is None."""
@@ -59,6 +59,8 @@ class Writes(dict[bytes, bytes | None]):
         reverse: bool,  # noqa: FBT001
     ) -> Page | None:
         """A page of ``root`` as it looks with what was written; None: there is no page, or much."""
+        if not self:
+            return page_of(root, lo, hi, limit, reverse)
         if len(self) > RUN:
             return None
         own = {
@@ -87,7 +89,7 @@ class Writes(dict[bytes, bytes | None]):
             ordered = self._in_order()
         else:
             self._follow(ordered)
-        self._changed.clear()
+        self._changed = set()
         self._ordered = ordered
         return _merging(slices, slices_of(*ordered.freeze_tree(DEFAULT_TREE_ID, store)))
 

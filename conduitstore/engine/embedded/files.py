@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 from contextlib import suppress
 from functools import partial
@@ -28,13 +29,25 @@ from conduitstore.errors import (
     UnsupportedFormatError,
 )
 
+from .mounts import writes_in_place
+
 _sync = getattr(os, "fdatasync", os.fsync)  # Not everywhere; fsync does all it does and more.
+
+
+class MappedBytes(Protocol):
+    """A file's bytes in memory: what is put there the kernel has, without a call."""
+
+    def __setitem__(self, place: slice, data: bytes, /) -> None: ...
 
 
 class File(Protocol):
     """One open file."""
 
     name: str
+
+    @property
+    def can_map(self) -> bool:
+        """Whether what was written once may be written again through memory."""
 
     def write_at(self, data: bytes, offset: int, /) -> int:
         """Write there; gives how many bytes went in, perhaps fewer than given."""
@@ -44,8 +57,14 @@ class File(Protocol):
 
     def size(self) -> int: ...
     def truncate(self, size: int) -> None: ...
+    def map(self, size: int) -> MappedBytes | None:
+        """The first ``size`` bytes, all written before; None where the system has none to give.
+
+        Once the file is shorter than that nothing may be put there: it would end the process.
+        """
+
     def sync(self) -> None:
-        """Return once every byte and the length are on the platter."""
+        """Return once every byte, a mapped one too, and the length are on the platter."""
 
     def close(self) -> None: ...
 
@@ -131,7 +150,8 @@ def append_whole(file: File, data: bytes, end: int, keep: int = 0) -> None:
 class OsFile:
     """A file of the operating system."""
 
-    def __init__(self, path: str, flags: int) -> None:
+    def __init__(self, path: str, flags: int, *, can_map: bool = False) -> None:
+        self.can_map = can_map
         self.name = os.path.basename(path)  # noqa: PTH119 - a name out of a string, no Path needed
         self._fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
         self.write_at = partial(os.pwrite, self._fd)
@@ -144,6 +164,12 @@ class OsFile:
                 break
             data += more
         return data
+
+    def map(self, size: int) -> mmap.mmap | None:
+        try:
+            return mmap.mmap(self._fd, size)
+        except OSError:  # No memory, or too many maps: nothing that a write needs.
+            return None
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
@@ -187,6 +213,7 @@ class OsDirectory:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._can_map = writes_in_place(path)
 
     def _join(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -195,7 +222,8 @@ class OsDirectory:
         return sorted(os.listdir(self.path))  # noqa: PTH208 - names are what is wanted
 
     def create(self, name: str) -> OsFile:
-        return OsFile(self._join(name), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        return OsFile(self._join(name), flags, can_map=self._can_map)
 
     def open(self, name: str) -> OsFile:
         return OsFile(self._join(name), os.O_RDONLY)

@@ -25,7 +25,7 @@ from .blob import Blob, BlobEntries, entries_of
 from .cache import Cache
 from .edits import cut_of, insert_into, remove_from, separator, stored
 from .frozen import Frozen, Hold
-from .index import Node, Root
+from .index import Node, Root, find
 from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, payload_bytes, stored_values
 from .page import page_of
 from .pageitems import Page
@@ -65,7 +65,8 @@ class Forest:
         self._checkpointed_at = 0
         self.dirty_bytes = 0
         """Memory of leaves and blobs that changed since the last checkpoint froze."""
-        self._emptied: list[tuple[int, bytes]] = []  # trees, and keys to find their empty leaves by
+        # Trees, keys to find leaves by that got small, and these leaves as they were then.
+        self._shrunk: list[tuple[int, bytes, Leaf]] = []
 
     # Freezing -------------------------------------------------------------------------------
     def freeze(self) -> Frozen:
@@ -119,16 +120,17 @@ class Forest:
         self._clock += 1
         return hold
 
+    def _let_go(self) -> None:
+        """Forget the holds that nobody keeps any more: a write looks no further while none is."""
+        self._holds = {tree_id: kept for tree_id, kept in self._holds.items() if kept() is not None}
+
     def _is_held(self, tree_id: int, epoch: int) -> bool:
         """Whether anybody may be looking at a leaf of that age."""
         for held in (tree_id, EVERY_TREE):
             kept = self._holds.get(held)
-            if kept is not None:
-                hold = kept()
-                if hold is None:
-                    del self._holds[held]
-                elif epoch <= hold.frozen_at:
-                    return True
+            hold = kept() if kept is not None else None
+            if hold is not None and epoch <= hold.frozen_at:
+                return True
         return False
 
     def freeze_dirty(self) -> Frozen:
@@ -170,20 +172,22 @@ class Forest:
             if root is None or type(key) is not bytes:
                 places.append(NO_PLACE)
             else:
-                leaf = index.find(root, key)
+                leaf = find(root, key)
                 places.append((root, leaf, *self.cache.contents(leaf)))
         return places
 
-    def placed(
-        self, tree_id: int, values: Mapping[bytes, bytes | None]
-    ) -> tuple[list[Any], list[Place]]:
-        """What a commit of ``values`` writes to a tree, and where, loaded if need be.
+    def place(
+        self,
+        tree_id: int,
+        values: Mapping[bytes, bytes | None],
+        ops: list[Any],
+        places: list[Place],
+    ) -> None:
+        """Add what a commit of ``values`` writes to a tree, and where, loaded if need be.
 
         The removal of what is not there is left out.
         """
         root = self.roots.get(tree_id, NO_TREE)
-        ops: list[Any] = []
-        places: list[Place] = []
         for key, value in values.items():
             leaf: Any = root
             while type(leaf) is Node:
@@ -194,50 +198,65 @@ class Forest:
             if value is not None or key in entries:
                 ops += tree_id, key, value
                 places.append((root, leaf, keys, entries))
-        return ops, places
 
     def apply(self, ops: list[Any], places: list[Place], count: int, sequence: int) -> None:
         """Make one commit visible, all at once for whoever freezes."""
         with self.lock:
             try:
-                roots, each, dirty_bytes = self.roots, iter(ops), 0
-                for place, tree_id, key, value in zip(places, each, each, each, strict=True):
-                    root, leaf, _, _ = place
-                    if type(key) is not bytes:
-                        self._change_tree(tree_id, key, value)
-                        continue
-                    if roots[tree_id] is not root or leaf.epoch <= self._frozen_at or self._holds:
-                        leaf = self._writable(tree_id, key, place)
-                    keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
-                    if value is None:
-                        self._remove(tree_id, leaf, key)
-                        continue
-                    added_bytes = len(key) + len(value)
-                    if (
-                        len(keys) >= self.leaf_entries_max
-                        or leaf.size_bytes + added_bytes > self.leaf_bytes_max
-                        or len(value) >= self._blob_bytes_min
-                    ):
-                        self._insert_shaping(tree_id, leaf, key, value)
-                    # What insert_into() does, without a call for each row.
-                    elif key in entries:
-                        added_bytes = len(value) - len(stored(entries, key))
-                        entries[key] = value
-                        leaf.size_bytes += added_bytes
-                        dirty_bytes += added_bytes
-                    else:
-                        entries[key] = value
-                        insort(keys, key)
-                        leaf.size_bytes += added_bytes
-                        dirty_bytes += added_bytes + ENTRY_OVERHEAD_BYTES
-                self.dirty_bytes += dirty_bytes
-                if self._emptied:
-                    self._drop_emptied()
+                if self._holds:
+                    self._let_go()
+                self._change(ops, places)
+                if self._shrunk:
+                    self._join_shrunk()
                 self.count = count
                 self.sequence = sequence
             except BaseException:
                 self._is_torn = True
                 raise
+
+    def _change(self, ops: list[Any], places: list[Place]) -> None:
+        roots, holds, frozen_at = self.roots, self._holds, self._frozen_at
+        entries_max, bytes_max, blob_bytes_min = (
+            self.leaf_entries_max,
+            self.leaf_bytes_max,
+            self._blob_bytes_min,
+        )
+        each, dirty_bytes = iter(ops), 0
+        for place, tree_id, key, value in zip(places, each, each, each, strict=True):
+            root, leaf, _, _ = place
+            if type(key) is not bytes:
+                self._change_tree(tree_id, key, value)
+                continue
+            if roots[tree_id] is not root:  # A write before this one gave the tree another.
+                leaf = find(roots[tree_id], key)
+            if leaf.epoch <= frozen_at or holds:
+                leaf = self._writable(tree_id, key, leaf, place)
+            keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
+            if value is None:
+                dirty_bytes += remove_from(leaf, key)
+                if len(keys) * 4 < entries_max:
+                    self._note_small(tree_id, key, leaf)
+                continue
+            value_bytes = len(value)
+            added_bytes = len(key) + value_bytes
+            if (
+                len(keys) >= entries_max
+                or leaf.size_bytes + added_bytes > bytes_max
+                or value_bytes >= blob_bytes_min
+            ):
+                self._insert_shaping(tree_id, leaf, key, value)
+            # What insert_into() does, without a call for each row.
+            elif key in entries:
+                added_bytes = value_bytes - len(stored(entries, key))
+                entries[key] = value
+                leaf.size_bytes += added_bytes
+                dirty_bytes += added_bytes
+            else:
+                entries[key] = value
+                insort(keys, key)
+                leaf.size_bytes += added_bytes
+                dirty_bytes += added_bytes + ENTRY_OVERHEAD_BYTES
+        self.dirty_bytes += dirty_bytes
 
     def _change_tree(self, tree_id: int, op: int, operand: Any) -> None:
         if op == Op.CREATE:
@@ -252,13 +271,9 @@ class Forest:
             self._holds.pop(tree_id, None)
             self.ids = {name: other for name, other in self.ids.items() if other != tree_id}
 
-    def _writable(self, tree_id: int, key: bytes, place: Place) -> Leaf:
+    def _writable(self, tree_id: int, key: bytes, leaf: Leaf, place: Place) -> Leaf:
         """The leaf that holds ``key``, or a copy in its place if somebody may be looking at it."""
-        leaf: Leaf
-        prepared_root, leaf, keys, entries = place
-        root = self.roots[tree_id]
-        if prepared_root is not root:  # A write before this one gave the tree another.
-            leaf = index.find(root, key)
+        _, _, keys, entries = place
         epoch = leaf.epoch
         if epoch > self._frozen_at and not (self._holds and self._is_held(tree_id, epoch)):
             return leaf
@@ -269,16 +284,14 @@ class Forest:
             keys, entries = leaf.keys, leaf.entries
         # Else it is the prepared one: a leaf that this commit made is in memory.
         copy = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
-        self.roots[tree_id] = index.splice(root, key, [(b"", copy)])
+        self.roots[tree_id] = index.splice(self.roots[tree_id], key, [(b"", copy)])
         return copy
 
-    def _remove(self, tree_id: int, leaf: Leaf, key: bytes) -> None:
-        self.dirty_bytes += remove_from(leaf, key)
-        root, keys = self.roots[tree_id], leaf.keys
-        if not keys:
-            self._emptied.append((tree_id, key))
-        elif root is not leaf and len(keys) * 4 < self.leaf_entries_max:
-            self.roots[tree_id] = self._merged(root, key)
+    def _note_small(self, tree_id: int, key: bytes, leaf: Leaf) -> None:
+        """A leaf has lost entries and may go, or join a neighbour, once the commit is through."""
+        is_noted = self._shrunk and self._shrunk[-1][-1] is leaf
+        if not is_noted and leaf is not self.roots[tree_id]:
+            self._shrunk.append((tree_id, key, leaf))
 
     def _insert_shaping(self, tree_id: int, leaf: Leaf, key: bytes, value: bytes) -> None:
         """An insert of a blob, or one for which the leaf may have to be cut."""
@@ -315,13 +328,21 @@ class Forest:
             leaf.size_bytes > self.leaf_bytes_max and total > 1
         )
 
-    def _drop_emptied(self) -> None:
-        """Leaves go last: what the commit writes next to them was prepared with them in place."""
-        for tree_id, key in self._emptied:
+    def _join_shrunk(self) -> None:
+        """Leaves go last: what the commit writes next to them was prepared with them in place.
+
+        And the many removals of one commit look for a neighbour once.
+        """
+        for tree_id, key, _ in self._shrunk:
             root = self.roots.get(tree_id)
-            if root is not None and root is not (leaf := index.find(root, key)) and leaf.keys == []:
+            if root is None or root is (leaf := find(root, key)):
+                continue
+            keys = leaf.keys
+            if keys == []:
                 self.roots[tree_id] = index.splice(root, key, [])
-        self._emptied.clear()
+            elif keys is not None and len(keys) * 4 < self.leaf_entries_max:
+                self.roots[tree_id] = self._merged(root, key)
+        self._shrunk.clear()
 
     def _split(self, leaf: Leaf, key: bytes) -> index.Parts:
         keys, entries = leaf.keys, leaf.entries

@@ -16,8 +16,8 @@ from conduitstore.kv import Event, Insert, Remove
 from . import names
 from .files import Directory
 from .format import HEADER_BYTES, Header, decode_header, frames, seed_of
+from .logfile import KIND
 from .replay import commit_of, operations
-from .wal import KIND
 
 Commit = tuple[int, list[Any]]
 """Sequence and operations."""

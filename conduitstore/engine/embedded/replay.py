@@ -22,7 +22,8 @@ from . import names
 from .files import Directory
 from .forest import Forest
 from .format import HEADER_BYTES, Frame, FrameKind, Header, frames, frames_behind, seed_of
-from .wal import KIND, Op
+from .logfile import KIND
+from .wal import Op
 
 
 class Replay:

@@ -44,7 +44,8 @@ class Snapshot(FrozenTree):
             raise ClosedError("the snapshot is closed")
 
     def open_tree(self, name: str) -> FrozenTree:
-        self._check()
+        if self._db.guarded or not self._roots:
+            self._check()
         tree_id = self._frozen.ids.get(name) if type(name) is str else None
         if tree_id is None:  # Any name that has a tree is a good one.
             check_tree_name(name)

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from conduitstore import kv
@@ -21,8 +22,11 @@ from conduitstore.engine.surface import WriteSurface, prefix_bounds, refuse_writ
 from conduitstore.errors import ClosedError, InvalidArgumentError
 from conduitstore.kv import (
     DEFAULT_TREE,
+    KEY_BYTES_MAX,
+    VALUE_BYTES_MAX,
     Batch,
     Durability,
+    Item,
     MergeOperator,
     check_bound,
     check_durability,
@@ -36,7 +40,7 @@ from . import index
 from .draft import Writes
 from .forest import NO_PLACE, Place
 from .frozen import Hold
-from .index import Root
+from .index import Node, Root
 from .items import Items, Slices, keys_in, slices_of
 from .leaf import Leaf
 from .tree import DROPPED
@@ -65,24 +69,30 @@ class DraftTree(WriteSurface):
     def name(self) -> str:
         return self._name
 
-    def _committed(self, key: bytes) -> bytes | None:
-        leaf = index.find(self._root, key)
-        entries = leaf.entries
-        if entries is None:
-            entries = self._tx.db.forest.entries(leaf)
-        return entries.get(key)
-
     def _has_committed(self, key: bytes) -> bool:
         return key in self._tx.db.forest.entries(index.find(self._root, key))
 
     def get(self, key: bytes) -> bytes | None:
         self._tx.check(self)
-        value = self._writes.get(check_key(key), UNTOUCHED)
-        return self._committed(key) if value is UNTOUCHED else value
+        if type(key) is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
+        value: bytes | None = self._writes.get(key, UNTOUCHED)
+        if value is not UNTOUCHED:
+            return value
+        node: Any = self._root
+        while type(node) is Node:
+            node = node.children[bisect_right(node.lows, key)]
+        entries = node.entries
+        if entries is None:
+            entries = self._tx.db.forest.entries(node)
+        committed: bytes | None = entries.get(key)
+        return committed
 
     def insert(self, key: bytes, value: bytes) -> bytes | None:
         old = self.get(key)
-        self._tx.write(self._writes, key, check_value(value))
+        if type(value) is not bytes or len(value) > VALUE_BYTES_MAX:
+            check_value(value)
+        self._tx.write(self._writes, key, value)
         return old
 
     def remove(self, key: bytes) -> bytes | None:
@@ -107,6 +117,17 @@ class DraftTree(WriteSurface):
     def __contains__(self, key: bytes) -> bool:
         return self.contains_key(key)
 
+    def _pop(self, item: Item | None) -> Item | None:
+        if item is not None:  # It is there: nothing has to be asked again.
+            self._tx.write(self._writes, item[0], None)
+        return item
+
+    def remove_prefix(self, prefix: bytes) -> int:
+        keys = list(self.keys(prefix))
+        for key in keys:
+            self._tx.write(self._writes, key, None)
+        return len(keys)
+
     def clear(self) -> None:
         self.remove_prefix(b"")
 
@@ -119,9 +140,12 @@ class DraftTree(WriteSurface):
         limit: int | None = None,
     ) -> kv.Items:
         self._tx.check(self)
-        check_bound(lo)
-        check_bound(hi)
-        limit = check_limit(limit)
+        if type(lo) is not bytes:
+            check_bound(lo)
+        if type(hi) is not bytes:
+            check_bound(hi)
+        if limit is not None:
+            limit = check_limit(limit)
         page = self._writes.page(self._root, lo, hi, limit, reverse)
         if page is not None:
             return page
@@ -180,9 +204,10 @@ class DraftTree(WriteSurface):
         self._tx.db.watch(self._name, self.tree_id, subscriber, since)
         return subscriber
 
-    def placed(self) -> tuple[list[Any], list[Place]]:
-        """What a commit has to write, and where: not the removal of what was never there."""
-        return self._tx.db.forest.placed(self.tree_id, self._writes)
+    def place(self, ops: list[Any], places: list[Place]) -> None:
+        """Add what a commit has to write, and where: not the removal of what was never there."""
+        if self._writes:
+            self._tx.db.forest.place(self.tree_id, self._writes, ops, places)
 
 
 class Transaction(DraftTree):
@@ -192,7 +217,7 @@ class Transaction(DraftTree):
         self.db = db
         self.durability = durability
         self.is_over = False
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._count = db.forest.count
         self._nested = 0
         self._journal: list[tuple[Writes, bytes, Any]] = []
@@ -203,13 +228,13 @@ class Transaction(DraftTree):
 
     def check(self, tree: DraftTree | None = None) -> None:
         """Whether this transaction, and that tree's handle, may be used here and now."""
-        if threading.get_ident() == self._thread and (
+        if get_ident() == self._thread and (
             not self.is_over if tree is None else self._trees.get(tree._name) is tree  # noqa: SLF001
         ):
             return
         if self.is_over:
             raise ClosedError("the transaction is over, and its handles with it")
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise InvalidArgumentError("a transaction belongs to the thread that runs it")
         raise InvalidArgumentError(DROPPED)
 
@@ -220,15 +245,14 @@ class Transaction(DraftTree):
         tree_id = forest.ids.get(name)
         if tree_id is not None:
             return tree_id, forest.roots[tree_id]
-        self._created.append(name)
+        self._created.append(check_tree_name(name))  # Any name that has a tree is a good one.
         return forest.next_tree_id + len(self._created) - 1, Leaf([], {})
 
     def open_tree(self, name: str) -> DraftTree:
         self.check()
         tree = self._trees.get(name)
         if tree is None:
-            tree = DraftTree(self, check_tree_name(name))
-            self._trees[name] = tree
+            tree = self._trees[name] = DraftTree(self, name)
         return tree
 
     def tree_names(self) -> list[str]:
@@ -309,7 +333,5 @@ class Transaction(DraftTree):
             ops += self._trees[name].tree_id, Op.CREATE, name
         places = [NO_PLACE] * len(self._created)
         for tree in self._trees.values():
-            more, their = tree.placed()
-            ops += more
-            places += their
+            tree.place(ops, places)
         return ops, places, self._count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from conduitstore import kv
 from conduitstore.engine.subscriber import Subscriber
@@ -33,6 +33,7 @@ from .pageitems import Page
 
 if TYPE_CHECKING:
     from .database import Database
+    from .forest import Place
 
 T = TypeVar("T")
 DROPPED = "this tree was dropped, or its creation undone: open it again"
@@ -242,7 +243,9 @@ class LiveTree(RootReads, LiveSurface):
             forest, tree_id, durability = db.forest, self.tree_id, db.settings.durability
             if tree_id not in self._roots:
                 raise self._missing()
-            ops, places = forest.placed(tree_id, {key: value})
+            ops: list[Any] = []
+            places: list[Place] = []
+            forest.place(tree_id, {key: value}, ops, places)
             if not ops:
                 return None
             old: bytes | None = places[0][-1].get(key) if asks else None

@@ -30,11 +30,11 @@ from .columns import BlobReference
 from .files import File
 from .format import COMPRESSED, HEADER_BYTES, Frame, FrameKind, Header, decode_header
 from .leaf import decode_leaf
+from .logfile import KIND as LOG_KIND
 from .manifest import KIND as MANIFEST_KIND
 from .manifest import Generation, unpacked
 from .pieces import Gap, pieces
 from .segment import KIND as SEGMENT_KIND
-from .wal import KIND as LOG_KIND
 
 KINDS = {names.LOG: LOG_KIND, names.MANIFEST: MANIFEST_KIND, names.SEGMENT: SEGMENT_KIND}
 

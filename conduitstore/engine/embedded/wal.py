@@ -12,7 +12,7 @@ A commit's payload is msgpack ``[sequence, durable, count, tree, key, value, ...
 Behind the last frame there may be zeros, set aside for the next ones. What is written into them
 changes neither the file's length nor where it lies, so a sync has nothing else to put on the
 platter. And it cannot lack space: so commits that will be waited for are held in memory, until
-whoever syncs writes all of them at once.
+whoever syncs writes all of them at once; others are copied to where the file is mapped.
 
 Threads: ``append`` and ``rotate`` need the writer lock; ``sync`` is for anybody. A file that was
 found by recovery is never appended to.
@@ -24,24 +24,19 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from enum import IntEnum
 
 from conduitstore.errors import ClosedError, PoisonedError, StoreFullError
 from conduitstore.kv import Durability
 
-from . import names
-from .files import Directory, append_whole, create_file
-from .format import HEADER_BYTES, FrameKind, Header, encode_frame
+from .files import Directory
+from .format import HEADER_BYTES, FrameKind, encode_frame
+from .logfile import LogFile
 
-KIND = b"L"
 COMMIT = int(FrameKind.COMMIT)  # Looked up once: an enum's members take long.
 NO_WAITING = (False,)
 YIELDS_MAX = 16
 """How often the thread that syncs lets others run first, where others waited for the last sync."""
-ASIDE_BYTES_MIN = 4096
-ASIDE_BYTES_MAX = 1 << 18
-"""How much is set aside at once: as much as a file has already, within these."""
 SYNC_WAIT_S = 1.0
 """Who waits for another thread's sync looks again after so long, should that have been killed."""
 
@@ -51,51 +46,6 @@ class Op(IntEnum):
 
     CREATE = 0  # operand: its name
     DROP = 1
-
-
-class LogFile:
-    """One file of the log and how far it is on the platter."""
-
-    def __init__(self, directory: Directory, store_id: bytes, number: int, first: int) -> None:
-        header = Header(KIND, store_id, number, first)
-        self.number = number
-        self.first_sequence = first
-        self.seed = header.seed
-        self.is_named = False  # whether its directory entry is on the platter
-        self._file = create_file(directory, names.numbered(names.LOG, number))
-        self.length_bytes = 0  # with what is set aside
-        self.size_bytes = 0
-        """Where the next frame goes: whoever writes one sets it."""
-        self.size_bytes = self.write(header.encode())
-
-    def write(self, data: bytes, keep: int = 0) -> int:
-        """Append all of ``data``, or none of it; gives where it ends.
-
-        Errors and ``keep`` as :func:`files.append_whole`.
-        """
-        end = self.size_bytes + len(data)
-        try:
-            append_whole(self._file, data, self.size_bytes, keep)
-        except StoreFullError:
-            self.length_bytes = max(self.size_bytes, keep)
-            raise
-        self.length_bytes = max(self.length_bytes, end)
-        return end
-
-    def set_aside(self) -> None:
-        """Have room for more frames, if there is space for it."""
-        used = self.size_bytes
-        length = used + min(max(used, ASIDE_BYTES_MIN), ASIDE_BYTES_MAX)
-        length -= length % ASIDE_BYTES_MIN
-        with suppress(StoreFullError):
-            append_whole(self._file, bytes(length - used), used)
-            self.length_bytes = length
-
-    def sync(self) -> None:
-        self._file.sync()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class WriteAheadLog:
@@ -152,7 +102,7 @@ class WriteAheadLog:
         return self.size_bytes == HEADER_BYTES
 
     def append(self, sequence: int, payload: bytes, durability: Durability) -> None:
-        """Write one commit into the kernel, or hold it in memory until a later write.
+        """Hand one commit to the kernel, or hold it in memory until a later write.
 
         Held is what nobody waits for, and what will be waited for and has room in the file.
 
@@ -168,9 +118,14 @@ class WriteAheadLog:
         else:
             if self._held:
                 self.write_held()  # Then nobody else has anything to write.
-            file.size_bytes, self.written = file.write(frame), sequence
-            if waits:
-                file.set_aside()
+            if end <= file.mapped_bytes:
+                file.mapped[self.size_bytes : end] = frame
+                file.size_bytes, self.written = end, sequence
+            else:
+                file.mapped_bytes = 0  # Where there is no space the file is cut.
+                file.size_bytes, self.written = file.write(frame), sequence
+                if waits or file.can_map:
+                    file.set_aside()
         self.size_bytes = end
         self.appended = sequence
 
@@ -204,6 +159,7 @@ class WriteAheadLog:
     def rotate(self, number: int, sequence: int = 0) -> None:
         """Go on in a new file; behind ``sequence``, if that is above the newest."""
         self.write_held()
+        self._file.unmap()
         sequence = max(sequence, self.appended)
         self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
         self.size_bytes = self._file.size_bytes

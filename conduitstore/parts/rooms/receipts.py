@@ -221,7 +221,7 @@ class Receipts(Part[ReceiptsNear]):
         for room, marker in self._room_markers(user, rooms):
             found[room].append(marker)
         return {
-            room: sorted((m for m in found[room] if since < m.moved <= upto), key=_when)
+            room: sorted([m for m in found[room] if since < m.moved <= upto], key=_when)
             for room, since in rooms.items()
         }
 

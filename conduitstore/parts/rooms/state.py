@@ -14,7 +14,7 @@ from typing import Protocol
 
 from conduitstore.codec.events import ids_in
 from conduitstore.codec.keys import check_u64
-from conduitstore.codec.states import unpack_entry
+from conduitstore.codec.states import unpack_entries
 from conduitstore.codec.values import pack_text, pack_u64, unpack_u64
 from conduitstore.errors import InvalidArgumentError, shown
 from conduitstore.parts.arguments import distinct, listed
@@ -342,7 +342,7 @@ def _number(tree: str, value: bytes | None) -> ShortStateHash | None:
 def _halves(
     entries: Collection[StateEntry],
 ) -> tuple[list[ShortStateKey], list[ShortEventId]]:
-    pairs = [unpack_entry(entry) for entry in entries]
+    pairs = unpack_entries(entries)
     return [key for key, _ in pairs], [event for _, event in pairs]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from conduitstore.codec.states import unpack_entry
+from conduitstore.codec.states import unpack_entries
 from conduitstore.errors import CorruptedError
 from conduitstore.parts.part import Near, Part, consistent
 from conduitstore.types import (
@@ -116,7 +116,7 @@ class StateAccessor(Part[AccessorNear]):
     # All of a state -----------------------------------------------------------------------------
     def full_short_ids(self, state: ShortStateHash) -> dict[ShortStateKey, ShortEventId]:
         """All of a state as numbers. Source: the forks, state_full_shortids."""
-        return dict(map(unpack_entry, self._near.rooms.state_compressor.entries(state)))
+        return dict(unpack_entries(self._near.rooms.state_compressor.entries(state)))
 
     @consistent
     def full_ids(self, state: ShortStateHash, wanted: Wanted = None) -> dict[StateKey, EventId]:
@@ -327,7 +327,7 @@ class StateAccessor(Part[AccessorNear]):
         self, parts: Sequence[tuple[Collection[StateEntry], Wanted]]
     ) -> list[dict[StateKey, EventId]]:
         """The ids in some entries, of those that are wanted."""
-        pairs = [[unpack_entry(entry) for entry in entries] for entries, _ in parts]
+        pairs = [unpack_entries(entries) for entries, _ in parts]
         short = self._near.rooms.short
         keys = _known(short.state_key_id_many, [key for some in pairs for key, _ in some])
         chosen = [

@@ -32,7 +32,7 @@ from conduitstore.codec.states import (
     parent_of,
     state_hash,
     unpack_diff,
-    unpack_entry,
+    unpack_entries,
 )
 from conduitstore.codec.values import pack_u64, unpack_u64
 from conduitstore.errors import CorruptedError, InvalidArgumentError, shown
@@ -130,7 +130,7 @@ class StateCompressor(Part[CompressorNear]):
         return self._save(state, layers, change)
 
     def _check_known(self, entries: Iterable[StateEntry]) -> None:
-        pairs = [unpack_entry(entry) for entry in entries]
+        pairs = unpack_entries(entries)
         short = self._near.rooms.short
         names = short.state_key_id_many([key for key, _ in pairs])
         if None in names or None in short.event_id_many([event for _, event in pairs]):
@@ -209,8 +209,8 @@ class StateCompressor(Part[CompressorNear]):
     def entries_many(self, states: Sequence[ShortStateHash]) -> list[list[StateEntry]]:
         """:meth:`entries` of many states, in their order. Cost: up to four bulk reads."""
         given = listed(states, "states")
-        found = self._stored(given)
-        return [resolved(_layers_in(found[state])) for state in given]
+        found = self._layers_many(given)
+        return [resolved(found[state]) for state in given]
 
     @consistent
     def lookup_many(
@@ -239,11 +239,11 @@ class StateCompressor(Part[CompressorNear]):
             missing.setdefault(state, set()).update(keys)
             found[state] = {}
 
-        def look(state: ShortStateHash, layer: Stored) -> bool:
+        def look(state: ShortStateHash, layer: Stored) -> ShortStateHash | None:
             here = find_in(_DIFFS, layer[1], missing[state])
             found[state].update(here)
             missing[state] -= here.keys()
-            return bool(missing[state])
+            return parent_of(_DIFFS, layer[1]) if missing[state] else None
 
         self._descend(missing, look)
         return [[found[state].get(key) for key in keys] for state, keys in asked]
@@ -269,37 +269,49 @@ class StateCompressor(Part[CompressorNear]):
 
     def _layers(self, state: ShortStateHash) -> list[Layer]:
         """The full state first, ``state`` itself last."""
-        return _layers_in(self._stored([state])[state])
+        return self._layers_many([state])[state]
+
+    def _layers_many(self, states: Iterable[ShortStateHash]) -> dict[ShortStateHash, list[Layer]]:
+        found: dict[ShortStateHash, list[Layer]] = {state: [] for state in states}
+
+        def keep(state: ShortStateHash, layer: Stored) -> ShortStateHash | None:
+            found[state].insert(0, _layer(layer))
+            return found[state][0].diff.parent
+
+        self._descend(found, keep)
+        return found
 
     def _stored(self, states: Iterable[ShortStateHash]) -> dict[ShortStateHash, list[Stored]]:
         """The layers of each: its own first, the full state last."""
         found: dict[ShortStateHash, list[Stored]] = {state: [] for state in states}
 
-        def keep(state: ShortStateHash, layer: Stored) -> bool:
+        def keep(state: ShortStateHash, layer: Stored) -> ShortStateHash | None:
             found[state].append(layer)
-            return True
+            return parent_of(_DIFFS, layer[1])
 
         self._descend(found, keep)
         return found
 
     def _descend(
-        self, states: Iterable[ShortStateHash], look: Callable[[ShortStateHash, Stored], bool]
+        self,
+        states: Iterable[ShortStateHash],
+        look: Callable[[ShortStateHash, Stored], ShortStateHash | None],
     ) -> None:
-        """Show ``look`` the layers of each state, its own first, until it has seen enough.
+        """Show ``look`` the layers of each state, its own first.
 
+        It answers with the one below, or with None where it has seen enough.
         Cost: one bulk read for each depth.
         """
-        numbers = {state: check_u64(state) for state in states}
+        numbers = {state: ShortStateHash(check_u64(state)) for state in states}
         for _ in range(LAYERS_MAX):
             values = self._diffs.get_many(list(map(pack_u64, numbers.values())))
             layers, numbers = zip(numbers.items(), values, strict=True), {}
             for (state, number), value in layers:
                 if value is None:
                     raise _missing(state, number)
-                if look(state, (ShortStateHash(number), value)):
-                    below = parent_of(_DIFFS, value)
-                    if below is not None:
-                        numbers[state] = below
+                below = look(state, (number, value))
+                if below is not None:
+                    numbers[state] = below
             if not numbers:
                 return
         state = next(iter(numbers))
@@ -315,10 +327,6 @@ def _missing(state: ShortStateHash, number: int) -> Exception:
 def _layer(stored: Stored) -> Layer:
     number, value = stored
     return Layer(number, unpack_diff(_DIFFS, value))
-
-
-def _layers_in(stored: list[Stored]) -> list[Layer]:
-    return [_layer(layer) for layer in reversed(stored)]
 
 
 def _as_one(stored: list[Stored]) -> Difference:
