@@ -77,8 +77,8 @@ def resolved(layers: list[Layer]) -> list[StateEntry]:
         added.difference_update(diff.removed)
         added.update(diff.added)
         removed.update(diff.removed)
-    # Two sorted runs: sorting merges them.
-    return sorted([entry for entry in full if entry not in removed] + sorted(added))
+    kept = [entry for entry in full if entry not in removed] if removed else full
+    return sorted([*kept, *added])
 
 
 def summed(changes: Iterable[Difference]) -> Difference:

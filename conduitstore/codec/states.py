@@ -73,11 +73,8 @@ def unpack_diff(tree: str, value: bytes) -> StateDiff:
         CorruptedError: cut short, or without the word between the two lists.
     """
     added_end, removed_start = _cut(tree, value)
-    return StateDiff(
-        parent_of(tree, value),
-        _entries(value, _WORD, added_end),
-        _entries(value, removed_start, len(value)),
-    )
+    removed = _entries(value, removed_start, len(value)) if removed_start < len(value) else []
+    return StateDiff(parent_of(tree, value), _entries(value, _WORD, added_end), removed)
 
 
 def parent_of(tree: str, value: bytes) -> ShortStateHash | None:
@@ -129,7 +126,7 @@ def _cut(tree: str, value: bytes) -> tuple[int, int]:
 
 
 def _entries(value: bytes, start: int, end: int) -> list[StateEntry]:
-    return [entry for (entry,) in _ENTRY.iter_unpack(value[start:end])] if start < end else []
+    return [entry for (entry,) in _ENTRY.iter_unpack(value[start:end])]
 
 
 def _bisect(value: bytes, start: int, end: int, short_state_key: bytes) -> ShortEventId | None:

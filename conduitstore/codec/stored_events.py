@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from conduitstore.codec.positions import position_in
-from conduitstore.codec.values import unpack_json_object
+from conduitstore.codec.values import unpack_json, unpack_json_object
+from conduitstore.errors import CorruptedError
 from conduitstore.types import EventId, StoredEvent
 
 
 def event_in(key: bytes, value: bytes) -> StoredEvent:
     """Of ``pduid_pdu``."""
-    pdu = unpack_json_object("pduid_pdu", value, "event_id")
-    return StoredEvent(position_in(key), pdu["event_id"], pdu)
+    pdu = unpack_json("pduid_pdu", value)
+    try:
+        return StoredEvent(position_in(key), pdu["event_id"], pdu)
+    except (TypeError, LookupError):
+        raise CorruptedError("pduid_pdu", 0, "the value is no JSON object with event_id") from None
 
 
 def placed_in(key: bytes, value: bytes | None) -> StoredEvent | None:

@@ -60,7 +60,8 @@ def _heroes(
         for room, came in arrivals.items()
     }
     alone = {room: state for room in unnamed if not heroes[room] and (state := rooms[room])}
-    heroes |= zip(alone, _former_members(request, list(alone.values())), strict=True)
+    if alone:
+        heroes |= zip(alone, _former_members(request, list(alone.values())), strict=True)
     return {room: others[:HEROES_MAX] for room, others in heroes.items()}
 
 
