@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from patience import eventually
 from stores import PostgresHarness
 
 import conduitstore
@@ -91,7 +92,9 @@ def test_a_listener_whose_connection_is_cut_misses_nothing(harness):
     writer.open_tree("t").insert(b"a", b"1")
     assert next_events(subscriber, 1) == [Insert(b"a", b"1")]
     for number in range(3):
-        pid = listening._listener.connection.info.backend_pid
+        # Events may come before it has seen that its connection was cut, and made another.
+        connection = eventually(lambda: listening._listener.connection)
+        pid = connection.info.backend_pid
         writer.pool.rows(b"SELECT pg_terminate_backend(%s)", [pid])
         writer.open_tree("t").insert(b"b", bytes([number]))
         assert next_events(subscriber, 1) == [Insert(b"b", bytes([number]))]
