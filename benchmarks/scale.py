@@ -33,6 +33,7 @@ from conduitstore.types import AccessToken, Count, DeviceId, RoomId, UserId
 
 ROOMS = 20
 DEVICES = 20
+CLIENTS_MAX = 1_000
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
 PHONES = [DeviceId(f"PHONE{number}") for number in range(DEVICES)]
 SAFE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
@@ -60,8 +61,10 @@ def prepare(store: Store) -> None:
 
 
 def append(store: Store, client: int, number: int) -> None:
+    """A message; its depth is nobody else's, since the text is no part of what an id is made of."""
     text = f"client {client} says {number} at {time.time_ns()}"
-    store.rooms.append(*message(room(client + number), ALICE, text, number), room(client + number))
+    depth = number * CLIENTS_MAX + client
+    store.rooms.append(*message(room(client + number), ALICE, text, depth), room(client + number))
 
 
 def fan_out_and_drain(store: Store, client: int, _number: int) -> None:
