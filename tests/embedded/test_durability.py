@@ -249,6 +249,15 @@ def test_a_turn_of_the_background_thread_writes_what_none_holds_in_memory(disk):
     assert list(open_on(disk)) == [(b"a", b"1")]
 
 
+def test_a_batch_may_be_waited_for(disk):
+    db = open_on(disk)
+    db.apply_batch(Batch().insert("__default__", b"a", b"1"), durability="commit")
+    assert db.durable_sequence == db.sequence == 1
+    with pytest.raises(InvalidArgumentError, match="durability"):
+        db.apply_batch(Batch().insert("__default__", b"b", b"1"), durability="soon")
+    assert db.sequence == 1
+
+
 def test_a_batch_waits_for_a_checkpoint_that_lags_as_well(disk):
     db = open_on(disk, checkpoint_log_bytes=2_000)
     db.insert(b"a", b"1")

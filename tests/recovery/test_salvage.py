@@ -168,6 +168,34 @@ def test_dropped_trees_stay_dropped():
     assert found == expected, "the log says so too"
 
 
+def test_a_tree_stays_dropped_where_the_generation_that_dropped_it_is_damaged():
+    """The newest whole one has it; one behind the damage does not."""
+    disk = copy.deepcopy(LIVED.disk)
+    db = open_on(disk)
+    db.drop_tree("u")
+    db.checkpoint()
+    db.open_tree("v").insert(b"k", b"v")
+    db.checkpoint()
+    expected, manifest = content(db), db.checkpointer.manifest.name
+    disk.kill()
+    _, dropping, _ = frames_of(disk, manifest)
+    found, _ = salvaged(flipped(disk, manifest, dropping.offset + 20))
+    assert found == expected
+
+
+def test_a_log_whose_header_is_damaged_is_no_damage_where_memory_is_short(monkeypatch):
+    """Else what it has would be given up, and the store opened without it."""
+
+    class Unpacker(msgpack.Unpacker):
+        def read_array_header(self):
+            raise MemoryError
+
+    monkeypatch.setattr("conduitstore.engine.embedded.remains.msgpack.Unpacker", Unpacker)
+    disk = flipped(flipped(LIVED.disk, LOG, 20), MANIFEST, 90)
+    with pytest.raises(MemoryError):
+        salvaged(disk)
+
+
 # Hostile bytes ------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from .format import Header
 
 KIND = b"L"
 ASIDE_BYTES_MIN = 4096
-ASIDE_BYTES_MAX = 1 << 18
+ASIDE_BYTES_MAX = 1 << 16
 """How much is set aside at once: as much as a file has already, within these."""
 
 
