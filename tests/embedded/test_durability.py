@@ -5,6 +5,7 @@ import errno
 import threading
 
 import pytest
+from logs import calls_of
 
 from conduitstore.engine import Batch, embedded
 from conduitstore.engine.embedded import database
@@ -19,15 +20,6 @@ def disk():
 
 def open_on(disk, **settings):
     return embedded.open("store", files=disk, **{"flush_every_ms": None} | settings)
-
-
-def calls_of(disk, fn):
-    """The operations on the log that ``fn`` makes."""
-    seen = []
-    disk.fail = lambda operation, name: seen.append(operation) if "log" in name else None
-    fn()
-    disk.fail = lambda _operation, _name: None
-    return seen
 
 
 @pytest.mark.parametrize(

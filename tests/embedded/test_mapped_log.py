@@ -1,6 +1,5 @@
 """Commits that nobody waits for, put into a log that is mapped."""
 
-import copy
 import errno
 import mmap
 import os
@@ -9,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from logs import calls_of, keys_after, log_of, open_on, put
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import mounts, names
@@ -17,16 +17,10 @@ from conduitstore.engine.embedded.logfile import ASIDE_BYTES_MAX, ASIDE_BYTES_MI
 from conduitstore.errors import StoreFullError
 from conduitstore.testing.disk import KEEPS, SimulatedCrash, SimulatedDisk
 
-SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 4}
-
 
 @pytest.fixture
 def disk():
     return SimulatedDisk()
-
-
-def open_on(disk, **settings):
-    return embedded.open("store", files=disk, **SETTINGS | settings)
 
 
 @pytest.fixture
@@ -35,29 +29,6 @@ def db(disk):
     db = open_on(disk)
     db.insert(b"first", b"1")
     return db
-
-
-def put(db, key, durability, value=b"1"):
-    db.transaction(lambda tx: tx.insert(key, value), durability=durability)
-
-
-def calls_of(disk, fn):
-    seen = []
-    disk.fail = lambda operation, name: seen.append(operation) if "log" in name else None
-    fn()
-    disk.fail = lambda _operation, _name: None
-    return seen
-
-
-def log_of(disk):
-    name = names.of_kind(names.LOG, disk.directory("store").names())[-1][1]
-    return disk.directory("store")._inode(name)
-
-
-def keys_after(disk, strike):
-    other = copy.deepcopy(disk)
-    strike(other)
-    return [key for key, _ in open_on(other)]
 
 
 def full(operation, name):

@@ -1,11 +1,11 @@
 """Logs with space set aside: commits that will be waited for are held, and written in place."""
 
-import copy
 import errno
 import itertools
 import threading
 
 import pytest
+from logs import calls_of, keys_after, log_of, open_on, put
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
@@ -14,16 +14,10 @@ from conduitstore.errors import CorruptedError, PoisonedError, StoreFullError
 from conduitstore.testing.crash import content
 from conduitstore.testing.disk import SimulatedDisk, SimulatedFile
 
-SETTINGS = {"flush_every_ms": None, "leaf_entries_max": 4}
-
 
 @pytest.fixture
 def disk():
     return SimulatedDisk(can_map=False)
-
-
-def open_on(disk, **settings):
-    return embedded.open("store", files=disk, **SETTINGS | settings)
 
 
 @pytest.fixture
@@ -34,34 +28,11 @@ def db(disk):
     return db
 
 
-def put(db, key, durability, value=b"1"):
-    db.transaction(lambda tx: tx.insert(key, value), durability=durability)
-
-
 def unsynced(db, key, durability, value=b"1"):
     """As :func:`put` is before it waits."""
     with db.writer_lock:
         ops = [0, key, value]
         return db.commit(ops, db.forest.count, durability)
-
-
-def calls_of(disk, fn):
-    seen = []
-    disk.fail = lambda operation, name: seen.append(operation) if "log" in name else None
-    fn()
-    disk.fail = lambda _operation, _name: None
-    return seen
-
-
-def log_of(disk):
-    name = names.of_kind(names.LOG, disk.directory("store").names())[-1][1]
-    return disk.directory("store")._inode(name)
-
-
-def keys_after(disk, strike):
-    other = copy.deepcopy(disk)
-    strike(other)
-    return [key for key, _ in open_on(other)]
 
 
 def kill(disk):
