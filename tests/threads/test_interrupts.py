@@ -114,7 +114,7 @@ def test_every_moment_is_seen_whatever_ran_before(faults):
     """Once Python 3.13 told of half of them, and of fewer after each interruption."""
     steps = [*LIVED, Close()]
     total = moments_of(steps, SETTINGS)
-    assert total > 800
+    assert total > 600  # Fewer where the engine is compiled.
     for at in (1, total // 2, total):
         interrupted(faults, steps, every=total, begin=at)
         assert moments_of(steps, SETTINGS) == total

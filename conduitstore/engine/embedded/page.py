@@ -93,9 +93,10 @@ def values_of(root: Root, keys: list[bytes], cache: Cache) -> list[bytes | None]
         node: Any = root
         while type(node) is Node:
             node = node.children[bisect_right(node.lows, key)]
-        entries = node.entries
+        entries: Any = node.entries  # Compiled, a dict's get() is none of a subclass.
         if entries is None:  # Not touched by this: read once is not hot yet.
-            found.append(cache.contents(node)[1].get(key))
+            entries = cache.contents(node)[1]
+            found.append(entries.get(key))
             continue
         value = entries.get(key)
         if value is not None:
