@@ -36,7 +36,8 @@ class Settings:
 
     idle_timeout_ms: int = 60_000
     """How long a transaction may do nothing in the database: one whose process stopped in the
-    middle is ended by the server after this, and no longer holds up the others."""
+    middle is ended by the server after this, and no longer holds up the others. It is run again
+    once, and where that takes as long ends with ``UnavailableError``."""
 
     retries_max: int = 10
     """How often a transaction is run again after a conflict or a lost connection."""

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 from psycopg import generators
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import IdleInTransactionSessionTimeout
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from conduitstore.errors import ClosedError, UnavailableError
@@ -53,6 +54,13 @@ class Session:
         self._is_spoilt = False
         """Whether a pipeline failed: psycopg then believes in statements that were not prepared."""
         self.is_used = False
+        self._why_ended: str | None = None
+        connection.add_notice_handler(self._note)
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        """What the server said while nobody asked; to a pipeline it only ends the connection."""
+        if notice.sqlstate == IdleInTransactionSessionTimeout.sqlstate:
+            self._why_ended = notice.message_primary
 
     @property
     def is_lost(self) -> bool:
@@ -70,6 +78,8 @@ class Session:
                 except psycopg.OperationalError as error:
                     if not error.sqlstate:  # How far the exchange came, nobody knows.
                         self.close()
+                    if self._why_ended is not None:
+                        raise IdleInTransactionSessionTimeout(self._why_ended) from error
                     raise
         except ConnectionLostError as error:  # The server may say so before the connection ends.
             self.close()

@@ -30,8 +30,16 @@ class ConnectionLostError(UnavailableError):
     """The connection is gone; whatever transaction it had will not be committed by it any more."""
 
 
-class SilentError(ConnectionLostError):
+class SlowLossError(ConnectionLostError):
+    """A connection that was lost after a long wait: whoever tries again may wait as long."""
+
+
+class SilentError(SlowLossError):
     """The server has not answered in time, and the connection was closed."""
+
+
+class IdleError(SlowLossError):
+    """The server has ended a transaction, and its connection, for doing nothing."""
 
 
 class SerializationError(ConflictError):
@@ -48,7 +56,7 @@ _BY_CODE: dict[str, Callable[[str], ConduitStoreError]] = {
         f"primary ({text})"
     ),
     "25P02": lambda text: SerializationError(f"the transaction had already failed ({text})"),
-    "25P03": lambda text: UnavailableError(
+    "25P03": lambda text: IdleError(
         f"the transaction did nothing in the database for longer than idle_timeout_ms, and was "
         f"ended ({text})"
     ),

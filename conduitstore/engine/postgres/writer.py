@@ -32,7 +32,7 @@ from .catalog import Catalog
 from .connections import Session, Statement
 from .counters import COUNT_STEP
 from .events import Events, events_of
-from .faults import ConnectionLostError, SerializationError, SilentError
+from .faults import ConnectionLostError, SerializationError, SlowLossError
 from .transaction import Transaction
 from .writing import COUNTS_RESERVED, Base, Writing
 
@@ -64,22 +64,22 @@ class Writer:
     # Running ------------------------------------------------------------------------------------
     def run(self, fn: Callable[[kv.Transaction], T], durability: Durability) -> T:
         """Run ``fn`` in a transaction until it is committed, or has failed for good."""
-        failures = 0
+        attempts, retries = 0, self._db.settings.retries_max
         while True:
+            attempts += 1
             try:
                 return self._attempt(fn, durability)
             except (SerializationError, ConnectionLostError, LostCommitError) as error:
-                # Silence takes long: it is tried once more, and not again and again.
-                retries = self._db.settings.retries_max if isinstance(error, SilentError) else 1
-                failures += max(1, retries)
-                if failures > self._db.settings.retries_max:
-                    self._give_up(error, failures)
-            time.sleep(random.uniform(0, PAUSE_S * min(failures, 10)))  # noqa: S311 - no secret
+                if retries <= 0:
+                    self._give_up(error, attempts)
+                # What took long is tried once more, and not again and again.
+                retries = 0 if isinstance(error, SlowLossError) else retries - 1
+            time.sleep(random.uniform(0, PAUSE_S * min(attempts, 10)))  # noqa: S311 - no secret
 
-    def _give_up(self, error: ConduitStoreError, failures: int) -> NoReturn:
+    def _give_up(self, error: ConduitStoreError, attempts: int) -> NoReturn:
         if isinstance(error, SerializationError):
-            raise ConflictError(f"given up after {failures} attempts: {error}") from error
-        raise UnavailableError(f"given up after {failures} attempts: {error}") from error
+            raise ConflictError(f"given up after {attempts} attempts: {error}") from error
+        raise UnavailableError(f"given up after {attempts} attempts: {error}") from error
 
     def _attempt(self, fn: Callable[[kv.Transaction], T], durability: Durability) -> T:
         db = self._db
