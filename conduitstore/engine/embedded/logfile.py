@@ -50,12 +50,12 @@ class LogFile:
         return end
 
     def set_aside(self) -> None:
-        """Have room for more frames, if there is space for it."""
+        """Have room for more frames, if there is space for it; what there was stays."""
         used = self.size_bytes
         length = used + min(max(used, ASIDE_BYTES_MIN), ASIDE_BYTES_MAX)
         length -= length % ASIDE_BYTES_MIN
         with suppress(StoreFullError):
-            append_whole(self._file, bytes(length - used), used)
+            append_whole(self._file, bytes(length - used), used, self.length_bytes)
             self.length_bytes = length
             self._map()
 
@@ -71,7 +71,7 @@ class LogFile:
 
     def unmap(self) -> None:
         """Let go of its memory, where no commit will follow."""
-        self.mapped, self.mapped_bytes = {}, 0
+        self.mapped_bytes, self.mapped = 0, {}
 
     def close(self) -> None:
         self.unmap()
