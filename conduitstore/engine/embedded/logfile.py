@@ -25,7 +25,8 @@ class LogFile:
         self.first_sequence = first
         self.seed = header.seed
         self.is_named = False  # whether its directory entry is on the platter
-        self._file = create_file(directory, names.numbered(names.LOG, number))
+        name = names.numbered(names.LOG, number)
+        self._file = create_file(directory, name)
         self.can_map = self._file.can_map
         self.mapped: MappedBytes = {}
         self.mapped_bytes = 0
@@ -33,7 +34,12 @@ class LogFile:
         self.length_bytes = 0  # with what is set aside
         self.size_bytes = 0
         """Where the next frame goes: whoever writes one sets it."""
-        self.size_bytes = self.write(header.encode())
+        try:
+            self.size_bytes = self.write(header.encode())
+        except StoreFullError:
+            self.close()
+            directory.unlink(name)  # Who tries again may do so under the same name.
+            raise
 
     def write(self, data: bytes, keep: int = 0) -> int:
         """Append all of ``data``, or none of it; gives where it ends.
