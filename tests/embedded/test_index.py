@@ -52,6 +52,12 @@ def write(forest, key, value):
     forest.apply(ops, forest.prepare(ops), 0, forest.sequence + 1)
 
 
+def commit(forest, values):
+    ops, places = [], []
+    forest.place(DEFAULT_TREE_ID, values, ops, places)
+    forest.apply(ops, places, 0, forest.sequence + 1)
+
+
 def entries(root, forest):
     return list(
         Items.over(slices_of(root, Hold(None, forest.cache)), None, None, None, reverse=False)
@@ -74,6 +80,27 @@ def test_writes_and_frozen_roots_against_a_dict(writes, data):
     for root, _hold, then in frozen:
         check(root)
         assert entries(root, forest) == then
+
+
+@given(st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=7), max_size=40), max_size=12))
+def test_commits_of_many_writes_against_a_dict(commits):
+    forest = Forest(Cache(1 << 20), leaf_entries_max=16, leaf_bytes_max=40, blob_bytes_min=8)
+    model = {}
+    for values in commits:
+        commit(forest, values)
+        model = {key: value for key, value in (model | values).items() if value is not None}
+        check(forest.roots[DEFAULT_TREE_ID], leaf_max=16)
+    assert entries(forest.roots[DEFAULT_TREE_ID], forest) == sorted(model.items())
+
+
+def test_a_leaf_that_is_cut_between_its_first_removal_and_its_last_goes():
+    """What it was noted by when it got small is a key of the leaf that was cut off."""
+    forest = Forest(Cache(1 << 20), leaf_entries_max=16, leaf_bytes_max=40, blob_bytes_min=99)
+    commit(forest, {b"%c" % key: bytes(18) for key in b"abdegh"} | {b"e9": b""})
+    root = forest.roots[DEFAULT_TREE_ID]
+    assert [leaf.keys for _, leaf in index.leaves(root)][1] == [b"d", b"e", b"e9"]
+    commit(forest, {b"e9": None, b"e5": bytes(18), b"d": None, b"e": None})
+    check(forest.roots[DEFAULT_TREE_ID], leaf_max=16)
 
 
 def test_a_thousand_keys_in_order_and_out_again():

@@ -292,8 +292,12 @@ class Forest:
         return copy
 
     def _note_small(self, tree_id: int, key: bytes, leaf: Leaf) -> None:
-        """A leaf has lost entries and may go, or join a neighbour, once the commit is through."""
-        is_noted = self._shrunk and self._shrunk[-1][-1] is leaf
+        """A leaf has lost entries and may go, or join a neighbour, once the commit is through.
+
+        One that is empty is noted by its last key, whatever it was noted by before: since then it
+        may have been cut, and that key be another leaf's.
+        """
+        is_noted = leaf.keys and self._shrunk and self._shrunk[-1][-1] is leaf
         if not is_noted and leaf is not self.roots[tree_id]:
             self._shrunk.append((tree_id, key, leaf))
 
