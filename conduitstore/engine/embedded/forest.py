@@ -297,7 +297,7 @@ class Forest:
         One that is empty is noted by its last key, whatever it was noted by before: since then it
         may have been cut, and that key be another leaf's.
         """
-        is_noted = leaf.keys and self._shrunk and self._shrunk[-1][-1] is leaf
+        is_noted = leaf.entries and self._shrunk and self._shrunk[-1][-1] is leaf
         if not is_noted and leaf is not self.roots[tree_id]:
             self._shrunk.append((tree_id, key, leaf))
 
