@@ -114,8 +114,8 @@ class Replay:
             try:
                 file = self._directory.open(name)
             except FileNotFoundError:
-                # The newest goes before an older one only where no commit is in it, such as one that
-                # there was no space to make.
+                # The newest goes before an older one only where no commit is in it, such as one
+                # that there was no space to make.
                 if number == self._number or (number, name) != found[-1]:
                     raise
                 continue
