@@ -56,3 +56,21 @@ def test_a_reader_may_find_its_name_alone(db, reader, monkeypatch):
     db.insert(b"b", b"2")
     assert reader.refresh() == db.sequence
     assert reader.get(b"b") == b"2"
+
+
+def test_a_log_that_goes_between_its_name_and_its_opening_begins_the_reader_anew(disk, monkeypatch):
+    db = open_on(disk, log_keep_bytes=0)
+    db.insert(b"a", b"1")
+    reader, found, listings = open_on(disk, read_only=True), SimulatedDirectory.names, iter([0, 1])
+
+    def names(directory):
+        listed = found(directory)
+        if next(listings, None) == 1:  # That of the logs, behind that of the manifests.
+            for key in (b"b", b"c", b"d"):
+                db.insert(key, b"2")
+                db.checkpoint()
+        return listed
+
+    monkeypatch.setattr(SimulatedDirectory, "names", names)
+    assert reader.refresh() == db.sequence
+    assert [key for key, _ in reader] == [b"a", b"b", b"c", b"d"]
