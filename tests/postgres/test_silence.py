@@ -16,7 +16,7 @@ from conduitstore.engine import Batch
 from conduitstore.engine.postgres import connections, faults, instant, silence
 from conduitstore.errors import UnavailableError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BOUNDS = {
     "statement_timeout_ms": 300,
     "connect_timeout_ms": 400,
