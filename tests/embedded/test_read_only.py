@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from forked import refused_in_child
 
 import conduitstore
 from conduitstore.engine import Batch, embedded
@@ -383,17 +384,11 @@ def test_a_forked_child_can_do_nothing_with_it(tmp_path):
     with embedded.open(tmp_path / "s") as db:
         db.insert(b"a", b"1")
     reader = embedded.open(tmp_path / "s", read_only=True)
-    child = os.fork()
-    if child == 0:
-        try:
-            reader.get(b"a")
-        except LockedError:
-            reader.close()
-            try:
-                reader.refresh()
-            except LockedError:
-                os._exit(0)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def after_close():
+        reader.close()
+        reader.refresh()
+
+    assert refused_in_child(LockedError, lambda: reader.get(b"a"), after_close)
     assert reader.get(b"a") == b"1"
     reader.close()
