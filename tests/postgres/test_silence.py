@@ -7,6 +7,7 @@ connection. One more attempt may be made on such a one.
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from patience import eventually, in_the_end
@@ -375,6 +376,24 @@ def test_an_interrupt_amid_the_beginning_of_a_read_is_none_of_a_connection(remot
         with pytest.raises(KeyboardInterrupt):
             remote.snapshot()
     assert remote.open_tree("t").get(b"k") == b"old"
+
+
+def test_an_answer_that_came_while_this_process_was_stopped_is_taken(monkeypatch):
+    clock = SimpleNamespace(now_s=5.0, monotonic=lambda: clock.now_s)
+    monkeypatch.setattr(silence, "time", clock)
+
+    def exchange():
+        while not (ready := (yield "asks")):
+            pass
+        return ready
+
+    bounded = silence.BoundedConnection._bounded(None, exchange(), 1_000)
+    assert next(bounded) == "asks"
+    clock.now_s += 600  # Between a look in vain and the next line.
+    assert bounded.send(0) == "asks"
+    with pytest.raises(StopIteration) as end:
+        bounded.send("the answer")
+    assert end.value.value == "the answer"
 
 
 def test_silence_is_a_lost_connection():
