@@ -9,7 +9,7 @@ from patience import eventually
 
 from conduitstore.testing.proxy import HOST, Proxy
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @contextmanager

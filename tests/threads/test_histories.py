@@ -66,7 +66,7 @@ def live(db, seed, act, total):
     for job in jobs:
         job.start()
     for job in jobs:
-        job.join(60)
+        job.join()
     assert errors == []
     return recorder.history()
 
