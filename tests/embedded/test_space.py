@@ -284,6 +284,7 @@ def test_a_waiting_writer_hears_that_the_store_was_closed(disk):
     db._let_go()
     writer.join(60)
     assert raised
+    db.abandon()  # It still has a thread.
 
 
 @pytest.mark.parametrize("target_bytes", [16 << 20, 6_000])
