@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import counters, manifest
+from conduitstore.engine.embedded import counters, logfile, manifest
 
 from .disk import KEEPS, SimulatedCrash, SimulatedDisk
 from .oracle import Content, Oracle, Reopen, Step, content
@@ -72,12 +72,12 @@ def _aftermath_of(name: str) -> Aftermath:
 @contextmanager
 def small_reserves() -> Iterator[None]:
     """Make reserves that no setting names so small that what is rare with them becomes common."""
-    before = counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN
-    counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN = 3, 600
+    before = counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN, logfile.ASIDE_BYTES_MIN
+    counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN, logfile.ASIDE_BYTES_MIN = 3, 600, 64
     try:
         yield
     finally:
-        counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN = before
+        counters.COUNT_RESERVE, manifest.REWRITE_BYTES_MIN, logfile.ASIDE_BYTES_MIN = before
 
 
 @contextmanager
@@ -100,6 +100,7 @@ def explore(
     every: int = 1,
     check: Check | None = None,
     small: bool = False,
+    can_map: bool = True,
     shrink_seconds: float = 20,
 ) -> Report:
     """Crash ``steps`` in every call (or every ``every``-th) and check each aftermath.
@@ -113,13 +114,14 @@ def explore(
         every: crash in every so manyth call; of recoveries too, where they are crashed.
         check: looks at what else the steps have made on the disk, before the store is opened.
         small: also make reserves small that no setting names, see :func:`small_reserves`.
+        can_map: whether files can be mapped.
         shrink_seconds: how long a failing workload may be shrunk.
 
     Raises:
         AssertionError: a promise was broken; its notes say where, and hold a script that replays
             it. Any other error that the store raised is passed on with such notes, too.
     """
-    explorer = _Explorer(settings, tuple(seeds), depth, every, check, small=small)
+    explorer = _Explorer(settings, tuple(seeds), depth, every, check, small=small, can_map=can_map)
     try:
         return explorer.explore(steps)
     except _BrokenError as broken:
@@ -134,7 +136,9 @@ def explore(
 
     error.add_note("crashed at " + ", then at ".join(f"call {at}: {how}" for at, how in crashes))
     left, crashes = shrunk(steps, crashes, crashes_of, shrink_seconds)
-    error.add_note(script("crash.replay", left, settings, crashes=crashes, small=small))
+    error.add_note(
+        script("crash.replay", left, settings, crashes=crashes, small=small, can_map=can_map)
+    )
     raise error
 
 
@@ -145,6 +149,7 @@ def replay(
     crashes: Sequence[Crash],
     check: Check | None = None,
     small: bool = False,
+    can_map: bool = True,
 ) -> None:
     """Crash once as :func:`explore` did, and check.
 
@@ -154,12 +159,13 @@ def replay(
         crashes: in which call of the workload and how it went on; then the same of each recovery.
         check: see above.
         small: see above.
+        can_map: see above.
 
     Raises:
         AssertionError: what :func:`explore` has found is still so.
         ValueError: the workload, or a recovery, ends before it crashes.
     """
-    explorer = _Explorer(settings, (), len(crashes), 1, check, small=small)
+    explorer = _Explorer(settings, (), len(crashes), 1, check, small=small, can_map=can_map)
     try:
         explorer.replay(steps, crashes)
     except _BrokenError as broken:
@@ -180,6 +186,7 @@ class _Explorer:
     every: int
     check: Check | None
     small: bool = field(kw_only=True)
+    can_map: bool = field(kw_only=True)
     report: Report = field(default_factory=Report)
 
     def __post_init__(self) -> None:
@@ -190,7 +197,7 @@ class _Explorer:
         with quiet(), small_reserves() if self.small else nullcontext():
             while True:
                 at = self.report.calls_total + 1
-                disk = SimulatedDisk()
+                disk = SimulatedDisk(can_map=self.can_map)
                 history = self._live(disk, steps, at)
                 if history is None:
                     return self.report
@@ -199,7 +206,7 @@ class _Explorer:
                     self._follow(disk, history, aftermath, self.depth, ((at, aftermath.name),))
 
     def replay(self, steps: Sequence[Step], crashes: Sequence[Crash]) -> None:
-        disk = SimulatedDisk()
+        disk = SimulatedDisk(can_map=self.can_map)
         with quiet(), small_reserves() if self.small else nullcontext():
             history = self._live(disk, steps, crashes[0][0])
             for number, (_, name) in enumerate(crashes):

@@ -22,7 +22,7 @@ import copy
 import errno
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from conduitstore.engine import embedded
@@ -52,6 +52,7 @@ class Fault:
         lasts: whether every later call fails as well, until the disk is healed.
         only: names of operations that may fail; None: all that the code is plausible for.
         failed_sync: what a failed sync does, see :mod:`.disk`.
+        can_map: whether files can be mapped: what is written through memory cannot fail.
     """
 
     at: int
@@ -60,6 +61,7 @@ class Fault:
     lasts: bool = False
     only: tuple[str, ...] | None = None
     failed_sync: Literal["clean", "half", "dropped"] = "clean"
+    can_map: bool = True
 
     def __str__(self) -> str:
         return f"{errno.errorcode[self.code]} in call {self.at}"
@@ -87,6 +89,7 @@ def explore_errors(
     kind: Kind = "error",
     only: tuple[str, ...] | None = None,
     failed_sync: Literal["clean", "half", "dropped"] = "clean",
+    can_map: bool = True,
     small: bool = False,
     shrink_seconds: float = 20,
 ) -> Report:
@@ -99,12 +102,12 @@ def explore_errors(
         AssertionError: something else happened than is lawful; its notes say at which call, and
             hold a script that replays it.
     """
-    first = Fault(1, code, kind, lasts, only, failed_sync)
+    first = Fault(1, code, kind, lasts, only, failed_sync, can_map)
 
     def failing(fewer: Sequence[Step]) -> tuple[Fault, Exception] | None:
         report = Report()
         while True:
-            fault = _at(first, report.calls_total + 1)
+            fault = replace(first, at=report.calls_total + 1)
             try:
                 if not _counted(report, fewer, settings, fault, small=small):
                     reports.append(report)
@@ -136,10 +139,6 @@ def replay(
         raise ValueError(f"there is no call {fault.at}")
 
 
-def _at(fault: Fault, at: int) -> Fault:
-    return Fault(at, fault.code, fault.kind, fault.lasts, fault.only, fault.failed_sync)
-
-
 def _counted(
     report: Report, steps: Sequence[Step], settings: dict[str, Any], fault: Fault, *, small: bool
 ) -> bool:
@@ -162,7 +161,7 @@ class _Run:
         self.fault = fault
         self.settings = settings
         self.failed: list[str] = []
-        self.disk = disk = SimulatedDisk()
+        self.disk = disk = SimulatedDisk(can_map=fault.can_map)
         self.oracle = Oracle(settings.get("durability", "interval"))
         self._left = fault.at
         self._durable = self._newest_count = 0
@@ -179,7 +178,7 @@ class _Run:
         only = self.fault.only
         if only is None and self.fault.code in FULL and self.fault.kind == "error":
             only = NEEDS_SPACE
-        if only is not None and operation not in only:
+        if operation == "put" or (only is not None and operation not in only):
             return False
         self._left -= 1
         if self._left > 0 or (self._left < 0 and not self.fault.lasts):

@@ -2,7 +2,8 @@
 
 Where :mod:`.crash` crashes a short life in every call, this crashes a long one in random calls:
 numbers have to stay above all that were handed out in any life, subscribers go on from life to
-life, and what one recovery has left is what the next one has to deal with.
+life, and what one recovery has left is what the next one has to deal with. By chance the directory
+is one where files can be mapped, or is not, from life to life.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Store:
     def live(self) -> None:
         """Open, take what was recovered for the truth, and go on until the next crash."""
         chance, disk = self._chance, self._disk
-        disk.crash_at = chance.randint(1, CALLS_MAX)
+        disk.crash_at, disk.can_map = chance.randint(1, CALLS_MAX), chance.random() < 0.5
         db: embedded.Store | None = None
         try:
             db = open_on(disk, self._settings)

@@ -178,6 +178,19 @@ def test_a_full_disk_refuses_one_record_and_nothing_else():
         assert list(log.records()) == [(1, b"1"), (2, b"3")]
 
 
+def test_a_full_disk_takes_no_new_file_and_nothing_else(disk):
+    with open_on(disk) as log:
+        log.append(b"1")
+        disk.fail = lambda operation, _: OSError(28, "full") if operation == "append" else None
+        with pytest.raises(StoreFullError):
+            log.rotate()
+        disk.fail = lambda *_: None
+        log.append(b"2")
+        log.rotate()
+        log.append(b"3")
+        assert list(log.records()) == [(1, b"1"), (2, b"2"), (3, b"3")]
+
+
 @pytest.mark.parametrize("operation", ["append", "sync"])
 def test_what_fails_half_way_latches(operation):
     disk = SimulatedDisk(can_map=False)

@@ -44,6 +44,17 @@ def test_reading_twice_copies_nothing_that_is_in_the_process(tree, harness):
     assert (tree.get(b"a") is tree.get(b"a")) == harness.keeps_in_process
 
 
+def test_get_many_sees_what_was_written_while_its_keys_were_made(db):
+    def run(tx):
+        def keys():
+            tx.insert(b"a", b"1")
+            yield b"a"
+
+        assert tx.get_many(keys()) == [b"1"]
+
+    db.transaction(run)
+
+
 def test_get_many_keeps_order_and_repeats(tree):
     tree.insert(b"a", b"1")
     tree.insert(b"b", b"2")

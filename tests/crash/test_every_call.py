@@ -25,6 +25,18 @@ def test_every_call_of_a_workload(seed, variant):
     assert report.resumed_total > report.calls_total
 
 
+@pytest.mark.parametrize("variant", ["plain", "commit"])
+@pytest.mark.parametrize("seed", range(EFFORT))
+def test_every_call_where_files_cannot_be_mapped(seed, variant):
+    settings = SMALL | VARIANTS[variant]
+    report = explore(
+        workload(300 + seed, LENGTH), settings, seeds=(seed,), small=True, can_map=False
+    )
+    tally("crashes in every call", report.crashes_total)
+    assert report.crashes_total == report.calls_total * 10
+    assert report.calls_total > 4 * LENGTH
+
+
 @pytest.mark.parametrize("seed", range(EFFORT))
 def test_every_call_of_the_recovery_too(seed):
     every = 3 if EFFORT == 1 else 1

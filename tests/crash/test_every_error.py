@@ -44,11 +44,12 @@ def explored(seed, code, suite="errors in every call", **how):
     return report
 
 
+@pytest.mark.parametrize("can_map", [True, False], ids=["mapped", "written"])
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 @pytest.mark.parametrize("seed", range(EFFORT))
-def test_every_call_fails(seed, code, lasts):
-    report = explored(seed * 100 + code, code, lasts=lasts)
+def test_every_call_fails(seed, code, lasts, can_map):
+    report = explored(seed * 100 + code, code, lasts=lasts, can_map=can_map)
     assert report.calls_total > 30
     assert report.outcomes["latched" if code == errno.EIO else "store full"] > 10
 

@@ -4,9 +4,9 @@ import gc
 import tracemalloc
 
 import pytest
+from amid import before_each_row
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import forest
 from conduitstore.testing.disk import SimulatedDisk
 
 TOTAL = 20_000
@@ -52,13 +52,12 @@ def test_a_range_copies_no_more_than_it_visits(db, ask):
 
 @pytest.mark.interpreted("it replaces a method of a class")
 def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatch):
-    put, calls = forest.insort, []
+    rows = []
 
-    def interrupted(*place):
-        calls.append(place)
-        if len(calls) == 3:
+    def interrupted():
+        rows.append(1)
+        if len(rows) == 3:
             raise KeyboardInterrupt
-        return put(*place)
 
     def run(tx):
         for number in range(200):
@@ -66,7 +65,7 @@ def test_an_interrupt_while_they_are_put_in_order_costs_only_time(db, monkeypatc
         assert len(list(tx.keys())) == 200
         for number in range(200, 300):
             tx.insert(number.to_bytes(4), b"v")
-        monkeypatch.setattr(forest, "insort", interrupted)
+        before_each_row(monkeypatch, interrupted)
         with pytest.raises(KeyboardInterrupt):
             tx.first()
         monkeypatch.undo()

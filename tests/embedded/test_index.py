@@ -24,11 +24,12 @@ def narrow_nodes(monkeypatch):
 def check(root, *, is_root=True, lo=b"", hi=None, leaf_max=4):
     """Every invariant of ``index`` and ``leaf``; gives the depth."""
     if isinstance(root, Leaf):
-        assert root.keys == sorted(root.entries)
+        came_first = list(root.entries)[: len(root.keys)]
+        assert root.keys == sorted(came_first)
         assert root.size_bytes == payload_bytes(root.entries)
-        assert all(lo <= key and (hi is None or key < hi) for key in root.keys)
-        assert len(root.keys) <= leaf_max
-        assert is_root or root.keys
+        assert all(lo <= key and (hi is None or key < hi) for key in root.entries)
+        assert len(root.entries) <= leaf_max
+        assert is_root or root.entries
         return 0
     assert len(root.lows) + 1 == len(root.children) <= index.FANOUT
     assert not is_root or len(root.children) > 1
@@ -49,6 +50,12 @@ def forest_of():
 def write(forest, key, value):
     ops = [DEFAULT_TREE_ID, key, value]
     forest.apply(ops, forest.prepare(ops), 0, forest.sequence + 1)
+
+
+def commit(forest, values):
+    ops, places = [], []
+    forest.place(DEFAULT_TREE_ID, values, ops, places)
+    forest.apply(ops, places, 0, forest.sequence + 1)
 
 
 def entries(root, forest):
@@ -73,6 +80,27 @@ def test_writes_and_frozen_roots_against_a_dict(writes, data):
     for root, _hold, then in frozen:
         check(root)
         assert entries(root, forest) == then
+
+
+@given(st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=7), max_size=40), max_size=12))
+def test_commits_of_many_writes_against_a_dict(commits):
+    forest = Forest(Cache(1 << 20), leaf_entries_max=16, leaf_bytes_max=40, blob_bytes_min=8)
+    model = {}
+    for values in commits:
+        commit(forest, values)
+        model = {key: value for key, value in (model | values).items() if value is not None}
+        check(forest.roots[DEFAULT_TREE_ID], leaf_max=16)
+    assert entries(forest.roots[DEFAULT_TREE_ID], forest) == sorted(model.items())
+
+
+def test_a_leaf_that_is_cut_between_its_first_removal_and_its_last_goes():
+    """What it was noted by when it got small is a key of the leaf that was cut off."""
+    forest = Forest(Cache(1 << 20), leaf_entries_max=16, leaf_bytes_max=40, blob_bytes_min=99)
+    commit(forest, {b"%c" % key: bytes(18) for key in b"abdegh"} | {b"e9": b""})
+    root = forest.roots[DEFAULT_TREE_ID]
+    assert list(list(index.leaves(root))[1][1].entries) == [b"d", b"e", b"e9"]
+    commit(forest, {b"e9": None, b"e5": bytes(18), b"d": None, b"e": None})
+    check(forest.roots[DEFAULT_TREE_ID], leaf_max=16)
 
 
 def test_a_thousand_keys_in_order_and_out_again():
@@ -167,7 +195,7 @@ def test_the_last_key_that_outgrows_its_leaf_gets_one_of_its_own():
     forest.leaf_bytes_max = 8
     write(forest, keys[-1], b"1234567")
     root = forest.roots[DEFAULT_TREE_ID]
-    assert [leaf.keys for _, leaf in index.leaves(root)] == [keys[:2], keys[2:]]
+    assert [list(leaf.entries) for _, leaf in index.leaves(root)] == [keys[:2], keys[2:]]
     assert entries(root, forest) == [(keys[0], b""), (keys[1], b""), (keys[2], b"1234567")]
 
 

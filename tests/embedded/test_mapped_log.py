@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -107,6 +108,39 @@ def test_no_space_to_set_aside_is_mild(disk):
     assert calls_of(disk, lambda: db.insert(b"c", b"3")) == ["put"]
 
 
+def nearly_full(db):
+    """Fill what is set aside until the next commit but a few would set more aside."""
+    while db.log.size_bytes < 2 * ASIDE_BYTES_MIN - 500:
+        db.insert(b"again", bytes(100))
+
+
+def test_a_full_disk_at_a_checkpoint_leaves_the_log_its_room(disk, db):
+    nearly_full(db)
+    length = len(log_of(disk).cached)
+    disk.fail = lambda operation, _name: (
+        OSError(errno.ENOSPC, "injected") if operation in {"create", "append"} else None
+    )
+    with pytest.raises(StoreFullError):
+        db.checkpoint()
+    db.insert(b"interval", b"2")
+    put(db, b"commit", "commit")
+    assert len(log_of(disk).cached) == length
+    disk.fail = lambda _operation, _name: None
+    assert calls_of(disk, lambda: db.insert(b"more", b"")) == ["put"]
+    assert len(keys_after(disk, SimulatedDisk.kill)) == 5
+
+
+def test_what_is_set_aside_stays_where_no_more_can_be(disk, db):
+    nearly_full(db)
+    file, length = db.log._file, len(log_of(disk).cached)
+    file.unmap()
+    disk.fail = full
+    db.insert(b"interval", b"2")
+    assert file.length_bytes == len(log_of(disk).cached) == length
+    put(db, b"commit", "commit")
+    assert len(keys_after(disk, SimulatedDisk.power_loss)) == 4
+
+
 def test_a_file_that_cannot_be_mapped_after_all_is_written(disk, monkeypatch):
     monkeypatch.setattr("conduitstore.testing.disk.SimulatedFile.map", lambda *_: None)
     db = open_on(disk)
@@ -143,13 +177,19 @@ def test_threads_that_put_lose_nothing_to_those_that_wait(disk, db):
 # On real files ------------------------------------------------------------------------------------
 
 
+SHARED_MEMORY = "/dev/shm"
+
+
 @pytest.fixture
 def store(tmp_path):
-    """Of a file system that writes in place; the directory has nothing else in it."""
-    kind = mounts.kind_of(str(tmp_path))
-    if kind not in mounts.WRITE_IN_PLACE:
-        pytest.skip(f"files on {kind} are not mapped")
-    return tmp_path / "store"
+    """Where a file system writes in place: in a container that may be the shared memory alone."""
+    places = [str(tmp_path), SHARED_MEMORY]
+    place = next(filter(mounts.writes_in_place, places), None)
+    if place is None:
+        kinds = ", ".join(f"{mounts.kind_of(place)} at {place}" for place in places)
+        pytest.skip(f"no file is mapped here: {kinds}")
+    with tempfile.TemporaryDirectory(dir=place) as made:
+        yield Path(made) / "store"
 
 
 def test_others_see_at_once_what_was_put(store):

@@ -7,9 +7,10 @@ import sys
 import threading
 
 import pytest
+from amid import before_each_row
 
 from conduitstore.engine import embedded
-from conduitstore.engine.embedded import counters, forest
+from conduitstore.engine.embedded import counters
 from conduitstore.engine.embedded.manifest import Manifest
 from conduitstore.errors import (
     ClosedError,
@@ -186,16 +187,18 @@ def test_who_waits_while_a_commit_is_cut_short_does_not_see_half_of_it(
         begun.set()  # The handle was checked: from here on the reader only waits for the lock.
         return do(*args)
 
-    def put(*args, put=forest.insort):
-        if begun.is_set():
+    rows = []
+
+    def stop():
+        rows.append(1)
+        if len(rows) == 2:
+            monkeypatch.setattr(db.forest, freezing, wait_for_the_lock)
+            reader.start()
+            assert begun.wait(20)
             raise KeyboardInterrupt
-        put(*args)
-        monkeypatch.setattr(db.forest, freezing, wait_for_the_lock)
-        reader.start()
-        assert begun.wait(20)
 
     reader = threading.Thread(target=read)
-    monkeypatch.setattr(forest, "insort", put)
+    before_each_row(monkeypatch, stop)
     latch = db.latch
     # The reader has the lock before the store is latched.
     monkeypatch.setattr(db, "latch", lambda *a, **k: (reader.join(), latch(*a, **k)))

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from amid import before_each_row
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import forest as forest_
@@ -135,18 +136,6 @@ def test_transactions_are_serializable(db, seed):
     check(history)
 
 
-def yielding(do):
-    """``do``, with other threads let in before and behind it."""
-
-    def between(*args):
-        os.sched_yield()
-        done = do(*args)
-        os.sched_yield()
-        return done
-
-    return between
-
-
 @pytest.mark.slow
 @pytest.mark.interpreted("it replaces methods of a class")
 @pytest.mark.parametrize("broken", ["lock", "order"])
@@ -159,8 +148,7 @@ def test_an_engine_that_is_broken_is_found_out(tmp_path, monkeypatch, broken):
     if broken == "lock":
         nothing = property(lambda _: NoLock(), lambda *_: None)
         monkeypatch.setattr(forest_.Forest, "lock", nothing, raising=False)
-        for amid in ("insort", "stored"):
-            monkeypatch.setattr(forest_, amid, yielding(getattr(forest_, amid)))
+        before_each_row(monkeypatch, os.sched_yield)
     else:
         monkeypatch.setattr(forest_.Forest, "_is_held", lambda *_: False)
     interval = sys.getswitchinterval()

@@ -116,7 +116,7 @@ def test_reads_wait_for_no_lock_that_is_held(db):
     ("write", "stop"),
     [
         (lambda db: db.open_tree("new").insert(b"k", b"v"), (forest.Forest, "_change_tree")),
-        (lambda db: db.insert(KEYS[3], VALUES[KEYS[3]]), (forest, "insert_into")),
+        (lambda db: db.insert(KEYS[3], VALUES[KEYS[3]]), (forest.Forest, "_change")),
         (lambda db: db.checkpoint(), (Segment, "__init__")),
         (lambda db: db.compact(), (Segment, "load")),
         (lambda db: db.close(), (Segment, "__init__")),

@@ -17,18 +17,11 @@ def library(request):
         pytest.importorskip("zlib_ng", reason="the extra `fast` is not installed")
         yield importlib.reload(crc)
         return
-    hidden = {name: sys.modules.get(name) for name in ("zlib_ng", "zlib_ng.zlib_ng")}
-    sys.modules.update(dict.fromkeys(hidden))
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "zlib_ng.zlib_ng", None)
         assert importlib.reload(crc).crc32 is zlib.crc32
         yield crc
-    finally:
-        for name, module in hidden.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-        importlib.reload(crc)
+    importlib.reload(crc)
 
 
 @given(st.binary(max_size=300), st.integers(0, (1 << 64) - 1))

@@ -32,21 +32,12 @@ def library(request):
         assert parsing.parse is not parsing.parse_all
         yield
         return
-    hidden = {name: sys.modules.get(name) for name in ("msgspec", "msgspec.json")}
-    found = values.parse
-    sys.modules.update(dict.fromkeys(hidden))
-    try:
-        values.parse = importlib.reload(parsing).parse
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "msgspec.json", None)
+        patch.setattr(values, "parse", importlib.reload(parsing).parse)
         assert values.parse is parsing.parse_all
         yield
-    finally:
-        for name, module in hidden.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-        importlib.reload(parsing)
-        values.parse = found
+    importlib.reload(parsing)
 
 
 def by_python(raw):

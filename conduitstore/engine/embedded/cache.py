@@ -60,7 +60,10 @@ class Cache:
 
     # Reading --------------------------------------------------------------------------------
     def contents(self, leaf: Leaf) -> Contents:
-        """Keys and entries of a leaf, read from its segment when they are not in memory."""
+        """Keys and entries of a leaf, read from its segment when they are not in memory.
+
+        The keys that came last are for :func:`~.leaf.in_order`.
+        """
         keys, entries = leaf.keys, leaf.entries
         if keys is not None and entries is not None:
             leaf.touched = leaf.walked = True

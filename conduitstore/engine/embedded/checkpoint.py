@@ -100,7 +100,7 @@ class Checkpointer:
         """
         leaves = {
             # What has a location has entries.
-            tree_id: {low: leaf for low, leaf in index.leaves(root) if leaf.location or leaf.keys}
+            tree_id: {low: one for low, one in index.leaves(root) if one.location or one.entries}
             for tree_id, root in frozen.roots.items()
         }
         victims = self._victims(leaves, is_thorough=is_thorough)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +16,8 @@ def insert_into(leaf: Leaf, key: bytes, value: bytes | Blob) -> int:
     """Set one entry in place; gives how much more memory the leaf takes now."""
     entries: Any = leaf.entries
     old = stored(entries, key)  # Never the value of a blob: nothing is read here.
-    entries[key] = value  # Before the key: a point reader looks only here.
+    entries[key] = value
     if old is None:
-        insort(leaf.keys, key)  # type: ignore[arg-type]  # a leaf that changes is in memory
         added_bytes = len(key) + len(value)
         leaf.size_bytes += added_bytes
         return added_bytes + ENTRY_OVERHEAD_BYTES
@@ -35,7 +34,9 @@ def remove_from(leaf: Leaf, key: bytes) -> int:
     old = stored(entries, key)
     if old is None:
         return 0
-    del keys[bisect_left(keys, key)]
+    at = bisect_left(keys, key)
+    if keys[at : at + 1] == [key]:  # Else it came last, and is nowhere but among the entries.
+        del keys[at]
     del entries[key]
     removed_bytes = len(key) + len(old)
     leaf.size_bytes -= removed_bytes

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +26,7 @@ from .cache import Cache
 from .edits import cut_of, insert_into, remove_from, separator, stored
 from .frozen import Frozen, Hold
 from .index import Node, Root, find
-from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, payload_bytes, stored_values
+from .leaf import ENTRY_OVERHEAD_BYTES, Leaf, in_order, payload_bytes, stored_values
 from .page import page_of
 from .pageitems import Page
 from .wal import Op
@@ -173,7 +173,10 @@ class Forest:
                 places.append(NO_PLACE)
             else:
                 leaf = find(root, key)
-                places.append((root, leaf, *self.cache.contents(leaf)))
+                keys, entries = leaf.keys, leaf.entries
+                if keys is None or entries is None:
+                    keys, entries = self.cache.contents(leaf)
+                places.append((root, leaf, keys, entries))
         return places
 
     def place(
@@ -231,29 +234,29 @@ class Forest:
                 leaf = find(roots[tree_id], key)
             if leaf.epoch <= frozen_at or holds:
                 leaf = self._writable(tree_id, key, leaf, place)
-            keys, entries = leaf.keys, leaf.entries  # What changes in place is in memory.
+            entries = leaf.entries  # What changes in place is in memory.
             if value is None:
                 dirty_bytes += remove_from(leaf, key)
-                if len(keys) * 4 < entries_max:
+                if len(entries) * 4 < entries_max:
                     self._note_small(tree_id, key, leaf)
                 continue
             value_bytes = len(value)
             added_bytes = len(key) + value_bytes
+            is_there = key in entries
             if (
-                len(keys) >= entries_max
+                (len(entries) >= entries_max and not is_there)
                 or leaf.size_bytes + added_bytes > bytes_max
                 or value_bytes >= blob_bytes_min
             ):
                 self._insert_shaping(tree_id, leaf, key, value)
             # What insert_into() does, without a call for each row.
-            elif key in entries:
+            elif is_there:
                 added_bytes = value_bytes - len(stored(entries, key))
                 entries[key] = value
                 leaf.size_bytes += added_bytes
                 dirty_bytes += added_bytes
             else:
                 entries[key] = value
-                insort(keys, key)
                 leaf.size_bytes += added_bytes
                 dirty_bytes += added_bytes + ENTRY_OVERHEAD_BYTES
         self.dirty_bytes += dirty_bytes
@@ -280,16 +283,21 @@ class Forest:
         if epoch <= self._checkpointed_at:
             self.dirty_bytes += leaf.memory_bytes
         leaf.touched = False  # A reader's touch is meant for its copy.
-        if leaf.keys is not None and leaf.entries is not None:
-            keys, entries = leaf.keys, leaf.entries
+        keys_now, entries_now = leaf.keys, leaf.entries
+        if keys_now is not None and entries_now is not None:
+            keys, entries = keys_now, entries_now
         # Else it is the prepared one: a leaf that this commit made is in memory.
         copy = Leaf(keys.copy(), entries.copy(), size_bytes=leaf.size_bytes, epoch=self._clock)
         self.roots[tree_id] = index.splice(self.roots[tree_id], key, [(b"", copy)])
         return copy
 
     def _note_small(self, tree_id: int, key: bytes, leaf: Leaf) -> None:
-        """A leaf has lost entries and may go, or join a neighbour, once the commit is through."""
-        is_noted = self._shrunk and self._shrunk[-1][-1] is leaf
+        """A leaf has lost entries and may go, or join a neighbour, once the commit is through.
+
+        One that is empty is noted by its last key, whatever it was noted by before: since then it
+        may have been cut, and that key be another leaf's.
+        """
+        is_noted = leaf.entries and self._shrunk and self._shrunk[-1][-1] is leaf
         if not is_noted and leaf is not self.roots[tree_id]:
             self._shrunk.append((tree_id, key, leaf))
 
@@ -300,22 +308,22 @@ class Forest:
             kept = Blob(self.cache, value, size_bytes=len(value))
             self.dirty_bytes += kept.memory_bytes
         added_bytes = len(key) + len(kept)
-        root, keys = self.roots[tree_id], leaf.keys
+        root, keys, entries = self.roots[tree_id], leaf.keys, leaf.entries
         assert keys is not None
-        is_over = len(keys) >= self.leaf_entries_max
-        if (
-            keys
-            and key > keys[-1]
-            and (is_over or leaf.size_bytes + added_bytes > self.leaf_bytes_max)
-        ):
+        assert entries is not None
+        is_over = (
+            len(entries) >= self.leaf_entries_max
+            or leaf.size_bytes + added_bytes > self.leaf_bytes_max
+        )
+        last = in_order(leaf, keys, entries)[-1:] if is_over else []
+        if last and key > last[0]:
             # Keys that arrive in order leave full leaves behind, as they are.
-            entries = entries_of({key: kept})
-            right = Leaf([key], entries, size_bytes=added_bytes, epoch=self._clock)
+            right = Leaf([key], entries_of({key: kept}), size_bytes=added_bytes, epoch=self._clock)
             self.dirty_bytes += right.memory_bytes
-            parts = [(b"", leaf), (separator(keys[-1], key), right)]
+            parts = [(b"", leaf), (separator(last[0], key), right)]
         else:
-            if kept is not value and type(leaf.entries) is dict:
-                leaf.entries = BlobEntries(leaf.entries)
+            if kept is not value and type(entries) is dict:
+                leaf.entries = BlobEntries(entries)
             self.dirty_bytes += insert_into(leaf, key, kept)
             if not self._is_full(leaf):
                 return
@@ -323,7 +331,7 @@ class Forest:
         self.roots[tree_id] = index.splice(root, key, parts)
 
     def _is_full(self, leaf: Leaf) -> bool:
-        total = len(leaf.keys)  # type: ignore[arg-type]  # it was just written to
+        total = leaf.entries_total
         return total > self.leaf_entries_max or (
             leaf.size_bytes > self.leaf_bytes_max and total > 1
         )
@@ -337,10 +345,10 @@ class Forest:
             root = self.roots.get(tree_id)
             if root is None or root is (leaf := find(root, key)):
                 continue
-            keys = leaf.keys
-            if keys == []:
+            total = leaf.entries_total
+            if not total:
                 self.roots[tree_id] = index.splice(root, key, [])
-            elif keys is not None and len(keys) * 4 < self.leaf_entries_max:
+            elif total * 4 < self.leaf_entries_max:
                 self.roots[tree_id] = self._merged(root, key)
         self._shrunk.clear()
 
@@ -348,6 +356,7 @@ class Forest:
         keys, entries = leaf.keys, leaf.entries
         assert keys is not None
         assert entries is not None
+        keys = in_order(leaf, keys, entries)
         cut = cut_of(keys, entries, key)
         right = self.leaf_of(keys[cut:], entries)
         left = self.leaf_of(keys[:cut], entries, leaf.size_bytes - right.size_bytes)
@@ -366,14 +375,19 @@ class Forest:
         pair = index.neighbours(root, key)
         if pair is None:
             return root
-        (left, left_entries), (right, right_entries) = ((one.keys, one.entries) for one in pair)
-        if not left or not right or left_entries is None or right_entries is None:
-            return root
-        if (len(left) + len(right)) * 2 > self.leaf_entries_max:
+        if sum(one.entries_total for one in pair) * 2 > self.leaf_entries_max:
             return root
         if sum(one.size_bytes for one in pair) * 2 > self.leaf_bytes_max:
             return root
-        merged = self.leaf_of(left + right, left_entries | right_entries)
+        runs: list[list[bytes]] = []
+        merged: dict[bytes, bytes] = {}
+        for one in pair:
+            keys, entries = one.keys, one.entries
+            if keys is None or not entries:
+                return root
+            runs.append(in_order(one, keys, entries))
+            merged = merged | entries
         self.dirty_bytes += sum(one.memory_bytes for one in pair if one.location is not None)
+        left, right = runs
         root = index.splice(root, right[0], [])
-        return index.splice(root, left[0], [(b"", merged)])
+        return index.splice(root, left[0], [(b"", self.leaf_of(left + right, merged))])

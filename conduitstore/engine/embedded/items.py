@@ -19,6 +19,7 @@ from conduitstore.kv import Item
 
 from .frozen import Hold
 from .index import Root, walk
+from .leaf import in_order
 
 Slice = tuple[list[bytes], dict[bytes, bytes]]
 """Some keys in walking order, the caller's to change, and a dict with at least their values."""
@@ -172,6 +173,7 @@ def slices_of(root: Root, hold: Hold) -> Slices:
     def slices(lo: bytes | None, hi: bytes | None, reverse: bool) -> Iterator[Slice]:  # noqa: FBT001
         for leaf in walk(root, lo, hi, reverse=reverse):
             keys, entries = hold.cache.contents(leaf)
+            keys = in_order(leaf, keys, entries)
             begin = bisect_left(keys, lo) if lo is not None else 0
             end = bisect_left(keys, hi) if hi is not None else len(keys)
             if begin < end:

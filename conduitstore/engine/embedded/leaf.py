@@ -1,18 +1,22 @@
 """A leaf: a run of neighbouring entries, the unit of memory, compression and disk.
 
-- ``keys`` is sorted and holds exactly the keys of ``entries``.
+- ``keys`` is sorted and holds the keys of ``entries`` but those that came last. A dict knows in
+  which order its keys came, so a write notes nothing about that, and :func:`in_order` sorts them in
+  when somebody asks for an order. In a clean leaf it holds them all.
 - A leaf without a location is dirty: it is in memory and nowhere else but in the log.
 - A leaf with a location is clean and its contents never change again. They may be dropped from
   memory (both attributes None) and loaded again; there may be an excerpt of them meanwhile. A
   checkpoint may give it another location.
 - A dirty leaf changes in place only while nobody else can walk it: see ``index.Index.writable``.
-  Point readers may look while it does: a new key enters ``entries`` before ``keys``.
+  Point readers may look while it does, and look only at ``entries``.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .columns import BlobReference, Columns, encode_columns
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 ENTRY_OVERHEAD_BYTES = 160
 """What an entry costs in memory beside the bytes of its key and value."""
+
+
+FEW = 8
+"""Fewer new keys are each put in their place: sorting compares all the others, too."""
 
 
 class Leaf:
@@ -66,9 +74,9 @@ class Leaf:
     @property
     def entries_total(self) -> int:
         """How many entries it has, loaded or not."""
-        keys = self.keys  # Looked at first: what is not loaded has a location by then, for good.
-        if keys is not None:
-            return len(keys)
+        entries = self.entries  # Looked at first: what is not loaded has a location, for good.
+        if entries is not None:
+            return len(entries)
         assert self.location is not None
         return self.location.entries_total
 
@@ -85,6 +93,25 @@ class Leaf:
     def evict(self) -> None:
         """Let the contents leave memory."""
         self.entries = self.keys = None
+
+
+def in_order(leaf: Leaf, keys: list[bytes], entries: dict[bytes, bytes]) -> list[bytes]:
+    """All keys of a leaf that is in memory, sorted, from what its attributes were a moment ago.
+
+    For whoever may walk the leaf, so nobody changes it meanwhile. Two may come here at once: both
+    make the same list.
+    """
+    came_last = len(entries) - len(keys)
+    if came_last:
+        late = islice(reversed(entries), came_last)
+        if came_last < FEW:
+            keys = keys.copy()
+            for key in late:
+                insort(keys, key)
+        else:
+            keys = sorted([*keys, *late])
+        leaf.keys = keys
+    return keys
 
 
 def payload_bytes(entries: dict[bytes, bytes]) -> int:

@@ -22,7 +22,7 @@ from .cache import Cache
 from .columns import BlobReference
 from .files import Directory
 from .format import COMPRESSED, FrameKind
-from .leaf import Leaf, encode_leaf, stored_values
+from .leaf import Leaf, encode_leaf, in_order, stored_values
 from .location import BlobLocation, Location
 from .segment import Segment, SegmentWriter
 
@@ -78,7 +78,10 @@ class LeafWriter:
         location = leaf.location
         if location is None:
             self._dirty.append(leaf)
-            self._encode(tree_id, leaf, leaf.keys, leaf.entries)
+            keys, entries = leaf.keys, leaf.entries
+            assert keys is not None
+            assert entries is not None
+            self._encode(tree_id, leaf, in_order(leaf, keys, entries), entries)
             return
         try:
             if location.blobs:
@@ -96,11 +99,9 @@ class LeafWriter:
         self,
         tree_id: int,
         leaf: Leaf,
-        keys: list[bytes] | None,
-        entries: dict[bytes, bytes] | None,
+        keys: list[bytes],
+        entries: dict[bytes, bytes],
     ) -> None:
-        assert keys is not None
-        assert entries is not None
         blob_bytes: dict[Segment, int] = {}
         stored: list[Any] = stored_values(keys, entries)
         if type(entries) is BlobEntries:

@@ -25,7 +25,8 @@ class LogFile:
         self.first_sequence = first
         self.seed = header.seed
         self.is_named = False  # whether its directory entry is on the platter
-        self._file = create_file(directory, names.numbered(names.LOG, number))
+        name = names.numbered(names.LOG, number)
+        self._file = create_file(directory, name)
         self.can_map = self._file.can_map
         self.mapped: MappedBytes = {}
         self.mapped_bytes = 0
@@ -33,7 +34,12 @@ class LogFile:
         self.length_bytes = 0  # with what is set aside
         self.size_bytes = 0
         """Where the next frame goes: whoever writes one sets it."""
-        self.size_bytes = self.write(header.encode())
+        try:
+            self.size_bytes = self.write(header.encode())
+        except StoreFullError:
+            self.close()
+            directory.unlink(name)  # Who tries again may do so under the same name.
+            raise
 
     def write(self, data: bytes, keep: int = 0) -> int:
         """Append all of ``data``, or none of it; gives where it ends.
@@ -50,12 +56,12 @@ class LogFile:
         return end
 
     def set_aside(self) -> None:
-        """Have room for more frames, if there is space for it."""
+        """Have room for more frames, if there is space for it; what there was stays."""
         used = self.size_bytes
         length = used + min(max(used, ASIDE_BYTES_MIN), ASIDE_BYTES_MAX)
         length -= length % ASIDE_BYTES_MIN
         with suppress(StoreFullError):
-            append_whole(self._file, bytes(length - used), used)
+            append_whole(self._file, bytes(length - used), used, self.length_bytes)
             self.length_bytes = length
             self._map()
 
@@ -71,7 +77,7 @@ class LogFile:
 
     def unmap(self) -> None:
         """Let go of its memory, where no commit will follow."""
-        self.mapped, self.mapped_bytes = {}, 0
+        self.mapped_bytes, self.mapped = 0, {}
 
     def close(self) -> None:
         self.unmap()

@@ -17,7 +17,7 @@ from .cache import Contents
 from .compaction import runs_of_small
 from .forest import Forest
 from .index import Root
-from .leaf import Leaf
+from .leaf import Leaf, in_order
 
 log = logging.getLogger("conduitstore")
 
@@ -92,6 +92,6 @@ class SmallLeaves:
                 if leaf not in read:
                     return None
                 keys, entries = read[leaf]
-            merged_keys += keys
+            merged_keys += in_order(leaf, keys, entries)
             merged = merged | entries
         return self._forest.leaf_of(merged_keys, merged)

@@ -2,8 +2,7 @@
 
 Where a byte lies that was written once, these write it again: no space is missing then. Others
 look for a new place, and where there is none the system has no way of saying so to somebody who
-writes through memory: it ends the process. On those, and where we cannot tell, files have no
-windows.
+writes through memory: it ends the process. On those, and where we cannot tell, nothing is mapped.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from conduitstore.kv import Item
 
 from .cache import Cache
 from .index import Node, Root, first_leaf, last_leaf
+from .leaf import in_order
 from .pageitems import Page, page
 
 LIMIT_MAX = 1_024
@@ -34,6 +35,8 @@ def page_of(
         if leaf_keys is None or type(entries) is not dict:
             return None
         leaf.touched = leaf.walked = True
+        if len(leaf_keys) != len(entries):
+            leaf_keys = in_order(leaf, leaf_keys, entries)
         begin = bisect_left(leaf_keys, lo) if lo is not None else 0
         end = bisect_left(leaf_keys, hi) if hi is not None else len(leaf_keys)
         if limit is not None and end - begin >= limit:
@@ -71,6 +74,8 @@ def rows_of(
     if keys is None or type(entries) is not dict:
         return None
     leaf.touched = True
+    if len(keys) != len(entries):
+        keys = in_order(leaf, keys, entries)
     begin = bisect_left(keys, lo) if lo is not None else 0
     end = bisect_left(keys, hi) if hi is not None else len(keys)
     if limit is not None and end - begin >= limit:

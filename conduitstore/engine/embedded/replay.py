@@ -59,17 +59,15 @@ class Replay:
         self.damage = None
         self.cuts.clear()
         for number, name, data in self._read():
-            if number != self._number:
-                self._number, self._offset = number, 0
-            if self._offset > 0:
+            if self._offset > 0 and number == self._number:
                 self._take(name, data)
             elif len(data) >= HEADER_BYTES:
                 expected = Header(KIND, self._store_id, number, self.forest.sequence + 1)
                 self._seed = seed_of(data, name, expected)
-                self._offset = HEADER_BYTES
+                self._number, self._offset = number, HEADER_BYTES
                 self._take(name, data[HEADER_BYTES:])
             elif data:
-                self._cut(name, 0, len(data))  # It was being made.
+                self._cut(name, 0, len(data))  # It was being made: commits go to the one before.
 
     def catch_up(self) -> None:
         """:meth:`advance` and :meth:`check`, beside a process that writes into what is set aside.
@@ -113,7 +111,14 @@ class Replay:
         read = []
         for number, name in reversed(found):
             begin = self._offset if number == self._number else 0
-            file = self._directory.open(name)
+            try:
+                file = self._directory.open(name)
+            except FileNotFoundError:
+                # The newest goes before an older one only where no commit is in it, such as one
+                # that there was no space to make.
+                if number == self._number or (number, name) != found[-1]:
+                    raise
+                continue
             read.append((number, name, file.read_at(begin, max(0, file.size() - begin))))
             file.close()
         return read[::-1]

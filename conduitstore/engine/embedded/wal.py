@@ -159,9 +159,10 @@ class WriteAheadLog:
     def rotate(self, number: int, sequence: int = 0) -> None:
         """Go on in a new file; behind ``sequence``, if that is above the newest."""
         self.write_held()
-        self._file.unmap()
         sequence = max(sequence, self.appended)
+        done = self._file
         self._file = LogFile(self._directory, self._store_id, number, sequence + 1)
+        done.unmap()  # Only now: where there is no space for a new file, commits go on in this.
         self.size_bytes = self._file.size_bytes
         self.appended = self.written = sequence
         with self._files_lock:

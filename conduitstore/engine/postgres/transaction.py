@@ -87,9 +87,8 @@ class DraftTree(JournalTree):
         return self.contains_key(key)
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        draft = self._draft()
-        over = draft.over.entries
-        wanted = [check_key(key) for key in keys]
+        draft, wanted = self._draft(), [check_key(key) for key in keys]
+        over = draft.over.entries  # Now: whoever makes the keys may have written.
         found = draft.committed_many(key for key in wanted if key not in over)
         return [over[key] if key in over else found.get(key) for key in wanted]
 
