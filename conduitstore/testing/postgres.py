@@ -322,8 +322,24 @@ def _free_port() -> int:
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             try:
+                _claim(port)
                 probe.bind((HOST, port))
             except OSError:
                 continue
             return port
     raise ServerError(f"no free port on {HOST} between {PORTS.start} and {PORTS.stop}")
+
+
+def _claim(port: int) -> None:
+    """Keep other processes like this one off a port until its server listens, on Linux.
+
+    Raises:
+        OSError: one of them has it.
+    """
+    if sys.platform == "linux":  # A name of no file, which goes with the process.
+        claim = socket.socket(socket.AF_UNIX)
+        claim.bind(f"\0conduitstore-port-{port}")
+        _claims.append(claim)
+
+
+_claims: list[socket.socket] = []

@@ -1,10 +1,10 @@
 """The leaf store by itself: runs written whole, read through a bounded cache, replaced at once."""
 
-import os
 import random
 import threading
 
 import pytest
+from forked import refused_in_child
 
 from conduitstore.engine import embedded
 from conduitstore.engine.blocks import LeafStore
@@ -250,17 +250,8 @@ def test_what_a_crash_left_half_made_is_taken_away(disk):
 def test_a_forked_child_can_do_nothing_with_it(tmp_path):
     with LeafStore(tmp_path / "leaves") as store:
         run = store.write("numbers", entries(9))
-        child = os.fork()
-        if child == 0:
-            refused = 0
-            for call in (lambda: run.get(b"a"), store.names, lambda: store.write("a", entries(1))):
-                try:
-                    call()
-                except LockedError:
-                    refused += 1
-            store.close()
-            os._exit(0 if refused == 3 else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        calls = (lambda: run.get(b"a"), store.names, lambda: store.write("a", entries(1)))
+        assert refused_in_child(LockedError, *calls, last=store.close)
         with pytest.raises(LockedError):
             LeafStore(tmp_path / "leaves")
         assert list(run) == entries(9)

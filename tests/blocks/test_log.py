@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from forked import refused_in_child
 
 from conduitstore.engine import embedded
 from conduitstore.engine.blocks import LeafStore, Log
@@ -245,15 +246,7 @@ def test_on_real_files(tmp_path):
 
 def test_a_forked_child_can_do_nothing_with_it(tmp_path):
     with Log(tmp_path / "log") as log:
-        child = os.fork()
-        if child == 0:
-            try:
-                log.append(b"child")
-            except LockedError:
-                log.close()
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert refused_in_child(LockedError, lambda: log.append(b"child"), last=log.close)
         with pytest.raises(LockedError):
             Log(tmp_path / "log")
         assert log.append(b"parent") == 1

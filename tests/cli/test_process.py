@@ -21,7 +21,7 @@ def run(*command, **options):
         [str(argument) for argument in command],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
         **options,
     )
 

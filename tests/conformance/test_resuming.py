@@ -148,7 +148,7 @@ def test_no_gap_and_no_doublet_beside_writers(db, tree):
 
 
 def test_only_what_is_durable_is_told(harness):
-    db = harness.open()
+    db = harness.open(flush_every_ms=None)
     subscriber = db.watch_prefix(b"", only_durable=True)
     wakes = []
     subscriber.on_ready(lambda: wakes.append(db.durable_sequence))

@@ -57,7 +57,7 @@ def assert_it_replays(script, site):
 
 def test_a_crash_is_replayed():
     with left_out(*NO_SYNC), pytest.raises(Exception) as caught:
-        explore(workload(1, 30), SMALL, small=True, shrink_seconds=60)
+        explore(workload(1, 30), SMALL, small=True, shrink_seconds=500)
     script = script_of(caught.value)
     assert any(note.startswith("crashed at call ") for note in caught.value.__notes__)
     assert script.count("Commit(") + script.count("()") < 12
@@ -79,7 +79,7 @@ def test_an_error_is_replayed():
             SMALL,
             errno.EIO,
             lasts=False,
-            shrink_seconds=60,
+            shrink_seconds=500,
         )
     script = script_of(caught.value)
     assert script.count("Commit(") < 7
@@ -93,7 +93,7 @@ def test_an_interrupt_is_replayed():
     lived = [step for step in workload(4, 20) if not isinstance(step, steps.Group)]
     last = Commit((("t", b"a", b"1"), ("u", b"b", b"2")), "commit")
     with left_out(*NO_LATCH), pytest.raises(AssertionError) as caught:
-        explore_interrupts([*lived, last], SMALL, shrink_seconds=60)
+        explore_interrupts([*lived, last], SMALL, shrink_seconds=500)
     script = script_of(caught.value)
     assert any(note.startswith("KeyboardInterrupt at ") for note in caught.value.__notes__)
     assert script.count("Commit(") < 4

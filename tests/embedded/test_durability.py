@@ -135,7 +135,7 @@ def test_the_flusher_syncs_and_checkpoints_by_itself(tmp_path):
 
         asyncio.run(write_and_wait())
         assert db.durable_sequence == 50
-        for _ in range(2000):
+        for _ in range(6_000):
             if list((tmp_path / "s").glob("segment-*")):
                 break
             threading.Event().wait(0.01)

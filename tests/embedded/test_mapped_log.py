@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from forked import exits_well
 from logs import calls_of, keys_after, log_of, open_on, put
 
 from conduitstore.engine import embedded
@@ -204,13 +205,13 @@ def test_others_see_at_once_what_was_put(store):
 
 
 def test_a_process_that_dies_leaves_what_it_put(store):
-    child = os.fork()
-    if child == 0:
+    def live():
         db = embedded.open(store, flush_every_ms=None)
         for number in range(3_000):
             db.insert(b"%04d" % number, b"x" * 100)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+        return True
+
+    assert exits_well(live)
     with embedded.open(store) as db:
         assert [key for key, _ in db] == [b"%04d" % number for number in range(3_000)]
 

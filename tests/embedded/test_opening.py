@@ -11,6 +11,7 @@ import threading
 from unittest.mock import Mock
 
 import pytest
+from forked import refused_in_child
 
 from conduitstore.engine import embedded
 from conduitstore.engine.embedded import names
@@ -63,17 +64,8 @@ def test_a_forked_child_can_do_nothing_with_its_parents_store(tmp_path):
     with embedded.open(tmp_path / "s") as db:
         tree = db.open_tree("t")
         tree.insert(b"a", b"1")
-        child = os.fork()
-        if child == 0:
-            refused = 0
-            for call in (lambda: tree.insert(b"a", b"2"), lambda: tree.get(b"a"), db.flush):
-                try:
-                    call()
-                except LockedError:
-                    refused += 1
-            db.close()
-            os._exit(0 if refused == 3 else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        calls = (lambda: tree.insert(b"a", b"2"), lambda: tree.get(b"a"), db.flush)
+        assert refused_in_child(LockedError, *calls, last=db.close)
         tree.insert(b"b", b"3")
     with embedded.open(tmp_path / "s") as db:
         assert list(db.open_tree("t")) == [(b"a", b"1"), (b"b", b"3")]

@@ -121,9 +121,9 @@ def test_a_child_forked_inside_a_transaction_commits_nothing(tmp_path):
 
     def run(tx):
         tx.insert(b"a", b"parent")
-        if os.fork() == 0:
+        if (child := os.fork()) == 0:
             tx.insert(b"a", b"child")
-        elif os.wait()[1]:
+        elif os.waitpid(child, 0)[1]:
             pytest.fail("the child's commit went through")
 
     def swallow(tx):

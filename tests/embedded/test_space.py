@@ -193,7 +193,7 @@ def test_nobody_waits_while_small_leaves_are_read(disk, monkeypatch, call):
                 expected.update({keys[0]: b"changed", keys[0] + b"new": b"new"})
                 writer = threading.Thread(target=write, args=(keys[0],), daemon=True)
                 writer.start()
-                writer.join(10)
+                writer.join(60)
                 assert not writer.is_alive(), "a writer waits for a read"
             return columns
 
@@ -220,7 +220,7 @@ def test_writers_wait_for_a_checkpoint_that_lags(disk, monkeypatch):
 
     def slow(*args, **options):
         begun.set()
-        may_end.wait(10)
+        may_end.wait(60)
         return publish(*args, **options)
 
     monkeypatch.setattr(db, "_publish", slow)
@@ -233,13 +233,13 @@ def test_writers_wait_for_a_checkpoint_that_lags(disk, monkeypatch):
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert begun.wait(5)
+    assert begun.wait(60)
     writer.join(1)
     assert writer.is_alive(), "it waits"
     assert db.backlog < 2.2
     assert db.get(b"\0\0") == b"x" * 100, "readers do not"
     may_end.set()
-    writer.join(20)
+    writer.join()
     assert len(written) == 2_000
     db.close()
 
@@ -282,8 +282,9 @@ def test_a_waiting_writer_hears_that_the_store_was_closed(disk):
     assert writer.is_alive()
     del db._flusher.nudge
     db._let_go()
-    writer.join(5)
+    writer.join(60)
     assert raised
+    db.abandon()  # It still has a thread.
 
 
 @pytest.mark.parametrize("target_bytes", [16 << 20, 6_000])

@@ -78,7 +78,7 @@ def test_an_example_prints_what_it_shows(name, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.stdout, done.stderr, done.returncode) == (PRINTS[name], "", 0)
 

@@ -4,15 +4,15 @@ import asyncio
 from functools import wraps
 
 A, B = "@a:one.test", "@b:one.test"
-LONG_MS = 60_000
+LONG_MS = 600_000
 
 
 def on_a_loop(test):
-    """Run an async test to its end, within ten seconds."""
+    """Run an async test to its end, within a minute."""
 
     @wraps(test)
     def run(*args, **kwargs):
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 10))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return run
 

@@ -63,7 +63,7 @@ WRITES = {
     "counter of a thread": lambda s, _: s.transaction(count([A], [], "$t")),
     "highlight of a thread": lambda s, _: s.transaction(count([], [A], "$t")),
     "reading": lambda s, _: s.rooms.user_counters.reset(A, ROOM),
-    "typing": lambda s, _: s.typing.add(B, ROOM, 1_000),
+    "typing": lambda s, _: s.typing.add(B, ROOM, LONG_MS),
     "transaction": lambda s, _: s.transaction(lambda tx: tx.to_device.queue(B, A, "D", "t", {})),
 }
 

@@ -12,7 +12,7 @@ def sync_until(store, user, total):
     async def client():
         since, seen = 0, []
         while len(seen) < total:
-            changed = await store.changes.wait(user, "D", since, 5_000)
+            changed = await store.changes.wait(user, "D", since, 60_000)
             assert changed, f"{user} was not woken, with {len(seen)} of {total} messages"
             with store.snapshot() as view:
                 upto = view.globals.current_count()

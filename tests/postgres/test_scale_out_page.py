@@ -59,7 +59,7 @@ def shell():
                     stderr=subprocess.STDOUT,
                     text=True,
                     check=False,
-                    timeout=120,
+                    timeout=500,
                     **({} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid}),
                 )
                 assert result.returncode == 0, f"{script}\n{result.stdout}"

@@ -124,7 +124,7 @@ def test_a_failure_prints_a_script_with_no_more_flips_than_it_takes(monkeypatch)
     checksums_hold(monkeypatch)
     life = lived(SEED, settings=SETTINGS | {"compression_level": 0})
     with pytest.raises(AssertionError) as caught:
-        judge_all(life, in_groups(flips(life.image, every=5, bits=(0x01,)), 30), shrink_seconds=5)
+        judge_all(life, in_groups(flips(life.image, every=5, bits=(0x01,)), 30), shrink_seconds=500)
     script = caught.value.__notes__[-1].partition("\n")[2]
     assert f"judge(\n    lived({SEED}, is_closed=False, settings=" in script
     assert 0 < script.count("flip(") < 5

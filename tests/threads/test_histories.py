@@ -67,7 +67,7 @@ def live(db, seed, act, total):
     for job in jobs:
         job.start()
     for job in jobs:
-        job.join(60)
+        job.join()
     assert errors == []
     return recorder.history()
 
@@ -158,7 +158,7 @@ def test_an_engine_that_is_broken_is_found_out(tmp_path, monkeypatch, broken):
             for tree in TREES:
                 db.open_tree(tree)
             with pytest.raises(AssertionError):  # noqa: PT012 - one of these lives is the last
-                for seed in range(50):
+                for seed in range(1_000):  # One in five or so meets it; which, nobody knows.
                     before = {
                         (tree, key): value for tree in TREES for key, value in db.open_tree(tree)
                     }

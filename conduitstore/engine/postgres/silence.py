@@ -32,15 +32,21 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(gen, *args, **kwargs)
 
     def _bounded(self, gen: PQGen[T], silence_max_ms: int) -> PQGen[T]:
-        """What ``gen`` does. psycopg tells it ten times a second where it waits in vain."""
+        """What ``gen`` does. psycopg tells it ten times a second where it waits in vain.
+
+        It may be this process that was stopped meanwhile, and the answer be there: so it is waited
+        for in vain once more, behind the time, before the server is given up.
+        """
         try:
             wanted = next(gen)
-            heard = time.monotonic()
+            heard, is_late = time.monotonic(), False
             while True:
                 ready = yield wanted
                 if ready:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > silence_max_ms / 1000:
+                    heard, is_late = time.monotonic(), False
+                elif not is_late:
+                    is_late = time.monotonic() - heard > silence_max_ms / 1000
+                else:
                     self.close()  # Else whoever cleans up behind it would wait as long again.
                     raise SilentServerError(
                         f"no answer for {silence_max_ms} ms, the network or the server hangs"
