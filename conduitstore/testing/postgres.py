@@ -338,7 +338,11 @@ def _claim(port: int) -> None:
     """
     if sys.platform == "linux":  # A name of no file, which goes with the process.
         claim = socket.socket(socket.AF_UNIX)
-        claim.bind(f"\0conduitstore-port-{port}")
+        try:
+            claim.bind(f"\0conduitstore-port-{port}")
+        except OSError:
+            claim.close()
+            raise
         _claims.append(claim)
 
 

@@ -120,7 +120,7 @@ def test_a_client_that_stalls_does_not_hold_up_the_others(mortal, opened, proxy,
             told.set()
         elif not told.is_set():
             told.wait(30)
-            time.sleep(0.1)
+            time.sleep(0.1)  # Until the client has it. Sooner or later, it is to be run again.
             return "drop"
         return "pass"
 
@@ -142,6 +142,7 @@ def test_a_client_that_stalls_does_not_hold_up_the_others(mortal, opened, proxy,
     while not other.once():
         pass
     assert time.monotonic() - before < 20, "the idle transaction was ended after 500 ms"
+    # The sleeps make the order likely that the name says; what must hold does in any.
     if hears == "before its commit":
         proxy.resume()
         time.sleep(0.1)

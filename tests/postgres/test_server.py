@@ -204,3 +204,10 @@ def test_programs_that_the_user_cannot_reach_are_copied(tmp_path):
         assert found == scratch / "wheel" / "pginstall" / "bin"
         assert (scratch / "wheel.libs" / "libpq.so").exists()
         assert binaries.within_reach(found, user, scratch) == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of no file are Linux's")
+def test_two_processes_never_take_the_same_port():
+    port = postgres._free_port()
+    with pytest.raises(OSError, match="in use"):  # Without an open socket that is forgotten.
+        postgres._claim(port)

@@ -7,7 +7,7 @@
 - A leaf with a location is clean and its contents never change again. They may be dropped from
   memory (both attributes None) and loaded again; there may be an excerpt of them meanwhile. A
   checkpoint may give it another location.
-- A dirty leaf changes in place only while nobody else can walk it: see ``index.Index.writable``.
+- A dirty leaf changes in place only while nobody else can walk it: see ``forest``.
   Point readers may look while it does, and look only at ``entries``.
 """
 
